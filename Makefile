@@ -1,0 +1,46 @@
+# Every target works on a fresh machine: it first makes the virtual environment when that is missing or stale.
+SHELL  := /bin/bash
+PYTHON ?= python3
+PY     := .venv/bin/python
+READY  := .venv/.dagsverk-ready
+# uv reads its own variable: pass on where pip was told to look for files (e.g. the CPU build of torch)
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+# prints how long a command took, whether it succeeded or not
+timed = start=$$(date +%s); $(2); status=$$?; \
+        echo "$(1): $$(( $$(date +%s) - start )) s"; exit $$status
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up ui test lint bench clean browser
+
+help:           ## what can be made
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
+
+setup: $(READY) ## the virtual environment with the versions in constraints.txt
+
+$(READY): pyproject.toml constraints.txt
+	@$(call timed,set-up,PYTHON='$(PYTHON)' bash deployments/setup.sh && touch $(READY))
+
+demo: $(READY)  ## one whole day of every system, then a summary (DEMO='--systems iris --date 2026-01-31')
+	@$(PY) -m deployments.demo $(DEMO)
+
+up: $(READY)    ## Prefect, workers and pages, until Ctrl-C (UP='--no-pages')
+	@$(PY) -m deployments.up $(UP)
+
+ui: $(READY)    ## the pages alone
+	@$(PY) -m ui $(UI)
+
+test: $(READY) browser ## all tests (TEST='tests/test_store_rows.py -x')
+	@$(call timed,tests,$(PY) -m pytest $(TEST))
+
+lint: $(READY)  ## ruff and strict mypy
+	@$(call timed,lint,$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy)
+
+bench: $(READY) ## every benchmark with its default sizes
+	@$(call timed,benchmarks,set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(PY) $$script; done)
+
+browser:
+	@bash deployments/browser.sh
+
+clean:          ## the virtual environment and caches; your data in .dagsverk stays
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
