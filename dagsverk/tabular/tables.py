@@ -1,0 +1,92 @@
+"""The tables of one tabular system, and the names under which they are found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import pyarrow as pa
+
+from dagsverk.store.protocol import FeatureStore, Model, Table
+from dagsverk.tabular.system import System
+
+HISTORIC, SYNTHETIC = "historic", "synthetic"
+
+_ARROW = {"number": pa.float64(), "integer": pa.int64(), "category": pa.string()}
+_TIME = pa.timestamp("us")  # UTC
+
+
+def features_table(system: System) -> Table:
+    """One row per passenger, flower, ...: inputs as entered, and the outcome once it is known."""
+    fields = [
+        ("row_id", pa.string()),
+        ("event_time", _TIME),
+        ("origin", pa.string()),
+        ("generator", pa.string()),  # empty for historic rows
+        *((column.name, _ARROW[column.kind]) for column in system.columns),
+        (system.label.name, pa.string()),
+    ]
+    return Table(
+        f"{system.name}_features",
+        1,
+        pa.schema(fields),
+        ("row_id",),
+        "event_time",
+        f"{system.title}: inputs and outcomes",
+    )
+
+
+def predictions_table(system: System) -> Table:
+    """One row per row and model version that predicted it; `event_time` is the row's own."""
+    fields = [
+        ("row_id", pa.string()),
+        ("model_version", pa.int64()),
+        ("event_time", _TIME),
+        ("predicted_at", _TIME),
+        ("prediction", pa.string()),
+        ("probability", pa.float64()),  # of the predicted class
+        ("probabilities", pa.list_(pa.float64())),  # in the order of System.classes
+        ("seen_in_training", pa.bool_()),
+    ]
+    return Table(
+        f"{system.name}_predictions",
+        1,
+        pa.schema(fields),
+        ("row_id", "model_version"),
+        "event_time",
+        f"{system.title}: what each model version predicted",
+    )
+
+
+def rejects_table(system: System) -> Table:
+    """One row per failed check of a raw row that was set aside."""
+    fields = [
+        ("source", pa.string()),
+        ("line", pa.int64()),  # of the raw table; the header is line 1
+        ("column", pa.string()),
+        ("check", pa.string()),
+        ("value", pa.string()),
+        ("found_at", _TIME),
+    ]
+    return Table(
+        f"{system.name}_rejects",
+        1,
+        pa.schema(fields),
+        ("source", "line", "column", "check"),
+        None,
+        f"{system.title}: raw rows set aside, and why",
+    )
+
+
+def labelled_rows(
+    store: FeatureStore, system: System, origins: Sequence[str], as_of: int | None = None
+) -> pd.DataFrame:
+    """Rows of these origins whose outcome is known, as the feature table stood after the commit `as_of`."""
+    rows = store.read(features_table(system), as_of=as_of)
+    return rows[rows["origin"].isin(list(origins)) & rows[system.label.name].notna()].reset_index(drop=True)
+
+
+def trained_on(store: FeatureStore, system: System, model: Model) -> set[str]:
+    """Row ids that a registered model was fitted on, by its lineage."""
+    lineage = model.info["lineage"]
+    return set(labelled_rows(store, system, lineage["origins"], lineage["data_commit"])["row_id"])
