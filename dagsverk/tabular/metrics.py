@@ -1,0 +1,89 @@
+"""How far probabilities, shape (rows, classes), are from outcomes: class indices, shape (rows,)."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from dagsverk.tabular.scores import CONFIDENCE, Interval
+
+Floats: TypeAlias = NDArray[np.float64]
+Integers: TypeAlias = NDArray[np.int64]
+
+ECE_BINS = 15  # of equal width, as in Guo et al. 2017
+BOOTSTRAPS = 500  # of the rows, for the interval of the ECE
+
+
+def log_loss(probabilities: Floats, codes: Integers) -> float:
+    """Mean of -log(probability of the true class), in nats; probabilities below 2.2e-16 count as that."""
+    true = probabilities[np.arange(len(codes)), codes]
+    return float(-np.log(np.maximum(true, np.finfo(np.float64).eps)).mean())
+
+
+def expected_calibration_error(probabilities: Floats, codes: Integers) -> float:
+    """Mean gap between confidence and accuracy of the predicted class, over 15 bins; in [0, 1]."""
+    return float(np.abs(_bin_gaps(probabilities, codes).sum(axis=0)).sum() / len(codes))
+
+
+def brier(probabilities: Floats, codes: Integers) -> float:
+    """Half the squared distance to the outcome, summed over classes: with two, the usual Brier score."""
+    truth = np.eye(probabilities.shape[1])[codes]
+    return float(((probabilities - truth) ** 2).sum(axis=1).mean() / 2)
+
+
+def auc(probabilities: Floats, codes: Integers) -> float:
+    """Area under the ROC curve; with more than two classes the mean of one against the rest.
+
+    NaN when no class has both rows of it and rows of others.
+    """
+    classes = range(1, 2) if probabilities.shape[1] == 2 else range(probabilities.shape[1])
+    areas = (_auc_of(probabilities[:, k], codes == k) for k in classes)
+    found = [area for area in areas if area is not None]
+    return float(np.mean(found)) if found else float("nan")
+
+
+def _auc_of(scores: Floats, positive: NDArray[np.bool_]) -> float | None:
+    n, positives = len(positive), int(positive.sum())
+    if positives in (0, n):
+        return None
+    ranks = rankdata(scores)[positive].sum()  # Mann-Whitney; ties count half
+    return float((ranks - positives * (positives + 1) / 2) / (positives * (n - positives)))
+
+
+def fold_metrics(probabilities: Floats, codes: Integers) -> dict[str, float]:
+    """Accuracy, AUC, log-loss and Brier score."""
+    return {
+        "accuracy": float((probabilities.argmax(axis=1) == codes).mean()),
+        "auc": auc(probabilities, codes),
+        "log_loss": log_loss(probabilities, codes),
+        "brier": brier(probabilities, codes),
+    }
+
+
+def ece_interval(probabilities: Floats, codes: Integers, tested: Integers, *, seed: int) -> Interval:
+    """Expected calibration error of pooled rows, with 95 % limits from 500 bootstraps of the rows.
+
+    `tested` says which row each prediction is of, shape (predictions,): a row is drawn with all its repeats.
+    The limits are those of the basic bootstrap, because the ECE of a resample is biased upwards.
+    """
+    gaps = np.zeros((int(tested.max()) + 1, ECE_BINS))
+    np.add.at(gaps, tested, _bin_gaps(probabilities, codes))
+    scored = np.unique(tested)
+    found = float(np.abs(gaps.sum(axis=0)).sum() / len(tested))
+    generator = np.random.default_rng(seed)
+    draws = generator.multinomial(len(scored), np.full(len(scored), 1 / len(scored)), BOOTSTRAPS)
+    again = np.abs(draws @ gaps[scored]).sum(axis=1) / len(tested)
+    low, high = np.quantile(again, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Interval(found, float(max(0.0, 2 * found - high)), float(max(found, 2 * found - low)))
+
+
+def _bin_gaps(probabilities: Floats, codes: Integers) -> Floats:
+    """Correct (0 or 1) minus confidence, in the column of the row's bin; shape (rows, bins)."""
+    confidence = probabilities.max(axis=1)
+    bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
+    gaps = np.zeros((len(codes), ECE_BINS))
+    gaps[np.arange(len(codes)), bins] = (probabilities.argmax(axis=1) == codes) - confidence
+    return gaps

@@ -1,0 +1,126 @@
+"""What an evaluation found, in JSON types. Light: loads no learning library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from scipy.special import stdtrit
+
+from dagsverk.tabular.recipes import Recipe
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and its 95 % limits."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} ({self.low:.3f}-{self.high:.3f})"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Accuracy on the rows that share one value, or two."""
+
+    values: Mapping[str, str]  # column -> value
+    rows: int
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What cross-validation found for one recipe. Made of JSON types: `to_dict`, `from_dict`.
+
+    Intervals of fold means are Nadeau & Bengio's (2003); that of the ECE is from 500 bootstraps of the rows.
+    """
+
+    system: str
+    model_class: str
+    parameters: Mapping[str, Any]
+    calibrated: bool
+    folds: int  # used: fewer than asked where an outcome has fewer rows
+    repeats: int
+    seed: int
+    rows: int  # scored, each once per repeat
+    rows_known: int  # that a fold could be fitted on, if it did not test them
+    folds_id: str  # equal for scores on the same folds of the same rows
+    metrics: Mapping[str, Interval]
+    per_fold: Mapping[str, tuple[float, ...]]  # accuracy, auc, log_loss, brier; one value per fold
+    baseline: Mapping[str, float]  # "always the commonest class", on the same folds
+    calibration_gain: float  # log-loss that a calibration fitted on these very outcomes would take off
+    groups: tuple[Group, ...] = ()  # the weakest
+    holdout: Mapping[str, float] = field(
+        default_factory=dict
+    )  # one split: accuracy, auc, ..., rows, test_rows
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe scored."""
+        return Recipe(self.model_class, dict(self.parameters))
+
+    @property
+    def log_loss(self) -> float:
+        """Mean over the folds, in nats; models are chosen by it."""
+        return self.metrics["log_loss"].mean
+
+    def to_dict(self) -> dict[str, Any]:
+        """In JSON types."""
+        per_fold = {name: list(values) for name, values in self.per_fold.items()}
+        return {**asdict(self), "per_fold": per_fold, "groups": [asdict(group) for group in self.groups]}
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Scores:
+        """Back from `to_dict`. Raises ValueError when a part is missing."""
+        if absent := {f.name for f in fields(cls)} - set(found):
+            raise ValueError(f"not the scores of a model: {', '.join(sorted(absent))} missing")
+        metrics = {name: Interval(**interval) for name, interval in found["metrics"].items()}
+        per_fold = {name: tuple(values) for name, values in found["per_fold"].items()}
+        groups = tuple(Group(**group) for group in found["groups"])
+        return cls(**{**found, "metrics": metrics, "per_fold": per_fold, "groups": groups})
+
+
+@dataclass(frozen=True)
+class Difference:
+    """First minus second scores of a metric, over the same folds, with its 95 % limits."""
+
+    metric: str
+    mean: float
+    low: float
+    high: float
+
+
+def compare(first: Scores, second: Scores, metric: str = "log_loss") -> Difference:
+    """Mean of first - second over their folds, with a corrected paired interval (Nadeau & Bengio 2003).
+
+    Raises ValueError when the two were not scored on the same folds.
+    """
+    if first.folds_id != second.folds_id:
+        raise ValueError(
+            f"scores on different folds cannot be compared: {first.model_class} on {first.folds_id}, "
+            f"{second.model_class} on {second.folds_id}; score both on the same rows and protocol"
+        )
+    differences = tuple(a - b for a, b in zip(first.per_fold[metric], second.per_fold[metric], strict=True))
+    found = mean_interval(differences, first.folds, low=-np.inf)
+    return Difference(metric, found.mean, found.low, found.high)
+
+
+def mean_interval(
+    values: Sequence[float], folds: int, *, low: float = 0.0, high: float = float("inf")
+) -> Interval:
+    """Mean of fold values and its 95 % t limits, cut to [low, high].
+
+    Folds share training rows, so their plain variance is too small: n_test / n_train is added to 1 / n
+    (Nadeau & Bengio 2003).
+    """
+    n, mean = len(values), float(np.mean(values))
+    variance = np.var(values, ddof=1) * (1 / n + 1 / (folds - 1))
+    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2) * np.sqrt(variance))
+    return Interval(mean, max(low, mean - half), min(high, mean + half))
