@@ -1,0 +1,136 @@
+"""The days of the tabular systems: raw rows -> champion, new rows, predictions, monitor."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated
+
+from prefect import flow
+from pydantic import AfterValidator, Field
+
+from dagsverk.store import ModelRef, TableRef
+from dagsverk.tabular.config import TrainingConfig
+from dagsverk.tabular.days import SynthesisConfig
+from dagsverk.tabular.system import known_system, systems
+from tasks import tabular as tasks
+from tasks.runs import day_of, days_between, one_at_a_time, run_name
+
+SystemName = Annotated[str, AfterValidator(known_system), Field(json_schema_extra={"enum": systems()})]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+@flow(name="features", flow_run_name="features {system}")
+def features(system: SystemName, source: str | None = None, max_bad_share: Share = 0.1) -> TableRef:
+    """Raw rows -> checked rows in the feature table, bad ones set aside.
+
+    Args:
+        system: Which system.
+        source: Path, http(s) URL or s3:// address of a .csv or .parquet file; empty: the embedded facts.
+        max_bad_share: Nothing is taken when more than this share of the rows fails its checks.
+    """
+    with one_at_a_time(system):
+        return tasks.ingest(system, source, max_bad_share)
+
+
+@flow(name="training", flow_run_name="training {system}")
+def training(system: SystemName, config: TrainingConfig = TrainingConfig()) -> ModelRef:
+    """Feature table -> all model classes compared on the same folds -> the best registered, perhaps champion.
+
+    Args:
+        system: Which system.
+        config: What is compared, how, and by how much a new champion must be better.
+    """
+    with one_at_a_time(system):
+        return _train(system, tasks.newest_rows(system), config)
+
+
+@flow(name="synthesis", flow_run_name=run_name)
+def synthesis(
+    system: SystemName, date: dt.date | None = None, config: SynthesisConfig = SynthesisConfig()
+) -> TableRef:
+    """Real rows -> the day's new rows, with outcomes, in the feature table.
+
+    Args:
+        system: Which system.
+        date: The day, not in the future; empty: the day this run was scheduled on (UTC).
+        config: Which generator, how many rows, which seed.
+    """
+    with one_at_a_time(system):
+        return tasks.synthesize(system, day_of(date), config)
+
+
+@flow(name="inference", flow_run_name="inference {system}")
+def inference(system: SystemName) -> TableRef:
+    """Feature table + champion -> a prediction for every row that the champion has not predicted yet.
+
+    Args:
+        system: Which system.
+    """
+    with one_at_a_time(system):
+        return tasks.predict(system)
+
+
+@flow(name="monitoring", flow_run_name="monitoring {system}")
+def monitoring(system: SystemName) -> list[str]:
+    """Predictions + outcomes -> accuracy, confusion, drift; an alert is an event and a line on the page.
+
+    Args:
+        system: Which system.
+    """
+    return tasks.monitor(system)
+
+
+@flow(name="day", flow_run_name=run_name)
+def day(
+    system: SystemName,
+    date: dt.date | None = None,
+    source: str | None = None,
+    max_bad_share: Share = 0.1,
+    training: TrainingConfig = TrainingConfig(),
+    synthesis: SynthesisConfig = SynthesisConfig(),
+) -> list[str]:
+    """Raw rows -> features -> champion -> the day's new rows -> predictions -> monitor.
+
+    Args:
+        system: Which system.
+        date: The day, not in the future; empty: the day this run was scheduled on (UTC).
+        source: Path, http(s) URL or s3:// address of a .csv or .parquet file; empty: the embedded facts.
+        max_bad_share: Nothing is taken when more than this share of the rows fails its checks.
+        training: What is compared, how, and by how much a new champion must be better.
+        synthesis: Which generator, how many rows, which seed.
+    """
+    today = day_of(date)
+    with one_at_a_time(system):
+        rows = tasks.ingest(system, source, max_bad_share)
+        _train(system, rows, training)
+        tasks.synthesize(system, today, synthesis)
+        tasks.predict(system)
+        return tasks.monitor(system)
+
+
+@flow(name="backfill", flow_run_name="backfill {system} {first} to {last}")
+def backfill(
+    system: SystemName,
+    first: dt.date,
+    last: dt.date,
+    training: TrainingConfig = TrainingConfig(),
+    synthesis: SynthesisConfig = SynthesisConfig(),
+) -> int:
+    """Past days, oldest first; a day that was run already adds nothing.
+
+    Args:
+        system: Which system.
+        first: The oldest day.
+        last: The newest day, not in the future.
+        training: What is compared, how, and by how much a new champion must be better.
+        synthesis: Which generator, how many rows, which seed.
+    """
+    days = days_between(first, last)
+    for date in days:
+        day(system, date, training=training, synthesis=synthesis)
+    return len(days)
+
+
+def _train(system: str, rows: TableRef, config: TrainingConfig) -> ModelRef:
+    scores = [tasks.cross_validate(system, rows, name, config) for name in config.model_classes]
+    return tasks.register_best(system, rows, scores, config)

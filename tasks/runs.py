@@ -1,0 +1,53 @@
+"""Which day a run is for, and what keeps runs off each other's feet."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prefect import runtime
+from prefect.concurrency.sync import concurrency
+
+from dagsverk.tabular.days import check_date
+
+LEASE_S = 60  # a killed holder blocks its system for this long at the most
+
+
+@contextmanager
+def one_at_a_time(system: str) -> Iterator[None]:
+    """Hold the system's place: two runs that write one system's tables never interleave.
+
+    The limit is made by `python -m deployments.register`; where it is missing (a flow called as a function)
+    nothing is held, and writes by key keep the tables right all the same.
+    """
+    with concurrency(f"tabular-{system}", occupy=1, lease_duration=LEASE_S):
+        yield
+
+
+def run_name() -> str:
+    """ "day titanic 2026-01-31". Refuses nothing: a run whose name cannot be made counts as crashed."""
+    asked = runtime.flow_run.parameters
+    return f"{runtime.flow_run.flow_name} {asked['system']} {asked.get('date') or _scheduled_day()}"
+
+
+def day_of(date: dt.date | None) -> dt.date:
+    """The day a run works for: as asked, else the one it was scheduled on, however late it runs or resumes.
+
+    Raises ValueError for a day in the future (UTC).
+    """
+    return check_date(date or _scheduled_day(), dt.datetime.now(dt.UTC).date())
+
+
+def _scheduled_day() -> dt.date:
+    now = dt.datetime.now(dt.UTC)
+    start = runtime.flow_run.scheduled_start_time or now
+    return min(start, now).astimezone(dt.UTC).date()
+
+
+def days_between(first: dt.date, last: dt.date) -> list[dt.date]:
+    """All days from first to last. Raises ValueError when there is none, or one is in the future."""
+    if first > last:
+        raise ValueError(f"first {first} is after last {last}: a range runs from the older day to the newer")
+    check_date(last, dt.datetime.now(dt.UTC).date())
+    return [first + dt.timedelta(days=i) for i in range((last - first).days + 1)]

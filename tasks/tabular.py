@@ -1,0 +1,188 @@
+"""The steps of a tabular day: read the store, call the knowledge, write the store, return a reference."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+from typing import Any
+
+import pandas as pd
+from prefect import task
+
+from dagsverk.remember import digest, remembered
+from dagsverk.store import ModelRef, NotFound, Store, Table, TableRef, open_store
+from dagsverk.summary import keep_report
+from dagsverk.tabular.config import ModelClass, TrainingConfig
+from dagsverk.tabular.days import SynthesisConfig
+from dagsverk.tabular.errors import TooManyBadRows
+from dagsverk.tabular.system import System, load_system
+from dagsverk.tabular.tables import (
+    HISTORIC,
+    features_table,
+    labelled_rows,
+    predictions_table,
+    rejects_table,
+    trained_on,
+)
+from dagsverk.version import package_version
+from tasks import show
+from tasks.policies import REPEATABLE
+
+
+@task(name="ingest", task_run_name="ingest {system}", **REPEATABLE)
+def ingest(system: str, source: str | None = None, max_bad_share: float = 0.1) -> TableRef:
+    """Safe to repeat: rows and rejects are written by key."""
+    from dagsverk.tabular.features import unknown_rejects, validate
+    from dagsverk.tabular.sources import read_source
+
+    store, described = open_store(), load_system(system)
+    found = validate(described, read_source(described, source), pd.Timestamp.now("UTC"))
+    table, rejects = features_table(described), rejects_table(described)
+    store.ensure(table)
+    store.ensure(rejects)
+    store.upsert(rejects, unknown_rejects(found.rejects, store.read(rejects)))
+    if found.rows_set_aside > max_bad_share * found.rows_in:
+        raise TooManyBadRows(found.complaint(max_bad_share))
+    known = store.read(table, columns=["row_id", "origin"])
+    commit = store.upsert(table, found.rows)
+    gone = set(known.loc[known["origin"] == HISTORIC, "row_id"]) - set(found.rows["row_id"])
+    facts = {
+        "source": found.source,
+        "rows_in": found.rows_in,
+        "rows_set_aside": found.rows_set_aside,
+        "rows_gone": len(gone),  # known from before, and not in this source: kept
+        "inserted": commit.inserted,
+        "updated": commit.updated,
+    }
+    keep_report(store, system, "features", facts)
+    show.ingested(system, facts, found.rejects)
+    show.committed(table, commit, system)
+    return TableRef(table.name, table.version, commit.id)
+
+
+@task(name="newest-rows", **REPEATABLE)
+def newest_rows(system: str) -> TableRef:
+    """Safe to repeat: it only reads."""
+    store, table = open_store(), features_table(load_system(system))
+    store.ensure(table)
+    if not store.commits(table):
+        raise NotFound(f"{table.name} has no rows yet; read some: prefect deployment run features/{system}")
+    return _reference(store, table)
+
+
+def _reference(store: Store, table: Table) -> TableRef:
+    return TableRef(table.name, table.version, store.commits(table)[-1].id)
+
+
+@task(name="cross-validate", task_run_name="cross-validate {model_class} {system}", **REPEATABLE)
+def cross_validate(system: str, rows: TableRef, model_class: ModelClass, config: TrainingConfig) -> str:
+    """Safe to repeat: scores are kept under a digest of all they depend on. Returns their path."""
+    from dagsverk.tabular import training
+
+    store, described = open_store(), load_system(system)
+    known = training.training_rows(described, _as_of(store, described, rows), config)
+    alone = dataclasses.replace(config, model_classes=(model_class,), min_gain=0.0, calibration="never")
+    path = f"scores/{system}/{training.training_key(described, known, alone)[:16]}-{model_class}.json"
+    remembered(store, path, lambda: training.score_class(described, known, model_class, config).to_dict())
+    return path
+
+
+@task(name="register-best", task_run_name="register-best {system}", **REPEATABLE)
+def register_best(system: str, rows: TableRef, scores: list[str], config: TrainingConfig) -> ModelRef:
+    """Safe to repeat: the same training is found by its key, and a promotion that was cut off is finished."""
+    from dagsverk.tabular import registration, training
+    from dagsverk.tabular.scores import Scores
+
+    store, described = open_store(), load_system(system)
+    known = training.training_rows(described, _as_of(store, described, rows), config)
+    found = [Scores.from_dict(json.loads(store.get(path))) for path in scores]
+    lineage = {"table": rows.name, "data_commit": rows.commit}
+    model, new = registration.register(store, described, known, found, config, lineage)
+    facts = registration.facts(model, new, store.champion(system))
+    keep_report(store, system, "training", facts)
+    show.trained(system, facts)
+    return model.ref
+
+
+def _as_of(store: Store, system: System, rows: TableRef) -> pd.DataFrame:
+    return store.read(features_table(system), as_of=rows.commit)
+
+
+@task(name="synthesize", task_run_name="synthesize {system} {date}", **REPEATABLE)
+def synthesize(system: str, date: dt.date, config: SynthesisConfig) -> TableRef:
+    """Safe to repeat: a day's rows have names of their own, and those that exist are left as they are."""
+    from dagsverk.tabular.synthesis import rows_of_day
+
+    store, described = open_store(), load_system(system)
+    table = features_table(described)
+    real = labelled_rows(store, described, (HISTORIC,))
+    midnight = dt.datetime.combine(date, dt.time(), dt.UTC)
+    stored = store.read(table, columns=["row_id"], since=midnight, until=midnight + dt.timedelta(days=1))
+    known, inserted = pd.Index(stored["row_id"]), 0
+    for block in rows_of_day(described, real, date=date, **dataclasses.asdict(config)):
+        new = block[known.get_indexer(block["row_id"]) < 0]
+        if len(new):
+            inserted += store.upsert(table, new).inserted
+    facts = {**dataclasses.asdict(config), "date": date.isoformat(), "inserted": inserted}
+    facts["quality"] = _quality(store, described, real, config.method)
+    keep_report(store, system, "synthesis", facts)
+    show.synthesised(system, facts)
+    return _reference(store, table)
+
+
+@task(name="predict", task_run_name="predict {system}", **REPEATABLE)
+def predict(system: str) -> TableRef:
+    """Safe to repeat: keyed by row and model version, and only rows without a prediction are predicted."""
+    from dagsverk.tabular.prediction import load_champion, pending, predict_rows
+
+    store, described = open_store(), load_system(system)
+    champion = load_champion(described, store)
+    features, predictions = features_table(described), predictions_table(described)
+    store.ensure(predictions)
+    done = store.read(predictions, columns=["row_id", "event_time", "model_version"])
+    rows = pending(store.read(features), done, champion.model.version)
+    seen = trained_on(store, described, champion.model)
+    commit = store.upsert(predictions, predict_rows(champion, rows, seen, dt.datetime.now(dt.UTC)))
+    unseen = len(rows) - int(rows["row_id"].isin(seen).sum())
+    keep_report(
+        store,
+        system,
+        "inference",
+        {"predicted": len(rows), "unseen": unseen, "model_version": champion.model.version},
+    )
+    show.committed(predictions, commit, system)
+    return TableRef(predictions.name, predictions.version, commit.id)
+
+
+@task(name="monitor", task_run_name="monitor {system}", **REPEATABLE)
+def monitor(system: str) -> list[str]:
+    """Safe to repeat: it reads tables and replaces its report. Returns the alerts, in words."""
+    from dagsverk import monitoring
+
+    store, described = open_store(), load_system(system)
+    features, predictions, champion = monitoring.load(described, store)
+    promised = monitoring.promised_accuracy(champion)
+    report = monitoring.report(described, features, predictions, promised, now=dt.datetime.now(dt.UTC))
+    low, high = monitoring.wilson(report.correct, report.outcomes)
+    facts = {
+        "predictions": report.predictions,
+        "outcomes": report.outcomes,
+        "accuracy": report.correct / report.outcomes if report.outcomes else None,
+        "low": float(low) if report.outcomes else None,
+        "high": float(high) if report.outcomes else None,
+        "promised": promised,
+        "alerts": [alert.message for alert in report.alerts],
+    }
+    keep_report(store, system, "monitoring", facts)
+    show.monitored(system, report)
+    return [alert.message for alert in report.alerts]
+
+
+def _quality(store: Store, system: System, real: pd.DataFrame, method: str) -> dict[str, Any]:
+    """How good the generator is on this system's real rows: measured once for the same rows."""
+    from dagsverk.tabular.quality import measure
+
+    name = digest(real, method, package_version())
+    path = f"quality/{system.name}/{method}-{name}.json"
+    return remembered(store, path, lambda: dataclasses.asdict(measure(system, real, method)))

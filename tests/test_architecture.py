@@ -1,0 +1,158 @@
+"""The five layout rules of docs/architecture.md, and what must never be in the tree."""
+
+import ast
+import importlib.metadata
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from prefect import Flow
+from prefect.utilities.importtools import import_object
+
+ROOT = Path(__file__).resolve().parents[1]
+LAYERS = {  # a package -> what it must not import
+    "dagsverk": {"flows", "tasks", "ui", "deployments", "prefect", "gradio"},
+    "tasks": {"flows", "ui", "deployments", "gradio"},
+    "flows": {"ui", "deployments", "gradio"},
+    "ui": {"flows", "tasks", "deployments", "prefect"},
+}
+HEAVY = ("torch", "transformers", "datasets", "xgboost", "sklearn", "skops", "hopsworks", "gradio", "plotly")
+LIGHT = (
+    "flows.tabular",
+    "tasks.tabular",
+    "dagsverk.store",
+    "dagsverk.tabular.config",
+    "dagsverk.tabular.days",
+    "dagsverk.tabular.system",
+    "dagsverk.summary",
+)
+CODE = [p for d in (*LAYERS, "deployments", "tests", "benchmarks") for p in sorted((ROOT / d).rglob("*.py"))]
+
+
+def tracked_files():
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        check=False,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    names = listed.stdout.split("\n") if listed.returncode == 0 else []
+    return [ROOT / n for n in names if n and (ROOT / n).is_file()] or CODE
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_imports_go_in_one_direction(layer):
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in (ROOT / layer).rglob("*.py")
+        for name in imports(path)
+        if name.split(".")[0] in LAYERS[layer]
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_importing_a_light_module_loads_no_heavy_library(module):
+    code = f"import {module}, sys, json; print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.splitlines()[-1]) == []
+
+
+def test_no_module_is_named_like_an_installed_package():
+    installed = {name for name in importlib.metadata.packages_distributions() if name not in LAYERS}
+    ours = {path.stem for path in CODE if path.stem not in ("__init__", "__main__")}
+    ours |= {path.name for path in ROOT.iterdir() if (path / "__init__.py").exists()}
+    assert ours & (installed | sys.stdlib_module_names) - {"deployments"} == set()
+
+
+def test_docker_is_no_package_because_prefect_imports_one_of_that_name():
+    assert not (ROOT / "docker" / "__init__.py").exists()
+
+
+def test_package_files_are_empty_except_where_a_package_has_a_door():
+    doors = {ROOT / "dagsverk" / "store" / "__init__.py", ROOT / "ui" / "__init__.py"}
+    full = [p for p in CODE if p.name == "__init__.py" and p not in doors and p.read_text().strip()]
+    assert full == []
+
+
+def entries():
+    return yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+
+
+@pytest.mark.parametrize("entry", entries(), ids=lambda e: f"{e['entrypoint']}-{e['name']}")
+def test_every_deployment_loads_and_its_parameters_validate(entry):
+    flow = import_object(entry["entrypoint"])
+    assert isinstance(flow, Flow)
+    assert "/" not in entry["entrypoint"], "a path entrypoint puts flows/ first on sys.path"
+    given = entry.get("parameters") or {}
+    asked = {name: "2026-01-31" for name in flow.parameters.required if name not in given}
+    assert all(flow.parameters.properties[name].get("format") == "date" for name in asked), "a form with gaps"
+    flow.validate_parameters({**given, **asked})
+
+
+def decorated_tasks():
+    return list(_decorated_tasks())
+
+
+def _decorated_tasks():
+    for path in sorted((ROOT / "tasks").glob("*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef):
+                for decorator in node.decorator_list:
+                    if isinstance(decorator, ast.Call) and getattr(decorator.func, "id", "") == "task":
+                        yield pytest.param(node, decorator, id=node.name)
+
+
+@pytest.mark.parametrize("function, decorator", decorated_tasks())
+def test_every_task_names_its_retry_policy_and_says_why_a_retry_is_safe(function, decorator):
+    policies = [k.value.id for k in decorator.keywords if k.arg is None and isinstance(k.value, ast.Name)]
+    assert policies, f"{function.name} names no policy of tasks.policies"
+    assert ast.get_docstring(function).startswith("Safe to repeat"), function.name
+
+
+def test_nothing_can_be_unpickled():
+    wrong = re.compile(r"^\s*(import|from)\s+(pickle|joblib|cloudpickle|dill)\b", re.MULTILINE)
+    assert [str(p) for p in CODE if wrong.search(p.read_text(encoding="utf-8"))] == []
+
+
+def test_no_secret_and_no_path_of_one_machine_is_in_the_tree():
+    wrong = re.compile(
+        r"AKIA[0-9A-Z]{16}|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+        r"|(?i:api_?key)\s*=\s*[\"'][A-Za-z0-9_.-]{16,}[\"']|/home/\w+/|/Users/\w+/"
+    )
+    text = {".py", ".md", ".toml", ".yaml", ".yml", ".json", ".txt", ".sh", ".env", ""}
+    found = [
+        str(p.relative_to(ROOT))
+        for p in tracked_files()
+        if p.suffix in text
+        and p != Path(__file__)
+        and wrong.search(p.read_text(encoding="utf-8", errors="ignore"))
+    ]
+    assert found == []
+
+
+def test_functions_and_files_stay_short_enough_to_read():
+    long = []
+    for path in (p for p in CODE if p.parts[len(ROOT.parts)] != "benchmarks"):
+        text = path.read_text(encoding="utf-8")
+        if text.count("\n") > 400:
+            long.append(f"{path.relative_to(ROOT)}: {text.count(chr(10))} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                documented = len((ast.get_docstring(node, clean=False) or "").splitlines())
+                if (node.end_lineno or 0) - node.lineno + 1 - documented > 60:
+                    long.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
+    assert long == []

@@ -1,0 +1,201 @@
+"""Flows on a real server: what a run leaves behind, what is refused, what is tried again."""
+
+import datetime as dt
+import threading
+from contextvars import copy_context
+
+import httpx
+import pytest
+from prefect import flow, task
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.exceptions import ParameterTypeError
+from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect_server import wait_for
+
+from dagsverk.store import SchemaError, Unavailable, open_store
+from dagsverk.tabular.config import TrainingConfig
+from dagsverk.tabular.days import SynthesisConfig
+from dagsverk.tabular.system import load_system
+from dagsverk.tabular.tables import features_table, predictions_table
+from flows.tabular import backfill, day, features, inference, monitoring, synthesis, training
+from tasks.policies import REPEATABLE
+from tasks.runs import one_at_a_time
+
+QUICK = TrainingConfig(model_classes=("lda",), folds=3, repeats=1)
+DATE = dt.date(2026, 1, 31)
+
+
+@pytest.fixture(scope="module")
+def server(prefect_server):
+    with temporary_settings(
+        {PREFECT_API_URL: prefect_server.api_url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    ):
+        yield prefect_server
+
+
+@pytest.fixture(scope="module")
+def first_day(server, tmp_path_factory):
+    """The store after one day of iris."""
+    root = str(tmp_path_factory.mktemp("day") / "store")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("DAGSVERK_STORE", root)
+        alerts = day("iris", DATE, training=QUICK)
+        yield open_store(root), alerts
+
+
+def artefacts(server, key):
+    wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
+    return server.ask(lambda client: client.read_artifacts(artifact_filter=wanted))
+
+
+def test_a_day_leaves_a_champion_new_rows_and_predictions(first_day):
+    store, alerts = first_day
+    assert store.champion("iris").version == 1
+    assert len(store.read(features_table(load_system("iris")))) == 160
+    assert len(store.read(predictions_table(load_system("iris")))) == 160
+    assert alerts == []
+
+
+@pytest.mark.parametrize(
+    "key, kind, word",
+    [
+        ("iris-models", "table", "lda"),
+        ("iris-decision", "markdown", "**Promoted.** lda becomes champion"),
+        ("iris-confusion", "markdown", "](data:image/svg+xml;base64,"),
+        ("iris-new-rows", "table", "cart"),
+        ("iris-alerts", "markdown", "No alert."),
+        ("iris-set-aside", "table", ""),
+    ],
+)
+def test_a_day_leaves_artefacts_in_the_prefect_ui(server, first_day, key, kind, word):
+    found = artefacts(server, key)
+    assert [artefact.type for artefact in found] == [kind]
+    assert word in str(found[0].data)
+
+
+def test_each_part_of_a_day_runs_alone_and_a_repeat_changes_nothing(first_day):
+    store, _ = first_day
+    before = store.version(features_table(load_system("iris")))
+    features("iris")
+    assert training("iris", QUICK).version == 1
+    synthesis("iris", DATE)
+    inference("iris")
+    monitoring("iris")
+    assert store.version(features_table(load_system("iris"))) == before
+
+
+def test_an_alert_of_the_monitor_is_a_prefect_event(server, first_day):
+    """Every new flower gets a wrong outcome."""
+    store, _ = first_day
+    iris = load_system("iris")
+    synthesis("iris", DATE, SynthesisConfig(count=60))
+    inference("iris")
+    right = store.read(features_table(iris))
+    wrong = right[right["origin"] == "synthetic"].assign(
+        species=lambda rows: rows["species"].map(
+            dict(zip(iris.classes, iris.classes[1:] + iris.classes[:1], strict=True))
+        )
+    )
+    store.upsert(features_table(iris), wrong)
+    assert any("below its promise" in message for message in monitoring("iris"))
+
+    def arrived():
+        found = httpx.post(
+            f"{server.api_url}/events/filter", json={"filter": {"event": {"prefix": ["dagsverk.alert"]}}}
+        )
+        return {event["event"] for event in found.json()["events"]} & {"dagsverk.alert.accuracy"}
+
+    assert wait_for(arrived, "the alert's event")
+    store.upsert(features_table(iris), right)
+
+
+def test_a_backfill_runs_the_days_of_its_range_and_only_adds_what_is_missing(first_day):
+    store, _ = first_day
+    assert backfill("iris", DATE - dt.timedelta(days=1), DATE, training=QUICK) == 2
+    rows = store.read(features_table(load_system("iris")))
+    assert rows.loc[rows["origin"] == "synthetic", "event_time"].dt.date.value_counts().to_dict() == {
+        DATE - dt.timedelta(days=1): 10,
+        DATE: 60,
+    }
+
+
+@pytest.mark.parametrize(
+    "wrong, complaint",
+    [
+        ({"system": "atlantis"}, "no system 'atlantis'; known: iris, titanic"),
+        ({"max_bad_share": 1.5}, "less than or equal to 1"),
+        ({"date": "31 January"}, "date"),
+        ({"synthesis": {"count": 0}}, "count: Input should be greater than or equal to 1"),
+        ({"synthesis": {"count": -5}}, "count: Input should be greater than or equal to 1"),
+        ({"synthesis": {"method": "magic"}}, "'cart', 'copula'"),
+        ({"training": {"model_classes": ["oracle"]}}, "'knn', 'logistic'"),
+        ({"training": {"folds": 1}}, "folds: Input should be greater than or equal to 2"),
+        ({"training": {"fold": 5}}, "Unexpected keyword argument"),
+    ],
+)
+def test_a_wrong_parameter_is_refused_before_anything_runs(wrong, complaint):
+    with pytest.raises(ParameterTypeError, match=complaint):
+        day.validate_parameters({"system": "iris", **wrong})
+
+
+def test_the_limits_of_parameters_are_in_the_form_of_the_prefect_ui():
+    definitions = day.parameters.definitions
+    count = definitions["SynthesisConfig"]["properties"]["count"]
+    assert (count["minimum"], definitions["TrainingConfig"]["properties"]["folds"]["minimum"]) == (1, 2)
+    assert definitions["SynthesisConfig"]["properties"]["method"]["enum"][0] == "cart"
+
+
+@pytest.mark.parametrize("run", [day, synthesis])
+def test_a_day_in_the_future_fails_its_run_which_is_not_the_crash_that_is_resumed(server, first_day, run):
+    tomorrow = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=2)
+    state = run("iris", tomorrow, return_state=True)
+    assert state.is_failed()
+    assert "in the future" in state.message
+
+
+def test_a_run_is_named_after_its_system_and_its_day(server, first_day):
+    state = synthesis("iris", DATE, return_state=True)
+    found = server.ask(lambda client: client.read_flow_run(state.state_details.flow_run_id))
+    assert found.name == "synthesis iris 2026-01-31"
+
+
+@pytest.mark.parametrize(
+    "trouble, tries", [(Unavailable("the store sleeps"), 3), (SchemaError("a wrong type"), 1)]
+)
+def test_passing_trouble_is_tried_again_and_a_wrong_value_is_not(server, trouble, tries):
+    calls = []
+
+    @task(**{**REPEATABLE, "retries": 2, "retry_delay_seconds": 0})
+    def step():
+        calls.append(1)
+        raise trouble
+
+    @flow
+    def run():
+        step()
+
+    with pytest.raises(type(trouble)):
+        run()
+    assert len(calls) == tries
+
+
+def test_two_runs_of_one_system_never_interleave(server):
+    async def limit(client):
+        await client.upsert_global_concurrency_limit_by_name("tabular-iris", 1)
+
+    server.ask(limit)
+    inside, most, done = [], [], []
+
+    def work():
+        with one_at_a_time("iris"):
+            inside.append(1)
+            most.append(len(inside))
+            inside.pop()
+        done.append(1)
+
+    threads = [threading.Thread(target=copy_context().run, args=(work,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=120)
+    assert (len(done), max(most)) == (3, 1)
