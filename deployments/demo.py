@@ -1,0 +1,232 @@
+"""`python -m deployments.demo`: one whole day of every system through its deployment, a summary, and stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import datetime as dt
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from deployments import launch
+from deployments.engine import log_path
+from deployments.installation import Server, running_server, start_workers
+from deployments.launch import Folders, LaunchError, Stages, say
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import FlowRun
+
+LIMIT_S = 900.0
+CRASH_SETTLES_S = 15.0  # a crashed run is resumed within a second or two; after this it stays crashed
+
+
+@dataclass
+class Watched:
+    """A day that the demo waits for."""
+
+    system: str
+    run: FlowRun
+    line: str = ""
+    crashed_at: float | None = None
+
+    def ended(self, now: float) -> bool:
+        """Whether its state will not change any more."""
+        state = self.run.state
+        if state is None or not state.is_final():
+            return False
+        if not state.is_crashed():
+            return True
+        self.crashed_at = self.crashed_at or now
+        return now - self.crashed_at > CRASH_SETTLES_S
+
+    @property
+    def completed(self) -> bool:
+        return self.run.state is not None and self.run.state.is_completed()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = parse(argv)
+    folders, stages = Folders(arguments.state.resolve()), Stages()
+    try:
+        systems = chosen_systems(arguments.systems, days_of(launch.ROOT / "prefect.yaml"))
+        date = checked(arguments.date, dt.datetime.now(dt.UTC).date())
+        with running_server(folders, stages, arguments.port) as server:
+            asyncio.run(demo(server, folders, stages, systems, date, arguments.time_limit_s))
+    except LaunchError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        say("stopped")
+        return 130
+    say(f"{'demo, start to end':<44}{stages.total_s:6.1f} s")
+    return 0
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m deployments.demo", description=__doc__)
+    parser.add_argument("--systems", help="names, comma between them (default: every system that has a day)")
+    parser.add_argument(
+        "--date", type=dt.date.fromisoformat, help="the day, YYYY-MM-DD (default: today, UTC)"
+    )
+    parser.add_argument(
+        "--time-limit-s", type=float, default=LIMIT_S, help="seconds until it gives up (%(default)s)"
+    )
+    parser.add_argument(
+        "--state", type=Path, default=launch.ROOT / ".dagsverk", help="state folder (%(default)s)"
+    )
+    parser.add_argument("--port", type=int, default=launch.SERVER_PORT, help="Prefect's port (%(default)s)")
+    return parser.parse_args(argv)
+
+
+async def demo(
+    server: Server, folders: Folders, stages: Stages, systems: Sequence[str], date: dt.date, limit_s: float
+) -> None:
+    """Register, run the days, print what they did. Raises LaunchError when a day does not complete."""
+    from prefect.client.orchestration import get_client
+
+    from deployments.recovery import recover
+    from deployments.register import DEMO_QUEUE, register
+    from deployments.worker import on_signals
+
+    stop = asyncio.Event()
+    on_signals(stop.set)
+    deadline = stages.started + limit_s
+    async with get_client() as client:
+        with stages.stage("deployments registered"):
+            await register(client)
+            await recover(client, folders.prefect)
+        days = [await trigger(client, system, date) for system in systems]
+        workers = start_workers([DEMO_QUEUE])
+        try:
+            with stages.stage(f"days of {', '.join(systems)}"):
+                await watch(client, server, days, deadline, stop)
+            check(days, folders)
+            with stages.stage("summary"):
+                told = await asyncio.to_thread(summaries, systems)
+        finally:
+            await give_up_on(client, days)
+            with stages.stage("workers stopped"):
+                await workers.stop(5, stop)
+    show(told, date, folders)
+
+
+def days_of(prefect_file: Path) -> list[str]:
+    """Names of the deployments of the flow `day`, in the order of the file."""
+    entries = yaml.safe_load(prefect_file.read_text())["deployments"]
+    return [e["name"] for e in entries if e["entrypoint"].rpartition(".")[2] == "day"]
+
+
+def checked(date: dt.date | None, today: dt.date) -> dt.date:
+    """The day to run, today unless asked. Raises LaunchError for one in the future."""
+    if date and date > today:
+        raise LaunchError(f"{date} is in the future: today is {today} (UTC)")
+    return date or today
+
+
+def chosen_systems(asked: str | None, known: Sequence[str]) -> list[str]:
+    """The systems to run. Raises LaunchError for one that has no day in prefect.yaml."""
+    systems = [s.strip() for s in asked.split(",") if s.strip()] if asked else list(known)
+    if unknown := [s for s in systems if s not in known]:
+        raise LaunchError(f"no day/{unknown[0]} in prefect.yaml; there are: {', '.join(known)}")
+    return systems
+
+
+async def trigger(client: PrefectClient, system: str, date: dt.date) -> Watched:
+    """Ask Prefect for a run of the system's day, as a click on "Run" does."""
+    from deployments.register import DEMO_QUEUE
+
+    deployment = await client.read_deployment_by_name(f"day/{system}")
+    parameters = {"date": date.isoformat()}
+    run = await client.create_flow_run_from_deployment(
+        deployment.id, parameters=parameters, work_queue_name=DEMO_QUEUE
+    )
+    return Watched(system, run)
+
+
+async def watch(
+    client: PrefectClient, server: Server, days: Sequence[Watched], deadline: float, stop: asyncio.Event
+) -> None:
+    """Show progress until every day has ended. Raises LaunchError, or KeyboardInterrupt on Ctrl-C."""
+    begun = time.monotonic()
+    while not all(day.ended(time.monotonic()) for day in days):
+        if stop.is_set():
+            raise KeyboardInterrupt
+        if reason := server.child.ended():
+            raise LaunchError(reason)
+        if time.monotonic() > deadline:
+            waiting = ", ".join(f"{d.system}: {d.line}" for d in days if not d.completed)
+            raise LaunchError(f"the time limit is up ({waiting}); allow more with --time-limit-s")
+        await asyncio.sleep(0.5)
+        for day in days:
+            day.run = await client.read_flow_run(day.run.id)
+            line = await progress(client, day.run)
+            if line != day.line:
+                day.line = line
+                say(f"  {time.monotonic() - begun:5.1f} s  {day.system:<10} {line}")
+
+
+async def progress(client: PrefectClient, run: FlowRun) -> str:
+    """A run's state in words: tasks done, and those running now."""
+    from prefect.client.schemas.filters import FlowRunFilter
+
+    state = run.state_name or "unknown"
+    if run.state is None or not run.state.is_running():
+        return state.lower()
+    of_run = FlowRunFilter.model_validate({"id": {"any_": [run.id]}})
+    tasks = await client.read_task_runs(flow_run_filter=of_run)
+    done = sum(1 for t in tasks if t.state is not None and t.state.is_completed())
+    now = [t.name for t in tasks if t.state is not None and t.state.is_running()]
+    return f"{done} tasks done" + (f", now {', '.join(now)}" if now else "")
+
+
+def check(days: Sequence[Watched], folders: Folders) -> None:
+    """Raises LaunchError, with the end of the run's log, for the first day that did not complete."""
+    for day in days:
+        if not day.completed:
+            state = day.run.state
+            what = f"{state.name}: {state.message}" if state else "unknown"
+            log = log_path(folders.logs, str(day.run.id))
+            raise LaunchError(
+                f"the day of {day.system} ended {what}\nthe end of {log}:\n{launch.tail(log, 25)}"
+            )
+
+
+async def give_up_on(client: PrefectClient, days: Sequence[Watched]) -> None:
+    """Cancel days that have not ended, so that the next start does not go on with them."""
+    from prefect.states import Cancelled
+
+    for day in days:
+        if day.run.state is None or not day.run.state.is_final():
+            await client.set_flow_run_state(
+                day.run.id, Cancelled(message="The demo was stopped."), force=True
+            )
+
+
+def summaries(systems: Sequence[str]) -> dict[str, str]:
+    """What each system's last day did, as kept in the store."""
+    from dagsverk.store import open_store
+    from dagsverk.summary import day_summary
+
+    store = open_store()
+    return {system: day_summary(store, system) for system in systems}
+
+
+def show(told: Mapping[str, str], date: dt.date, folders: Folders) -> None:
+    for system, summary in told.items():
+        say(f"\n{system}, {date}\n{summary}")
+    say("\nwhere to look")
+    say("  make up          the pages and the Prefect UI with these runs, and the daily crons, until Ctrl-C")
+    say("  make ui          the pages alone")
+    say(f"  {folders.store}   tables, models, artefacts")
+    say(f"  {folders.logs}   logs\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

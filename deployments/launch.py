@@ -1,0 +1,257 @@
+"""What `up` and `demo` share: folders, settings, ports, the lock and child processes. Imports no Prefect,
+so that the server can boot while Prefect is still being imported here (1.5 s each)."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+ROOT = Path(__file__).resolve().parents[1]
+HOST = "127.0.0.1"
+SERVER_PORT, PAGES_PORT = 4200, 7860
+SERVER_START_S = 180.0  # an empty database is migrated first: 11 s on a quiet machine
+RUN_LOGS_KEPT_S = 14 * 24 * 3600.0
+
+# Prefect's defaults suit a hosted service; these suit one machine. Reasons and figures: docs/architecture.md.
+SETTINGS: Mapping[str, str] = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",  # no second, hidden server when the address is missing
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",  # 3.7 times less server time per task
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "3d",
+    # Slots of limits are leased. Leases kept in memory would be forgotten by a restart, the slots would not.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_MAX_RUNS": "7",  # days ahead, not 100: less to write at each start
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # s; four missed ones make a run crashed (automations.yaml)
+    "PREFECT_CLIENT_MAX_RETRIES": "8",  # waits out a server that is away for eight minutes
+    "PREFECT_WORKER_QUERY_SECONDS": "2",
+    "PREFECT_WORKER_HEARTBEAT_SECONDS": "10",
+}
+# A person's own Prefect settings that would lead our processes to another server, account or database.
+FOREIGN = ("PREFECT_API_", "PREFECT_CLOUD_", "PREFECT_SERVER_", "PREFECT_PROFILE", "PREFECT_HOME")
+
+
+class LaunchError(Exception):
+    """The start cannot go on; the message says why, where the logs are and what to do."""
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where one installation keeps its state."""
+
+    state: Path
+
+    @property
+    def prefect(self) -> Path:
+        return self.state / "prefect"
+
+    @property
+    def store(self) -> Path:
+        return self.state / "store"
+
+    @property
+    def logs(self) -> Path:
+        return self.state / "logs"
+
+    def make(self) -> None:
+        """Raises LaunchError when a folder cannot be made or written."""
+        try:
+            for folder in (self.prefect, self.logs / "runs"):
+                folder.mkdir(parents=True, exist_ok=True)
+            (self.logs / ".writable").touch()
+        except OSError as error:
+            raise LaunchError(
+                f"cannot write below {self.state}: {error}; name another folder with --state"
+            ) from error
+
+
+def environment(folders: Folders, api_url: str, given: Mapping[str, str]) -> dict[str, str]:
+    """The environment of the launcher and its children. Other variables keep the value a person gave them."""
+    kept = {name: value for name, value in given.items() if not name.startswith(FOREIGN)}
+    store = kept.get("DAGSVERK_STORE") or str(folders.store)
+    if "://" not in store:
+        store = str(Path(store).resolve())
+    ours = {
+        "PREFECT_HOME": str(folders.prefect),
+        "PREFECT_API_URL": api_url,
+        "DAGSVERK_STORE": store,
+        "DAGSVERK_LOGS": str(folders.logs),
+    }
+    return {**SETTINGS, **kept, **ours}
+
+
+def adopt(environ: MutableMapping[str, str], wanted: Mapping[str, str]) -> str | None:
+    """Make `environ` the wanted environment; what a person should know about it, if anything."""
+    theirs = environ.get("PREFECT_API_URL")
+    for name in set(environ) - set(wanted):
+        del environ[name]
+    environ.update(wanted)
+    if theirs and theirs != wanted["PREFECT_API_URL"]:
+        return f"PREFECT_API_URL={theirs} is not used: this starts a Prefect server of its own"
+    return None
+
+
+def free_port(preferred: int) -> int:
+    """`preferred` when nothing listens there, else a free port that the system chooses."""
+    for port in (preferred, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((HOST, port))
+            return int(probe.getsockname()[1])
+    raise LaunchError(f"no free port on {HOST}")
+
+
+@contextlib.contextmanager
+def sole_owner(folders: Folders) -> Iterator[Callable[[str], None]]:
+    """Hold the state folder; call what this gives with our address. LaunchError when another holds it."""
+    path = folders.state / "launcher.json"
+    with path.open("a+") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            handle.seek(0)
+            raise LaunchError(_held(folders, handle.read())) from error
+
+        def tell(api_url: str) -> None:
+            handle.truncate(0)
+            handle.write(json.dumps({"pid": os.getpid(), "api_url": api_url}))
+            handle.flush()
+
+        yield tell
+        handle.truncate(0)
+
+
+def _held(folders: Folders, text: str) -> str:
+    try:
+        owner = json.loads(text)
+        who = f"process {owner['pid']}, Prefect at {owner['api_url'].removesuffix('/api')}"
+    except (ValueError, KeyError):
+        who = "another process"
+    return f"{folders.state} is in use by {who}: use that one, stop it, or name another folder with --state"
+
+
+class Child:
+    """A process of ours in its own session, which ends when we do, with its output in a file."""
+
+    def __init__(
+        self, name: str, arguments: Sequence[str], log: Path, environ: Mapping[str, str] | None = None
+    ) -> None:
+        self.name, self.log = name, log
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "deployments.guard", *arguments],
+                cwd=ROOT,
+                env=environ,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for us; we stop our children in order
+            )
+
+    def ended(self) -> str | None:
+        """Why this child is no longer running; None while it is."""
+        if (code := self.process.poll()) is None:
+            return None
+        return f"{self.name} ended with code {code}; the end of {self.log}:\n{tail(self.log)}"
+
+    def wait_until(self, url: str, limit_s: float) -> None:
+        """Return when the address answers 200. Raises LaunchError when the child ends or the time is up."""
+        deadline = time.monotonic() + limit_s
+        while not answers(url):
+            if reason := self.ended():
+                raise LaunchError(reason)
+            if time.monotonic() > deadline:
+                raise LaunchError(
+                    f"{self.name} did not answer at {url} within {limit_s:.0f} s; see {self.log}"
+                )
+            time.sleep(0.1)
+
+    def stop(self, grace_s: float = 10.0) -> None:
+        """SIGTERM, and SIGKILL after the grace period."""
+        self.process.terminate()
+        try:
+            self.process.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        _close(self.process.stdin)
+
+
+def _close(stream: IO[bytes] | None) -> None:
+    if stream is not None:
+        stream.close()
+
+
+def start_server(port: int, folders: Folders, environ: Mapping[str, str] | None = None) -> Child:
+    """The Prefect server, without the command line's own import (2 s)."""
+    application = "prefect.server.api.server:create_app"
+    options = f"--host {HOST} --port {port} --log-level warning --timeout-graceful-shutdown 3".split()
+    arguments = ["uvicorn", "--factory", application, *options]
+    return Child("the Prefect server", arguments, folders.logs / "server.log", environ)
+
+
+def start_pages(port: int, folders: Folders) -> Child:
+    return Child("the pages", ["ui", "--host", HOST, "--port", str(port)], folders.logs / "pages.log")
+
+
+def answers(url: str) -> bool:
+    """Whether a GET is answered with 200 within two seconds."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310  our own address
+            return bool(response.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def tail(path: Path, lines: int = 15) -> str:
+    """The last lines of a log file, indented."""
+    try:
+        text = path.read_text(errors="replace").splitlines()[-lines:]
+    except OSError:
+        return "  (nothing was written)"
+    return "\n".join(f"  {line}" for line in text)
+
+
+def prune_logs(folder: Path, now: float) -> None:
+    """Remove the logs of flow runs that nobody has written to for two weeks."""
+    for path in (folder / "runs").glob("*.log"):
+        if now - path.stat().st_mtime > RUN_LOGS_KEPT_S:
+            path.unlink(missing_ok=True)
+
+
+class Stages:
+    """Prints each stage of a start with the seconds it took."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.durations_s: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        begun = time.monotonic()
+        yield
+        self.durations_s[name] = time.monotonic() - begun
+        say(f"{name:<44}{self.durations_s[name]:6.1f} s")
+
+    @property
+    def total_s(self) -> float:
+        return time.monotonic() - self.started
+
+
+def say(line: str = "") -> None:
+    print(line, flush=True)

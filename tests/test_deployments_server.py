@@ -1,0 +1,271 @@
+"""What the deployments do on a real Prefect server with real workers."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from prefect.client.schemas.filters import DeploymentFilter
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.states import Running
+from prefect_server import ROOT, TestServer, wait_for
+
+from deployments import launch, recovery
+from deployments.engine import log_path
+from deployments.register import DEMO_QUEUE, POOLS
+from deployments.worker import MAX_ATTEMPTS
+
+ENTRIES = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+GATED = """
+name: gated
+pull: [{prefect.deployments.steps.set_working_directory: {directory: "{{ $DAGSVERK_ROOT }}"}}]
+deployments:
+  - name: one-at-a-time
+    entrypoint: gated_flows.gated
+    tags: [resumable]
+    concurrency_limit: {limit: 1, collision_strategy: CANCEL_NEW, grace_period_seconds: 120}
+    work_pool: {name: cpu}
+  - {name: missing, entrypoint: gated_flows.gated, work_pool: {name: cpu}}
+"""
+
+
+@pytest.fixture(scope="module")
+def registered(prefect_server: TestServer) -> list[str]:
+    """What two registrations in a row printed."""
+    done = [prefect_server.run("-m", "deployments.register") for _ in range(2)]
+    assert [d.returncode for d in done] == [0, 0], done
+    return [d.stdout for d in done]
+
+
+@pytest.fixture(scope="module")
+def gated(prefect_server: TestServer, registered: list[str], tmp_path_factory) -> str:
+    """The name of a deployment whose flow waits until a test lets it go on."""
+    path = tmp_path_factory.mktemp("gated") / "prefect.yaml"
+    path.write_text(GATED)
+    done = prefect_server.run("-m", "deployments.register", "--prefect-file", str(path))
+    assert done.returncode == 0, done.stderr
+    return "gated/one-at-a-time"
+
+
+class Gate:
+    """One run of the gated flow."""
+
+    def __init__(self, server: TestServer, deployment: str, folder) -> None:
+        self.server, self.folder = server, folder
+        os.mkfifo(folder / "gate")
+        self.id = server.ask(lambda client: start(client, deployment, {"folder": str(folder)})).id
+
+    def read(self) -> FlowRun:
+        return self.server.ask(lambda client: client.read_flow_run(self.id))
+
+    def pids(self) -> list[int]:
+        """Processes that began an attempt, oldest first."""
+        path = self.folder / "attempts"
+        return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+    def wait_for_attempt(self, n: int) -> int:
+        """The process of the n-th attempt, once it has begun and says it is running."""
+        wait_for(
+            lambda: len(self.pids()) >= n and self.read().state.is_running(), f"attempt {n} of {self.id}"
+        )
+        return self.pids()[n - 1]
+
+    def open(self) -> None:
+        """Let the flow go on."""
+        (self.folder / "gate").write_bytes(b"")
+
+    def wait_until_completed(self) -> None:
+        def completed() -> bool:
+            return self.read().state.is_completed()
+
+        wait_for(completed, f"completion of {self.id}")
+
+
+async def start(client, deployment: str, parameters: dict) -> FlowRun:
+    found = await client.read_deployment_by_name(deployment)
+    return await client.create_flow_run_from_deployment(found.id, parameters=parameters)
+
+
+def test_the_server_answers_ready(prefect_server):
+    assert launch.answers(f"{prefect_server.api_url}/ready")
+
+
+def test_registering_deploys_every_entry_of_prefect_yaml(prefect_server, registered):
+    found = prefect_server.ask(lambda client: client.read_deployments(limit=200))
+    deployed = {(d.entrypoint, d.name): d for d in found}
+    for entry in ENTRIES:
+        deployment = deployed[entry["entrypoint"], entry["name"]]
+        assert deployment.parameters == entry["parameters"]
+        assert deployment.work_pool_name == entry["work_pool"]["name"]
+        assert set(deployment.tags) == set(entry["tags"])
+        assert deployment.pull_steps[0].popitem()[1]["directory"] == "{{ $DAGSVERK_ROOT }}"
+
+
+def test_registering_again_changes_nothing(registered):
+    assert "pool cpu created" in registered[0]
+    assert registered[1].splitlines()[-1] == "changed: nothing"
+
+
+def test_registering_makes_the_pools_the_demo_queue_and_a_limit_per_system(prefect_server, registered):
+    pools = prefect_server.ask(lambda client: client.read_work_pools())
+    assert {p.name for p in pools} >= set(POOLS)
+    queues = prefect_server.ask(lambda client: client.read_work_queues(work_pool_name="cpu"))
+    assert DEMO_QUEUE in {q.name for q in queues}
+    limits = prefect_server.ask(lambda client: client.read_global_concurrency_limits(limit=200))
+    assert {(limit.name, limit.limit) for limit in limits} >= {("tabular-titanic", 1), ("tabular-iris", 1)}
+
+
+def test_a_deployment_with_a_cron_gets_scheduled_runs(prefect_server, registered):
+    async def scheduled(client):
+        day = await client.read_deployment_by_name("day/titanic")
+        wanted = DeploymentFilter.model_validate({"id": {"any_": [day.id]}})
+        return await client.read_flow_runs(deployment_filter=wanted)
+
+    runs = wait_for(lambda: prefect_server.ask(scheduled), "a scheduled run of day/titanic")
+    assert runs[0].state_type == StateType.SCHEDULED
+    assert runs[0].parameters == {"system": "titanic"}
+
+
+def test_registering_deploys_what_prefect_deploy_does(prefect_server, registered, tmp_path):
+    entry = next(e for e in ENTRIES if (e["entrypoint"], e["name"]) == ("flows.tabular.day", "iris"))
+    path = tmp_path / "prefect.yaml"
+    head = {
+        k: v for k, v in yaml.safe_load((ROOT / "prefect.yaml").read_text()).items() if k in ("name", "pull")
+    }
+    path.write_text(yaml.safe_dump({**head, "deployments": [{**entry, "name": "by-command"}]}))
+    done = prefect_server.run("-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(path))
+    assert done.returncode == 0, done.stderr
+    own = {
+        "id",
+        "created",
+        "updated",
+        "name",
+        "version",
+        "version_id",
+        "version_info",
+        "schedules",
+        "global_concurrency_limit",
+    }
+    ours, theirs = (
+        prefect_server.ask(lambda client, n=name: client.read_deployment_by_name(f"day/{n}"))
+        for name in ("iris", "by-command")
+    )
+    assert ours.model_dump(exclude=own) == theirs.model_dump(exclude=own)
+    assert [s.schedule for s in ours.schedules] == [s.schedule for s in theirs.schedules]
+
+
+def test_a_worker_told_to_stop_lets_its_run_finish(prefect_server, gated, tmp_path):
+    gate = Gate(prefect_server, gated, tmp_path)
+    with prefect_server.worker(drain_s=60) as worker:
+        gate.wait_for_attempt(1)
+        worker.send_signal(signal.SIGTERM)
+        gate.open()
+        assert worker.wait(60) == 0
+    assert gate.read().state.is_completed()
+    assert len(gate.pids()) == 1
+
+
+def test_runs_are_handed_back_by_a_stopped_worker_and_resumed_after_a_crash(prefect_server, gated, tmp_path):
+    gate = Gate(prefect_server, gated, tmp_path)
+    with prefect_server.worker(drain_s=0) as worker:
+        first = gate.wait_for_attempt(1)
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(60) == 0
+    assert gate.read().state_name == "AwaitingRetry"
+    assert not Path(f"/proc/{first}").exists()
+    with prefect_server.worker(drain_s=0):
+        os.kill(gate.wait_for_attempt(2), signal.SIGKILL)
+        wait_for(lambda: len(gate.pids()) == 3, "an attempt after the crash")
+        gate.open()
+        gate.wait_until_completed()
+    log = log_path(prefect_server.folders.logs, str(gate.id)).read_text()
+    assert log.count("Beginning flow run") == 3, "the output of every attempt is kept"
+
+
+def test_a_worker_fails_a_run_that_always_crashes_and_keeps_one_whose_process_it_has(prefect_server, gated):
+    code = f"""
+import asyncio
+from prefect.client.orchestration import get_client
+from deployments.worker import DrainingWorker
+
+async def main():
+    async with DrainingWorker(work_pool_name="cpu") as worker, get_client() as client:
+        deployment = await client.read_deployment_by_name("{gated}")
+        hopeless, alive = [
+            await client.create_flow_run_from_deployment(deployment.id, parameters={{"folder": "nowhere"}})
+            for _ in range(2)
+        ]
+        worker.attempts[hopeless.id] = {MAX_ATTEMPTS}
+        worker.in_flight.add(alive.id)
+        for run in (hopeless, alive):
+            await worker.run(run, None)
+            print((await client.read_flow_run(run.id)).state)
+            await client.delete_flow_run(run.id)
+
+asyncio.run(main())
+"""
+    done = prefect_server.run("-c", code)
+    assert f"Given up after {MAX_ATTEMPTS} attempts" in done.stdout, done.stderr
+    assert "Running('Its process is alive.')" in done.stdout, done.stdout
+
+
+def test_recovery_requeues_a_run_without_a_process_and_frees_the_places_it_held(prefect_server, gated):
+    async def lose_and_recover(client):
+        run = await start(client, gated, {"folder": "nowhere"})
+        await client.set_flow_run_state(run.id, Running(), force=True)
+        await client.increment_concurrency_slots(["tabular-iris"], 1, "concurrency")
+        told = await recovery.recover(client, prefect_server.folders.prefect)
+        found = await client.read_flow_run(run.id)
+        limit = await client.read_global_concurrency_limit_by_name("tabular-iris")
+        await client.delete_flow_run(run.id)  # no worker of another test shall take it
+        return run, told, found, limit
+
+    run, told, found, limit = prefect_server.ask(lose_and_recover)
+    assert found.state_name == "AwaitingRetry"
+    assert limit.active_slots == 0
+    assert any(run.name in line for line in told)
+
+
+def test_recovery_leaves_a_run_alone_whose_process_lives(prefect_server, gated):
+    async def begin(client):
+        run = await start(client, gated, {"folder": "nowhere"})
+        await client.set_flow_run_state(run.id, Running(), force=True)
+        return run
+
+    async def recover(client):
+        return await recovery.recover(client, prefect_server.folders.prefect)
+
+    run = prefect_server.ask(begin)
+    alive = subprocess.Popen(
+        [sys.executable, "-c", "input()"],
+        stdin=subprocess.PIPE,
+        env={**os.environ, "PREFECT__FLOW_RUN_ID": str(run.id)},
+    )
+    try:
+        told = prefect_server.ask(recover)
+        assert any(f"{run.name} still runs" in line for line in told)
+        assert prefect_server.ask(lambda client: client.read_flow_run(run.id)).state.is_running()
+    finally:
+        alive.communicate()
+        prefect_server.ask(lambda client: client.delete_flow_run(run.id))
+
+
+def test_recovery_cancels_what_a_stopped_demo_left(prefect_server, gated):
+    async def leave_and_recover(client):
+        deployment = await client.read_deployment_by_name(gated)
+        run = await client.create_flow_run_from_deployment(
+            deployment.id, parameters={"folder": "nowhere"}, work_queue_name=DEMO_QUEUE
+        )
+        await recovery.recover(client, prefect_server.folders.prefect)
+        return await client.read_flow_run(run.id)
+
+    assert prefect_server.ask(leave_and_recover).state.is_cancelled()
+
+
+def test_a_pool_of_another_type_is_refused_with_the_next_move(prefect_server, registered):
+    done = prefect_server.run("-m", "deployments.register", "--pool-type", "kubernetes")
+    assert done.returncode == 1
+    assert "pool types with templates: process" in done.stderr
