@@ -1,0 +1,53 @@
+"""`python -m ui`: serve the pages and the REST API until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import sys
+from collections.abc import Sequence
+
+import uvicorn
+
+from ui.app import REFRESH_S, build_app
+from ui.desk import Desk
+
+
+class Announcing(uvicorn.Server):
+    """A server that says where its pages are, once they can be opened."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+            sys.stdout.write(f"Pages: http://{host}:{self.config.port} (Ctrl-C ends them)\n")
+            sys.stdout.flush()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    given = _parser().parse_args(arguments)
+    if not 0.5 <= given.refresh_s <= 3600:
+        raise SystemExit(f"--refresh-s must be from 0.5 to 3600 seconds, got {given.refresh_s:g}")
+    app = build_app(Desk(given.store), given.refresh_s)
+    config = uvicorn.Config(
+        app, host=given.host, port=given.port, log_level="warning", server_header=False,
+        timeout_graceful_shutdown=2,  # pages hold their event streams open for ever
+    )  # fmt: skip
+    Announcing(config).run()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m ui", description="Serve Dagsverk's pages and REST API.")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: this machine only)"
+    )
+    parser.add_argument("--port", type=int, default=7860)
+    parser.add_argument("--store", help="URL of the store (default: DAGSVERK_STORE, else .dagsverk/store)")
+    parser.add_argument(
+        "--refresh-s", type=float, default=REFRESH_S, help="seconds between two looks for news (default: 4)"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    main()

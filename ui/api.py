@@ -1,0 +1,108 @@
+"""The REST API beside the pages: health, one prediction, a system's report."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated, Any
+
+from fastapi import Body, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse
+
+from dagsverk.store import StoreError
+from dagsverk.tabular.errors import InvalidInput
+from dagsverk.tabular.system import System, load_system
+from dagsverk.version import package_version
+from ui import guide
+from ui.answers import answer_for
+from ui.desk import Desk, NoChampion
+
+LOG = logging.getLogger(__name__)
+
+Inputs = Annotated[
+    dict[str, Any], Body(description="A value per input; optional ones may be null or left out")
+]
+
+
+class UnknownSystem(LookupError):
+    """No system of that name."""
+
+
+def build_api(desk: Desk) -> FastAPI:
+    """A FastAPI app with the REST routes. An error is {"error": sentence}, for inputs with "problems"."""
+    app = FastAPI(
+        title="Dagsverk",
+        version=package_version(),
+        description="Ask the model in use, and read how it does.",
+        openapi_url="/api/openapi.json",
+        docs_url=None,  # FastAPI's own page loads scripts from elsewhere; ours is below
+        redoc_url=None,
+    )
+    _answer_errors(app)
+
+    @app.get("/healthz", summary="Is the store reachable, and which champions are in use")
+    def healthz() -> JSONResponse:
+        return health(desk)
+
+    @app.post("/api/predict/{system}", summary="Ask a system's champion about one row")
+    def predict(system: str, inputs: Inputs, effects: bool = False) -> dict[str, Any]:
+        known = _system(system)
+        answer = answer_for(known, desk.champion(known), inputs, explained=effects)
+        return answer.to_dict(known)
+
+    @app.get("/api/monitor/{system}", summary="The report that the system's monitor page draws")
+    def monitor(system: str) -> dict[str, Any]:
+        return desk.view(_system(system)).report.to_dict()
+
+    @app.get("/api/docs", include_in_schema=False)
+    def docs() -> HTMLResponse:
+        return HTMLResponse(guide.page(desk.systems))
+
+    return app
+
+
+def health(desk: Desk) -> JSONResponse:
+    """200 with each system's champion version (null: none yet), or 503 when the store does not answer."""
+    try:
+        for system in desk.systems:
+            desk.version(system)
+        promoted = {system.name: desk.store.champion(system.name) for system in desk.systems}
+    except (StoreError, OSError) as error:
+        return JSONResponse({"status": "store unreachable", "error": str(error)}, status_code=503)
+    champions = {name: model.version if model else None for name, model in promoted.items()}
+    return JSONResponse({"status": "ok", "systems": list(champions), "champions": champions})
+
+
+def _system(name: str) -> System:
+    try:
+        return load_system(name)
+    except ValueError as error:
+        raise UnknownSystem(str(error)) from error
+
+
+def _answer_errors(app: FastAPI) -> None:
+    """Every error in the same form, and none with a trace."""
+
+    @app.exception_handler(UnknownSystem)
+    def unknown(_: Request, error: UnknownSystem) -> JSONResponse:
+        return JSONResponse({"error": str(error)}, status_code=404)
+
+    @app.exception_handler(InvalidInput)
+    def invalid(_: Request, error: InvalidInput) -> JSONResponse:
+        content = {"error": "some inputs cannot be used", "problems": error.problems}
+        return JSONResponse(content, status_code=422)
+
+    @app.exception_handler(RequestValidationError)
+    def not_json(_: Request, error: RequestValidationError) -> JSONResponse:
+        found = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
+        content = {"error": f"want a JSON object with a value per input; found {found}", "problems": {}}
+        return JSONResponse(content, status_code=422)
+
+    @app.exception_handler(NoChampion)
+    def no_champion(_: Request, error: NoChampion) -> JSONResponse:
+        return JSONResponse({"error": str(error)}, status_code=503)
+
+    @app.exception_handler(StoreError)
+    def store_error(_: Request, error: StoreError) -> JSONResponse:
+        LOG.warning("the store failed a request: %s", error)
+        return JSONResponse({"error": str(error)}, status_code=503)

@@ -1,0 +1,66 @@
+"""The whole site: one FastAPI app that carries the REST API and, mounted on it, the Gradio pages."""
+
+from __future__ import annotations
+
+import warnings
+
+import fastapi
+import gradio as gr
+from starlette.staticfiles import StaticFiles
+
+from ui import api, frame, home, look, monitor, predict
+from ui.desk import Desk
+from ui.limits import BodyLimit, SafeHeaders
+
+REFRESH_S = 4.0
+SESSIONS = 200  # whose state Gradio keeps; the oldest are dropped
+
+
+def build_pages(desk: Desk, refresh_s: float = REFRESH_S) -> gr.Blocks:
+    """All pages: home, and for every system one that predicts and one that watches."""
+    demo: gr.Blocks = gr.Blocks(title=frame.NAME, analytics_enabled=False)
+    demo.state_session_capacity = SESSIONS
+    with demo:
+        home.build(demo, desk, refresh_s)
+    for system in desk.systems:
+        with demo.route(system.title, frame.predict_path(system)):
+            predict.build(demo, system, desk)
+        with demo.route(f"{system.title} monitor", frame.monitor_path(system)):
+            monitor.build(demo, system, desk, refresh_s)
+    demo.queue(default_concurrency_limit=4, max_size=200)
+    return demo
+
+
+def build_app(desk: Desk, refresh_s: float = REFRESH_S) -> fastapi.FastAPI:
+    """The app that uvicorn serves. Nothing is read from the store before the first request."""
+    app = api.build_api(desk)
+    app.mount("/look", StaticFiles(directory=look.ASSETS))
+    app.add_middleware(BodyLimit)
+    app.add_middleware(SafeHeaders)
+    with warnings.catch_warnings():
+        # Gradio warns that it turns off what is off
+        warnings.filterwarnings("ignore", "SSR mode is not supported", UserWarning)
+        _mount(app, build_pages(desk, refresh_s))
+    return app
+
+
+def _mount(app: fastapi.FastAPI, pages: gr.Blocks) -> None:
+    """Pages at /, with all of Gradio's doors that we do not use shut: uploads, files, traces, statistics."""
+    gr.mount_gradio_app(
+        app,
+        pages,
+        path="/",
+        footer_links=[],
+        run_history=False,
+        allowed_paths=[],
+        favicon_path=str(look.FAVICON),
+        show_error=False,
+        max_file_size="1kb",
+        ssr_mode=False,
+        enable_monitoring=False,
+        pwa=False,
+        mcp_server=False,
+        theme=look.theme(),
+        css_paths=[look.STYLE_SHEET],
+        app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
+    )

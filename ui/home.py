@@ -1,0 +1,99 @@
+"""The first page: what this is, and how each system does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from dagsverk.store import StoreError
+from dagsverk.tabular.pictures import picture
+from dagsverk.tabular.system import System
+from ui import frame, parts, sections
+from ui.desk import Desk, View, day_command
+from ui.monitor import UNREADABLE
+from ui.parts import Html, percent
+
+WORDS = "Small machine-learning systems that do a day’s work, every day, from raw rows to a page."
+STEPS = (
+    "raw rows",
+    "checked features",
+    "best model",
+    "new rows of the day",
+    "predictions",
+    "outcomes watched",
+)
+
+
+def build(demo: gr.Blocks, desk: Desk, refresh_s: float) -> None:
+    """The page at /; it looks for news every `refresh_s` seconds."""
+    frame.head(desk.systems, "", frame.NAME, WORDS)
+    steps = parts.join(*(parts.element("li", step) for step in STEPS))
+    frame.block(parts.page(Html(f'<ol class="dv-flow" aria-label="What a day does">{steps}</ol>')))
+    seen = gr.State(None)
+    shown = frame.block(min_height_px=480)
+    frame.foot()
+    gr.on(
+        [demo.load, gr.Timer(refresh_s).tick],
+        lambda version: look(desk, version),
+        seen,
+        [seen, shown],
+        api_visibility="private",
+        show_progress="hidden",
+        concurrency_limit=4,
+        concurrency_id="refresh",
+        trigger_mode="once",
+    )
+
+
+def look(desk: Desk, version: Any) -> list[Any]:
+    """Updates for the page that shows `version`; none at all when there is no news."""
+    try:
+        found = tuple(desk.version(system) for system in desk.systems)
+        if version == found:
+            return [gr.skip(), gr.skip()]
+        cards = parts.join(*(system_card(desk.view(system)) for system in desk.systems))
+    except (StoreError, OSError) as error:
+        if version == UNREADABLE:
+            return [gr.skip(), gr.skip()]
+        return [UNREADABLE, parts.page(sections.trouble(error, had_content=False))]
+    return [found, parts.page(Html(f'<div class="dv-grid">{cards}</div>'))]
+
+
+def system_card(view: View) -> Html:
+    """One system in short, with the ways on."""
+    system, last = view.system, view.report.last
+    outcome = system.classes[-1] if last.empty else str(last.iloc[0]["prediction"])
+    content = parts.join(
+        parts.element("div", Html(picture(system, outcome)), "dv-picture"),
+        parts.element(
+            "div", parts.join(parts.element("h2", system.title), parts.element("p", system.description))
+        ),
+        parts.facts(_facts(view)),
+        _ways(system),
+    )
+    return Html(f'<section class="dv-card dv-system w6">{content}</section>')
+
+
+def _facts(view: View) -> list[tuple[object, object]]:
+    system, report, model = view.system, view.report, view.champion
+    if model is None:
+        how = parts.join("none yet; start a day: ", parts.element("code", day_command(system)))
+        return [("Champion", how), ("Rows", f"{view.rows:,}")]
+    right = sections.accuracy_tile(report)
+    pairs: list[tuple[object, object]] = [
+        ("Champion", f"version {model.version}"),
+        ("Accuracy so far", f"{right.figure} ({right.note})" if report.outcomes else right.note),
+    ]
+    if not report.last.empty:
+        row = report.last.iloc[0]
+        said = f"{system.label.words(row['prediction'])}, {percent(row['probability'])} "
+        pairs.append(("Newest prediction", parts.join(said, sections.verdict(row["correct"]))))
+    pairs.append(("Alerts", str(len(report.alerts)) if report.alerts else "none"))
+    return pairs
+
+
+def _ways(system: System) -> Html:
+    tried = parts.link(f"Describe a {system.row_name}", f"/{frame.predict_path(system)}", "first")
+    watched = parts.link(f"{system.title} monitor", f"/{frame.monitor_path(system)}")
+    return parts.element("div", parts.join(tried, watched), "go")
