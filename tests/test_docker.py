@@ -1,0 +1,202 @@
+"""The images and the compose file, as far as they can be checked without an engine."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deployments import launch, worker
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text()
+COMPOSE_TEXT = (ROOT / "docker" / "compose.yaml").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load(COMPOSE_TEXT)
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = sorted(name for name, service in SERVICES.items() if "build" in service)
+SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|API_KEY|ACCESS_KEY")
+
+
+def stages() -> dict[str, list[tuple[str, str]]]:
+    """Name of each stage -> its own instructions, in order, after those of the stage that it starts from."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    name = ""
+    for line in re.sub(r"\\\n\s*", "", DOCKERFILE).splitlines():
+        word, _, rest = line.partition(" ")
+        if word == "FROM":
+            parent, _, name = rest.partition(" AS ")
+            found[name] = [*found.get(parent, []), (word, parent)]
+        elif word.isupper() and name:
+            found[name].append((word, rest))
+    return found
+
+
+STAGES = stages()
+
+
+def target(service: str) -> str:
+    return str(SERVICES[service]["build"]["target"])
+
+
+def last(stage: str, word: str) -> str | None:
+    return next((rest for w, rest in reversed(STAGES[stage]) if w == word), None)
+
+
+def test_the_folder_docker_is_no_package_and_hides_none():
+    assert not list((ROOT / "docker").rglob("__init__.py"))
+    spec = importlib.util.find_spec("docker.errors")  # of the PyPI package that Prefect imports
+    assert spec is not None
+    assert "site-packages" in str(spec.origin)
+
+
+def test_every_service_of_ours_is_built_from_a_stage_that_exists():
+    assert {target(name) for name in OURS} == {"server", "worker", "trainer", "pages"}
+    assert {target(name) for name in OURS} <= set(STAGES)
+    for name in OURS:
+        build = SERVICES[name]["build"]
+        assert (ROOT / "docker" / build["context"]).resolve() == ROOT
+        assert (ROOT / build["dockerfile"]).is_file()
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_no_image_of_ours_ends_as_root(name):
+    assert last(target(name), "USER") == "dagsverk"
+
+
+def test_no_service_runs_as_root_or_keeps_a_capability():
+    for name, service in SERVICES.items():
+        assert "build" in service or service["user"] == "postgres", name
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert not {"privileged", "cap_add", "network_mode", "pid"} & set(service), name
+
+
+def test_every_base_image_has_a_version_and_ours_the_python_of_the_project():
+    parents = {parent for _, parent in re.findall(r"^(FROM) (\S+)", DOCKERFILE, re.MULTILINE)}
+    assert parents - set(STAGES) == {"python:3.11-slim-bookworm"}
+    assert re.fullmatch(r"postgres:\d+-\w+", SERVICES["postgres"]["image"])
+
+
+def test_packages_come_in_the_versions_that_were_tested_together():
+    installs = [rest for word, rest in STAGES["packages"] if word == "RUN" and "uv pip install" in rest]
+    assert len(installs) == 2
+    assert all("-c constraints.txt" in line for line in installs)
+
+
+def test_what_the_images_copy_is_there_and_reaches_the_build():
+    ignored = (ROOT / ".dockerignore").read_text().split("\n")
+    let_in = {line[1:] for line in ignored if line.startswith("!")}
+    copied = {
+        source
+        for word, rest in STAGES["packages"]
+        if word == "COPY" and "--from" not in rest
+        for source in rest.split()[:-1]
+    }
+    assert copied == let_in
+    assert all((ROOT / source).exists() for source in copied)
+    assert "*" in ignored  # all the rest stays out: .git, .env, the store
+
+
+def test_published_ports_are_on_the_loopback_address_only():
+    published = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert len(published) == 2
+    assert all(str(port).startswith("127.0.0.1:") for port in published)
+    assert "ports" not in SERVICES["postgres"]
+    assert SERVICES["postgres"]["networks"] == ["database"]
+    assert COMPOSE["networks"]["database"] == {"internal": True}
+
+
+def test_no_secret_is_written_down():
+    for name, service in SERVICES.items():
+        for variable, value in service.get("environment", {}).items():
+            if SECRET.search(variable):
+                assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", value), f"{name}.{variable}"
+    assert not [
+        line for line in DOCKERFILE.splitlines() if re.match(r"(ENV|ARG)\b", line) and SECRET.search(line)
+    ]
+    assert "POSTGRES_PASSWORD=\n" in (ROOT / "docker" / "example.env").read_text()
+
+
+def test_the_file_with_the_password_never_enters_git():
+    result = subprocess.run(["git", "check-ignore", "-q", "docker/.env"], cwd=ROOT, check=False)
+    if result.returncode == 128:
+        pytest.skip("not a git checkout")
+    assert result.returncode == 0
+
+
+def test_every_variable_has_a_default_or_says_where_to_give_it():
+    assert set(re.findall(r"\$\{(\w+)(:[-?][^}]+)\}", COMPOSE_TEXT)) == {
+        ("POSTGRES_PASSWORD", ":?give it in docker/.env, see docker/example.env"),
+        ("DAGSVERK_STORE", ":-/data/store"),
+        ("PREFECT_PORT", ":-4200"),
+        ("PAGES_PORT", ":-7860"),
+    }
+    assert not re.search(r"\$(?!\{\w+:[-?])", COMPOSE_TEXT)
+
+
+@pytest.mark.parametrize("name", ["server", "register", "worker", "trainer"])
+def test_prefect_has_the_settings_of_a_start_without_containers(name):
+    given = SERVICES[name]["environment"]
+    assert {key: given.get(key) for key in launch.SETTINGS} == dict(launch.SETTINGS)
+
+
+def test_the_place_of_the_code_is_not_fixed_while_deploying():
+    # prefect.yaml names it by a variable that each worker sets; set here, the value would be frozen in
+    assert not any("DAGSVERK_ROOT" in service.get("environment", {}) for service in SERVICES.values())
+    assert "DAGSVERK_ROOT" not in DOCKERFILE
+
+
+def test_services_wait_for_what_they_need_and_can_tell_that_it_is_there():
+    assert set(SERVICES["worker"]["depends_on"]) == set(SERVICES["trainer"]["depends_on"]) == {"register"}
+    for service in SERVICES.values():
+        for needed, how in service.get("depends_on", {}).items():
+            if how["condition"] == "service_healthy":
+                checks_itself = "healthcheck" in SERVICES[needed] or last(target(needed), "HEALTHCHECK")
+                assert checks_itself, needed
+            else:
+                assert how == {"condition": "service_completed_successfully"}
+                assert not str(SERVICES[needed]["restart"]).startswith("unless")
+
+
+def test_health_is_asked_where_it_is_answered():
+    assert "127.0.0.1:4200/api/ready" in str(last("server", "HEALTHCHECK"))
+    assert "127.0.0.1:7860/healthz" in str(last("pages", "HEALTHCHECK"))
+    assert '"/healthz"' in (ROOT / "ui" / "api.py").read_text()
+
+
+@pytest.mark.parametrize("name", ["register", "worker", "trainer", "pages"])
+def test_every_command_is_a_module_that_can_be_run(name):
+    command = SERVICES[name].get("command") or yaml.safe_load(str(last(target(name), "CMD")))
+    assert command[:2] == ["python", "-m"]
+    spec = importlib.util.find_spec(command[2])
+    assert spec is not None
+    assert spec.submodule_search_locations is None or importlib.util.find_spec(f"{command[2]}.__main__")
+
+
+def test_each_worker_serves_its_own_pool():
+    assert str(last("worker", "CMD")).endswith('"--pool", "cpu"]')
+    assert str(last("trainer", "CMD")).endswith('"--pool", "gpu"]')
+
+
+@pytest.mark.parametrize("name", ["worker", "trainer"])
+def test_a_stopped_worker_has_time_to_drain(name):
+    grace_s = int(SERVICES[name]["stop_grace_period"].removesuffix("s"))
+    assert grace_s >= worker.DRAIN_S + 15
+
+
+def test_what_must_outlive_a_container_is_in_a_volume():
+    named = {volume.partition(":")[0] for s in SERVICES.values() for volume in s.get("volumes", [])}
+    assert named == set(COMPOSE["volumes"])
+    for name in ("worker", "trainer", "pages"):
+        assert SERVICES[name]["volumes"] == ["state:/data"]
+        assert SERVICES[name]["environment"]["DAGSVERK_STORE"] == "${DAGSVERK_STORE:-/data/store}"
+
+
+def test_example_settings_are_settings_that_the_compose_file_reads():
+    names = re.findall(r"^(?:# )?([A-Z_]+)=", (ROOT / "docker" / "example.env").read_text(), re.MULTILINE)
+    assert set(names) == set(re.findall(r"\$\{(\w+)", COMPOSE_TEXT))
