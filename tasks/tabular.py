@@ -81,7 +81,7 @@ def cross_validate(system: str, rows: TableRef, model_class: ModelClass, config:
     from dagsverk.tabular import training
 
     store, described = open_store(), load_system(system)
-    known = training.training_rows(described, _as_of(store, described, rows), config)
+    known = labelled_rows(store, described, config.origins, rows.commit)
     alone = dataclasses.replace(config, model_classes=(model_class,), min_gain=0.0, calibration="never")
     path = f"scores/{system}/{training.training_key(described, known, alone)[:16]}-{model_class}.json"
     remembered(store, path, lambda: training.score_class(described, known, model_class, config).to_dict())
@@ -91,11 +91,11 @@ def cross_validate(system: str, rows: TableRef, model_class: ModelClass, config:
 @task(name="register-best", task_run_name="register-best {system}", **REPEATABLE)
 def register_best(system: str, rows: TableRef, scores: list[str], config: TrainingConfig) -> ModelRef:
     """Safe to repeat: the same training is found by its key, and a promotion that was cut off is finished."""
-    from dagsverk.tabular import registration, training
+    from dagsverk.tabular import registration
     from dagsverk.tabular.scores import Scores
 
     store, described = open_store(), load_system(system)
-    known = training.training_rows(described, _as_of(store, described, rows), config)
+    known = labelled_rows(store, described, config.origins, rows.commit)
     found = [Scores.from_dict(json.loads(store.get(path))) for path in scores]
     lineage = {"table": rows.name, "data_commit": rows.commit}
     model, new = registration.register(store, described, known, found, config, lineage)
@@ -103,10 +103,6 @@ def register_best(system: str, rows: TableRef, scores: list[str], config: Traini
     keep_report(store, system, "training", facts)
     show.trained(system, facts)
     return model.ref
-
-
-def _as_of(store: Store, system: System, rows: TableRef) -> pd.DataFrame:
-    return store.read(features_table(system), as_of=rows.commit)
 
 
 @task(name="synthesize", task_run_name="synthesize {system} {date}", **REPEATABLE)

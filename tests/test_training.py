@@ -11,6 +11,7 @@ from fitted_models import fitted, made_up_scores, shuffled, system_and_rows
 
 from dagsverk.tabular.config import TrainingConfig
 from dagsverk.tabular.gate import decide
+from dagsverk.tabular.tables import labelled
 from dagsverk.tabular.training import (
     add_calibrated,
     background,
@@ -20,7 +21,6 @@ from dagsverk.tabular.training import (
     score_class,
     select,
     training_key,
-    training_rows,
     write_model_folder,
 )
 from dagsverk.version import code_version
@@ -54,8 +54,8 @@ def test_training_rows_are_of_the_origins_asked_for_and_have_outcomes():
         ]
     )
     both = TrainingConfig(origins=("historic", "synthetic"))
-    assert len(training_rows(system, features, SHORT)) == 150
-    assert len(training_rows(system, features, both)) == 152
+    assert len(labelled(system, features, SHORT.origins)) == 150
+    assert len(labelled(system, features, both.origins)) == 152
 
 
 def test_the_lowest_log_loss_is_chosen():

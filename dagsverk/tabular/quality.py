@@ -7,7 +7,7 @@ the area of the real-or-synthetic classifier then falls under 0.5.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import RepeatedStratifiedKFold, StratifiedKFold, cross_val_predict
 
 from dagsverk.tabular import generators
-from dagsverk.tabular.days import METHODS, check_method
+from dagsverk.tabular.days import check_method
 from dagsverk.tabular.generators import Codes
 from dagsverk.tabular.system import System
 
@@ -110,13 +110,6 @@ def measure_with(
         ]
         results.append(_measure_fold(*codes, seed=seed))
     return _summary(system, name, len(labelled), n, results)
-
-
-def measure_all(
-    system: System, rows: pd.DataFrame, methods: Sequence[str] = METHODS, *, n: int = 2000, seed: int = 42
-) -> list[Quality]:
-    """The quality of each method, on the same folds."""
-    return [measure(system, rows, method, n=n, seed=seed) for method in methods]
 
 
 def _folds(system: System, rows: pd.DataFrame) -> int:

@@ -35,7 +35,7 @@ def register(
     process was killed is promoted by the next call.
 
     Args:
-        rows: what is fitted on, from `training.training_rows`.
+        rows: what is fitted on, from `tables.labelled_rows`.
         scores: of every class compared, uncalibrated.
         lineage: where the rows came from: table, data_commit.
     Raises: Conflict when another training promoted a version in the meantime.

@@ -82,8 +82,16 @@ def labelled_rows(
     store: FeatureStore, system: System, origins: Sequence[str], as_of: int | None = None
 ) -> pd.DataFrame:
     """Rows of these origins whose outcome is known, as the feature table stood after the commit `as_of`."""
-    rows = store.read(features_table(system), as_of=as_of)
-    return rows[rows["origin"].isin(list(origins)) & rows[system.label.name].notna()].reset_index(drop=True)
+    return labelled(system, store.read(features_table(system), as_of=as_of), origins)
+
+
+def labelled(system: System, features: pd.DataFrame, origins: Sequence[str]) -> pd.DataFrame:
+    """The rows that a training uses: of these origins, with an outcome.
+
+    What is fitted on and what lineage says was fitted on are both this.
+    """
+    wanted = features["origin"].isin(list(origins)) & features[system.label.name].notna()
+    return features[wanted].reset_index(drop=True)
 
 
 def trained_on(store: FeatureStore, system: System, model: Model) -> set[str]:

@@ -33,18 +33,11 @@ __all__ = [
     "score_class",
     "select",
     "training_key",
-    "training_rows",
     "write_model_folder",
 ]
 
 BACKGROUND_ROWS = 64  # that explanations compare a row with
 MIN_ROWS_TO_CALIBRATE = 10  # of the rarest outcome
-
-
-def training_rows(system: System, features: pd.DataFrame, config: TrainingConfig) -> pd.DataFrame:
-    """The rows of the features table that a training uses: of the origins asked for, with an outcome."""
-    wanted = features["origin"].isin(config.origins) & features[system.label.name].notna()
-    return features[wanted].reset_index(drop=True)
 
 
 def training_key(system: System, rows: pd.DataFrame, config: TrainingConfig) -> str:
