@@ -11,6 +11,7 @@ Layout:
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import pyarrow as pa
@@ -64,6 +65,26 @@ class Embedded(DeltaStore, FileModels):
             return self._files.read(f"artefacts/{checked_path(path)}")
         except NotFound as error:
             raise NotFound(f"no artefact {path!r} in {self.url}; see store.list('')") from error
+
+    def put_file(self, path: str, source: Path) -> str:
+        """Store a file of any size whole or not at all, replacing what is there. Returns its SHA-256."""
+        target = f"artefacts/{checked_path(path)}"
+        if not source.is_file():
+            raise StoreError(f"cannot store {source} as artefact {path!r}: it is not a file")
+        return self._files.upload(source, target)
+
+    def fetch(self, path: str, cache: Path) -> Path:
+        """A local file with the artefact's bytes, to be read and never written: the very file where the store
+        is a folder, else a copy below the folder `cache`, used again as long as the artefact stays the same.
+        Raises NotFound."""
+        try:
+            return self._files.fetch(f"artefacts/{checked_path(path)}", cache)
+        except NotFound as error:
+            raise NotFound(f"no artefact {path!r} in {self.url}; see store.list('')") from error
+
+    def remove(self, prefix: str) -> None:
+        """Remove the artefacts below the folder `prefix`; absent is done."""
+        self._files.remove(f"artefacts/{checked_path(prefix.removesuffix('/'))}")
 
     def list(self, prefix: str) -> Paths:
         """Paths of the artefacts below the folder `prefix` ("" for all), sorted."""

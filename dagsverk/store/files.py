@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -50,10 +51,13 @@ class Files(Protocol):
         """Paths of all files in the folder and below it, sorted; [] if there is none."""
 
     def upload(self, source: Path, path: str) -> str:
-        """Copy a local file of any size to `path`. Returns the SHA-256 of the bytes copied."""
+        """Copy a local file of any size to `path` in one step. Returns the SHA-256 of the bytes copied."""
 
     def download(self, path: str, target: Path) -> str:
         """Copy a file to a local path. Returns the SHA-256 of the bytes copied. Raises NotFound."""
+
+    def fetch(self, path: str, cache: Path) -> Path:
+        """A local file with the same bytes: the very one, or a copy below `cache`. Raises NotFound."""
 
     def remove(self, folder: str) -> None:
         """Remove a folder and all below it; absent is done."""
@@ -97,6 +101,27 @@ def hashed_copy(source: BinaryIO, target: BinaryIO) -> str:
         digest.update(block)
         target.write(block)
     return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def appearing(target: Path) -> Iterator[Path]:
+    """A path to write to; what is written there becomes `target` in one step when the block ends well.
+
+    What a killed writer leaves is removed by a later writer of the same target.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for left in target.parent.glob(f".{target.name}.*"):
+        with contextlib.suppress(FileNotFoundError):  # its writer finished in this moment
+            if left.stat().st_mtime < time.time() - ABANDONED_S:
+                left.unlink()
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        yield temporary
+        with temporary.open("r+b") as file:
+            os.fsync(file.fileno())  # else a loss of power could leave a whole name with half the bytes
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 class LocalFiles:
@@ -151,10 +176,17 @@ class LocalFiles:
             with target.open("wb") as write:
                 return hashed_copy(read, write)
 
+    def fetch(self, path: str, cache: Path) -> Path:  # noqa: ARG002  the file itself serves
+        with self._errors("read", path):
+            if not stat.S_ISREG((self.root / path).stat().st_mode):
+                raise FileNotFoundError
+            return self.root / path
+
     def remove(self, folder: str) -> None:
         with self._errors("remove", folder):
-            if (self.root / folder).exists():
-                shutil.rmtree(self.root / folder, ignore_errors=True)  # another sweep may be at it too
+            for file in self.paths(folder):
+                (self.root / file).unlink(missing_ok=True)  # another sweep may be at it too
+            shutil.rmtree(self.root / folder, ignore_errors=True)  # the empty folders
 
     def foreign(self) -> list[str]:
         with self._errors("list"):

@@ -204,6 +204,17 @@ class Artefacts(Protocol):
     def get(self, path: str) -> bytes:
         """Raises NotFound."""
 
+    def put_file(self, path: str, source: Path) -> str:
+        """Store a file of any size whole or not at all, replacing what is there. Returns its SHA-256."""
+
+    def fetch(self, path: str, cache: Path) -> Path:
+        """A local file with the artefact's bytes, to be read and never written: the very file where the store
+        is a folder, else a copy below the folder `cache`, used again as long as the artefact stays the same.
+        Raises NotFound."""
+
+    def remove(self, prefix: str) -> None:
+        """Remove the artefacts below the folder `prefix`; absent is done."""
+
     def list(self, prefix: str) -> list[str]:
         """Paths below the prefix, sorted."""
 

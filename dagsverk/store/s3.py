@@ -6,6 +6,7 @@ Keys, region and endpoint come from the AWS environment variables or profile, fo
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import s3fs
 from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 
-from dagsverk.store.files import Location, hashed_copy
+from dagsverk.store.files import Location, appearing, hashed_copy
 from dagsverk.store.protocol import NotFound, StoreError, Unavailable
 
 MULTIPART_BYTES = 64 << 20  # an upload is one PUT up to here: whole or absent
@@ -57,12 +58,16 @@ class S3Files:
             return sorted(name for name in names if name.startswith(f"{folder}/"))
 
     def upload(self, source: Path, path: str) -> str:
-        with (
-            self._errors("write", path),
-            source.open("rb") as read,
-            self._s3.open(self._key(path), "wb", block_size=MULTIPART_BYTES) as write,
-        ):
-            return hashed_copy(read, write)
+        with self._errors("write", path):
+            write = self._s3.open(self._key(path), "wb", block_size=MULTIPART_BYTES, autocommit=False)
+            try:
+                with source.open("rb") as read, write:
+                    digest = hashed_copy(read, write)
+                write.commit()  # closing does not: a copy that failed must not appear
+            except BaseException:
+                write.discard()
+                raise
+            return digest
 
     def download(self, path: str, target: Path) -> str:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -73,9 +78,28 @@ class S3Files:
         ):
             return hashed_copy(read, write)
 
+    def fetch(self, path: str, cache: Path) -> Path:
+        """A copy in a folder named by address, ETag and size: another object never takes its place."""
+        with self._errors("read", path), self._s3.open(self._key(path), "rb") as read:
+            if read.details["type"] != "file":
+                raise FileNotFoundError
+            size, tag = int(read.details["size"]), read.details["ETag"]
+            name = hashlib.sha256(f"{self.url}/{path} {size} {tag}".encode()).hexdigest()[:32]
+            copy = cache / name / path.rsplit("/", 1)[-1]
+            if not (copy.is_file() and copy.stat().st_size == size):
+                with appearing(copy) as temporary, temporary.open("wb") as write:
+                    hashed_copy(read, write)  # asks for this ETag: an object replaced meanwhile is an error
+            return copy
+
     def remove(self, folder: str) -> None:
-        with self._errors("remove", folder), contextlib.suppress(FileNotFoundError):
-            self._s3.rm(self._key(folder), recursive=True)
+        bucket = self._root.split("/")[0]
+        keys = [{"Key": self._key(path).removeprefix(f"{bucket}/")} for path in self.paths(folder)]
+        with self._errors("remove", folder):
+            for first in range(0, len(keys), 1000):  # what one call may delete; s3fs would glob the names
+                asked = {"Objects": keys[first : first + 1000], "Quiet": True}
+                done = self._s3.call_s3("delete_objects", Bucket=bucket, Delete=asked)
+                for failed in done.get("Errors", []):
+                    raise PermissionError(f"{failed.get('Key')}: {failed.get('Message')}")
 
     def foreign(self) -> list[str]:
         with self._errors("list"):
