@@ -1,0 +1,153 @@
+"""What people decide about speech: corpus, preparation, fine-tuning, evaluation. Light; checked when built.
+
+The annotations show the limits in the Prefect UI's form; `__post_init__` refuses the same for everyone else.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+WINDOW_S = 30.0  # Whisper's window: the encoder has positions for no more
+MAX_LABEL_TOKENS = 448  # the decoder has positions for no more, prompt and end included
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusConfig:
+    """Where the recordings are. Empty columns are found by their usual names."""
+
+    source: str = "spoken"  # "spoken", a folder or .tar(.gz), local or s3://, or "hub:name" (Hugging Face)
+    subset: str = ""  # of a Hugging Face data set, such as sv_se
+    audio_column: str = ""
+    text_column: str = ""
+    speaker_column: str = ""
+    train_clips: Count | None = None  # None: all (of the spoken corpus: its own numbers)
+    dev_clips: Count | None = None
+    test_clips: Count | None = None  # a cut is drawn by speaker, and flagged wherever its scores are shown
+    seed: int = 0  # of cuts, and of what the spoken corpus says
+
+    def __post_init__(self) -> None:
+        if not self.source.strip():
+            raise ValueError("source is empty; name a folder, an archive, s3://…, hub:NAME, or spoken")
+        for name in ("train_clips", "dev_clips", "test_clips"):
+            _at_least(name, getattr(self, name), 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareConfig:
+    """How recordings become features. Part of a shard set's name."""
+
+    n_mels: Literal[80, 128] = 80  # 128 for large-v3 and turbo
+    tokenizer: str = "nano"  # counts tokens, to set aside texts that are too long: nano, a hub name, a folder
+    shard_clips: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    min_clip_s: Annotated[float, Field(ge=0, le=30)] = 0.2
+    max_clip_s: Annotated[float, Field(gt=0, le=30)] = WINDOW_S  # longer clips are set aside, not cut
+    silence_dbfs: float = -60.0  # quieter clips are set aside
+    max_clipped_share: Share = 0.1  # of samples at full scale
+    max_bad_share: Share = 0.1  # no set is made when more than this share of the clips is set aside
+
+    def __post_init__(self) -> None:
+        if self.n_mels not in (80, 128):
+            raise ValueError(f"n_mels must be 80 or 128, got {self.n_mels!r}")
+        _at_least("shard_clips", self.shard_clips, 1)
+        if not 0 <= self.min_clip_s < self.max_clip_s <= WINDOW_S:
+            raise ValueError(
+                f"want 0 <= min_clip_s < max_clip_s <= {WINDOW_S:g}, "
+                f"got {self.min_clip_s} and {self.max_clip_s}"
+            )
+        for name in ("max_clipped_share", "max_bad_share"):
+            _share(name, getattr(self, name))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig:
+    """All that one fine-tuning run depends on, besides its clips. None: what suits the model and device."""
+
+    model: str = "nano"  # nano (built in, from scratch), a hub name (openai/whisper-small), or a folder
+    steps: Count | None = None  # of the optimiser
+    learning_rate: Annotated[float, Field(gt=0, le=0.1)] | None = None  # peak, after warm-up
+    warmup_share: Share = 0.1  # of the steps
+    decay: Literal["linear", "cosine", "constant"] = "linear"
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    batch_s: Annotated[float, Field(gt=0)] | None = None  # seconds of audio per process and batch
+    accumulate: Annotated[int, Field(ge=1, le=1024)] = 1  # batches per step
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the GPU has it
+    windows: Literal["true_length", "full"] = "true_length"  # full: every clip padded to 30 s, as recipes do
+    full_window_share: Share | None = None  # of clips given as full windows all the same
+    slack_s: Annotated[float, Field(ge=0, le=5)] = 0.1  # of silence after a batch's longest clip
+    spec_augment: bool | None = None
+    translate_share: Share = 0.0  # of clips that teach translation, where the corpus has one
+    freeze_encoder: bool = False
+    lora_rank: Annotated[int, Field(ge=0, le=1024)] = 0  # 0: all weights are trained
+    gradient_checkpointing: bool = False
+    compile: bool = False
+    processes: Annotated[int, Field(ge=0, le=1024)] = 0  # 0: one per GPU, one without
+    evaluate_every: Count | None = None  # steps between two looks at dev
+    dev_clips: Count = 500  # looked at in each; a fixed draw
+    checkpoint_every: Count | None = None
+    keep_checkpoints: Count = 2  # besides the best one
+    seed: int = 0
+    push_to_hub: str = ""  # "name/repository" on the Hugging Face Hub; needs HF_TOKEN; empty: not pushed
+
+    def __post_init__(self) -> None:
+        if not self.model.strip():
+            raise ValueError(
+                "model is empty; want nano, a hub name such as openai/whisper-small, or a folder"
+            )
+        for name in (
+            "steps",
+            "accumulate",
+            "evaluate_every",
+            "dev_clips",
+            "checkpoint_every",
+            "keep_checkpoints",
+        ):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("warmup_share", "full_window_share", "translate_share"):
+            _share(name, getattr(self, name) or 0.0)
+        for name in ("learning_rate", "batch_s", "max_grad_norm"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be above 0, got {value!r}")
+        if self.lora_rank < 0 or self.processes < 0:
+            raise ValueError("lora_rank and processes must be 0 or more")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings in JSON types."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """How a checkpoint is judged."""
+
+    beams: Annotated[int, Field(ge=1, le=16)] = 1  # 1: greedy
+    batch_s: Annotated[float, Field(gt=0)] = 240.0  # seconds of audio decoded at a time
+    resamples: Annotated[int, Field(ge=100, le=100_000)] = 2000  # of the bootstrap over speakers
+    min_group_clips: Count = 20  # a smaller group is counted and not scored
+    worst: Annotated[int, Field(ge=0, le=200)] = 20  # clips shown with their audio
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("beams", 1), ("resamples", 100), ("min_group_clips", 1), ("worst", 0)):
+            _at_least(name, getattr(self, name), least)
+        if not self.batch_s > 0:
+            raise ValueError(f"batch_s must be above 0, got {self.batch_s}")
+
+
+def _at_least(name: str, value: int | None, least: int) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+        raise ValueError(f"{name} must be a whole number from {least}, got {value!r}")
+
+
+def _share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must be in [0, 1], got {value!r}")

@@ -1,0 +1,36 @@
+"""What can go wrong with speech, by kind. Light: loads no learning library."""
+
+from __future__ import annotations
+
+
+class SpeechError(Exception):
+    """Something that was asked of speech cannot be done; the message says the next move."""
+
+
+class CorpusError(SpeechError):
+    """A corpus cannot be read at all: absent, of another form, cut short, access denied."""
+
+
+class AudioError(SpeechError):
+    """One recording cannot be used. `reason` is the short name under which it is counted."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class TooManyBadClips(SpeechError):
+    """More clips were set aside than the run allows; nothing was made of the rest."""
+
+
+class DamagedShard(SpeechError):
+    """A shard is not the one that was written; the message names it."""
+
+
+class ModelError(SpeechError):
+    """A model folder or name cannot be used for speech."""
+
+
+class Interrupted(SpeechError):
+    """Training was asked to stop: it has saved a checkpoint and goes on from there."""
