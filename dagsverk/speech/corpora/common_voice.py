@@ -1,0 +1,128 @@
+"""Common Voice as Mozilla ships it: one language of a release, from 11 on, as a folder or an archive.
+
+    <release>/<locale>/clips/*.mp3, train.tsv, dev.tsv, test.tsv, clip_durations.tsv (from 13 on), ...
+
+Source: the releases' own README, and common-voice/cv-dataset. Texts and recordings are in the public domain
+(CC0-1.0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from dagsverk.speech.corpora.places import Entry, Place
+from dagsverk.speech.corpora.rows import list_with_audio, read_clips, whisper_code
+from dagsverk.speech.corpora.tables import parse_tsv
+from dagsverk.speech.corpus import Clip, Listing, SetAside, Split
+from dagsverk.speech.errors import CorpusError
+
+HELD_OUT_FIRST: tuple[Split, ...] = ("test", "dev", "train")  # of a clip listed twice, test keeps its own
+TABLES = ("train.tsv", "dev.tsv", "test.tsv")
+NEEDED = {"client_id", "path", "sentence"}
+
+
+def is_release(near: set[str]) -> bool:
+    """Whether these paths are of a release: the table of a split beside clips, or clips by their names."""
+    split_tables = {path.rpartition("/")[0] for path in near if path.rpartition("/")[2] in TABLES}
+    beside_clips = {path.removesuffix("clips/").rstrip("/") for path in near if path.endswith("clips/")}
+    return bool(split_tables & beside_clips) or any("/clips/common_voice_" in f"/{path}" for path in near)
+
+
+def release_folders(files: Iterable[str]) -> list[str]:
+    """The folders ("" or with `/` at their end) that hold the table of a split beside clips."""
+    tables, clips = set(), set()
+    for path in files:
+        above, _, name = path.rpartition("/")
+        if name in TABLES:
+            tables.add(above)
+        elif above.endswith("clips"):
+            clips.add(above.removesuffix("clips").rstrip("/"))
+    return sorted(f"{folder}/" if folder else "" for folder in tables & clips)
+
+
+@dataclass
+class CommonVoice:
+    """The clips of train, dev and test. Those of validated.tsv that are in none of them are not used."""
+
+    place: Place
+    language: str
+    name: str = ""
+    sequential: bool = False
+    _listing: Listing | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self.sequential = self.place.sequential
+        self.name = self.name or f"Common Voice {self.place.name}"
+
+    def listing(self) -> Listing:
+        if self._listing is None:
+            self._listing = self._list()
+        return self._listing
+
+    def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | SetAside]]:
+        yield from read_clips(self.place, clips)
+
+    def _list(self) -> Listing:
+        files = self.place.files()
+        folder = self._folder(files)
+        faults: list[SetAside] = []
+        durations = self._durations(files, folder)
+        rows = [
+            clip
+            for split in HELD_OUT_FIRST
+            if f"{folder}{split}.tsv" in files
+            for clip in self._rows(f"{folder}{split}.tsv", folder, split, durations, faults)
+        ]
+        return list_with_audio(self.place, files, rows, faults)
+
+    def _folder(self, files: dict[str, Entry]) -> str:
+        """The folder of our language."""
+        folders = release_folders(list(files))
+        for folder in folders:
+            if self._locale(files, folder) == self.language:
+                return folder
+        found = ", ".join(self._locale(files, folder) or "an unnamed one" for folder in folders)
+        raise CorpusError(
+            f"{self.place.url} holds no clips of language {self.language!r}; it holds "
+            f"{found or 'no release'}; give the release of that language"
+        )
+
+    def _locale(self, files: dict[str, Entry], folder: str) -> str:
+        """Whisper's code of the locale that the rows name, else the folder's name."""
+        for split in HELD_OUT_FIRST:
+            if (path := f"{folder}{split}.tsv") in files:
+                for _, row in parse_tsv(self.place.table(path), path, []):
+                    if row.get("locale"):
+                        return whisper_code(row["locale"])
+                    break
+        return whisper_code(folder.rstrip("/").rpartition("/")[2])
+
+    def _durations(self, files: dict[str, Entry], folder: str) -> dict[str, float]:
+        path = f"{folder}clip_durations.tsv"
+        if path not in files:
+            return {}
+        found = {}
+        for _, row in parse_tsv(self.place.table(path), path, []):
+            if (stated := row.get("duration[ms]", "")).isdecimal():
+                found[row.get("clip", "")] = int(stated) / 1000
+        return found
+
+    def _rows(
+        self, path: str, folder: str, split: Split, durations: dict[str, float], faults: list[SetAside]
+    ) -> Iterator[Clip]:
+        for _, row in parse_tsv(self.place.table(path), f"{self.place.url}/{path}", faults, NEEDED):
+            file = row["path"]
+            yield Clip(
+                id=file.removesuffix(".mp3"),
+                audio=f"{folder}clips/{file}",
+                text=row["sentence"],
+                language=self.language,
+                split=split,
+                speaker=row["client_id"],
+                gender=row.get("gender", ""),
+                age=row.get("age", ""),
+                accent=row.get("accents", "") or row.get("variant", ""),
+                licence="CC0-1.0",
+                duration_s=durations.get(file),
+            )

@@ -1,0 +1,97 @@
+"""A corpus of which some clips are used: a cut drawn at random by speaker, and stated."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from dagsverk.speech.corpus import Clip, Corpus, Listing, SetAside, Split
+from dagsverk.speech.errors import CorpusError
+
+UNKNOWN_VOICES = "speakers are not known, or too few: voices of dev and test may be heard in training"
+
+
+@dataclass
+class Limited:
+    """Another corpus, with at most so many clips of a split. Listing it fills `cut` and `notes`."""
+
+    corpus: Corpus
+    limits: Mapping[Split, int] = field(default_factory=dict)
+    seed: int = 0
+    cut: dict[Split, tuple[int, int]] = field(default_factory=dict)  # split -> clips kept, of how many
+    notes: list[str] = field(default_factory=list)  # what a reader of its scores has to know
+    _listing: Listing | None = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.corpus.name
+
+    @property
+    def sequential(self) -> bool:
+        return self.corpus.sequential
+
+    def listing(self) -> Listing:
+        """The clips left. Raises CorpusError, also if there is none at all."""
+        if self._listing is None:
+            whole = self.corpus.listing()
+            if not whole.clips:
+                raise CorpusError(f"{self.name} has no clip that can be used; {_told(whole.set_aside)}")
+            self._listing = self._cut(whole)
+            unknown = {clip.split for clip in self._listing.clips if not clip.speaker}
+            self.notes = [UNKNOWN_VOICES] if len(unknown) > 1 else []
+        return self._listing
+
+    def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | SetAside]]:
+        return self.corpus.read(clips)
+
+    def _cut(self, whole: Listing) -> Listing:
+        dropped: set[str] = set()
+        for split, limit in self.limits.items():
+            clips = [clip for clip in whole.clips if clip.split == split]
+            if len(clips) > limit:
+                kept = draw_by_speaker(clips, limit, self.seed)
+                dropped |= {clip.id for clip in clips} - kept
+                self.cut[split] = (limit, len(clips))
+        if not self.cut:
+            return whole
+        drawn = json.dumps([whole.fingerprint, sorted(self.cut.items()), self.seed])
+        return replace(
+            whole,
+            clips=[clip for clip in whole.clips if clip.id not in dropped],
+            fingerprint=hashlib.sha256(drawn.encode()).hexdigest(),
+        )
+
+
+def draw_by_speaker(clips: Sequence[Clip], limit: int, seed: int) -> set[str]:
+    """Ids of `limit` clips: whole speakers in random order, and of the last one as many as are wanted.
+
+    A clip without a speaker counts as one of its own. The order in which clips are given changes nothing.
+    """
+    speakers: dict[tuple[str, str], list[str]] = {}
+    for clip in clips:
+        speakers.setdefault((clip.speaker, "" if clip.speaker else clip.id), []).append(clip.id)
+    order = sorted(speakers)
+    chance = random.Random(seed)
+    chance.shuffle(order)
+    kept: list[str] = []
+    for speaker in order:
+        ids = sorted(speakers[speaker])
+        chance.shuffle(ids)
+        kept += ids[: limit - len(kept)]
+        if len(kept) == limit:
+            break
+    return set(kept)
+
+
+def _told(set_aside: Sequence[SetAside]) -> str:
+    counts: dict[str, int] = {}
+    for fault in set_aside:
+        counts[fault.reason] = counts.get(fault.reason, 0) + 1
+    if not counts:
+        return "it is empty"
+    first = set_aside[0]
+    told = ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
+    return f"set aside: {told}; the first: {first.clip}: {first.detail}"

@@ -1,0 +1,87 @@
+"""Which corpus is meant by an address: told by what is there, not by its name."""
+
+from __future__ import annotations
+
+from dagsverk.speech.config import CorpusConfig
+from dagsverk.speech.corpora.common_voice import CommonVoice, is_release
+from dagsverk.speech.corpora.folder import FolderCorpus
+from dagsverk.speech.corpora.limited import Limited
+from dagsverk.speech.corpora.places import LocalPlace, Place, S3Place, check_address, local_path
+from dagsverk.speech.corpus import Corpus, Split
+from dagsverk.speech.errors import CorpusError
+from dagsverk.speech.languages import known_language
+
+HUB = "hub:"
+ARCHIVES = (".tar", ".tar.gz", ".tgz")
+
+
+def open_corpus(config: CorpusConfig, language: str) -> Limited:
+    """The corpus of a configuration, in a language by Whisper's code or name.
+
+    Raises: CorpusError if there is none; ValueError for a language that Whisper does not know.
+    """
+    code = known_language(language)
+    limits: dict[Split, int | None] = {
+        "train": config.train_clips,
+        "dev": config.dev_clips,
+        "test": config.test_clips,
+    }
+    if config.source == "spoken":  # it says as many clips as are wanted: nothing is cut
+        return Limited(_spoken(config, code))
+    stated = {split: limit for split, limit in limits.items() if limit is not None}
+    return Limited(_recorded(config, code), stated, config.seed)
+
+
+def _spoken(config: CorpusConfig, language: str) -> Corpus:
+    from dagsverk.speech.corpora.spoken import SpokenCorpus
+
+    return SpokenCorpus(
+        language,
+        train_clips=config.train_clips,
+        dev_clips=config.dev_clips,
+        test_clips=config.test_clips,
+        seed=config.seed,
+    )
+
+
+def _recorded(config: CorpusConfig, language: str) -> Corpus:
+    if config.source.startswith(HUB):
+        return _hub(config, language)
+    source = check_address(config.source)
+    if source.startswith("s3://"):
+        place: Place = _archive(source) if source.endswith(ARCHIVES) else S3Place(source)
+    else:
+        path = local_path(source)
+        if not path.exists():
+            raise CorpusError(
+                f"there is no {path}; want a folder, a .tar or .tar.gz, s3://bucket/path, hub:NAME or spoken"
+            )
+        place = LocalPlace(path) if path.is_dir() else _archive(str(path))
+    near = place.near()
+    if not near:
+        raise CorpusError(f"{place.url} is empty or absent; check the path")
+    if is_release(near):
+        return CommonVoice(place, language)
+    if isinstance(place, LocalPlace) and _is_data_set(near):
+        return _hub(config, language)
+    columns = {"audio": config.audio_column, "text": config.text_column, "speaker": config.speaker_column}
+    return FolderCorpus(place, language, columns)
+
+
+def _archive(source: str) -> Place:
+    from dagsverk.speech.corpora.archive import ArchivePlace
+
+    return ArchivePlace(source)
+
+
+def _hub(config: CorpusConfig, language: str) -> Corpus:
+    from dagsverk.speech.corpora.hub import HubCorpus
+
+    return HubCorpus(config, language)
+
+
+def _is_data_set(near: set[str]) -> bool:
+    """Whether `datasets` wrote these files: by save_to_disk, or as Parquet."""
+    names = {path.rpartition("/")[2] for path in near}
+    saved = names & {"dataset_dict.json", "dataset_info.json"}
+    return bool(saved) or any(name.endswith(".parquet") for name in names)

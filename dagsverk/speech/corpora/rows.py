@@ -1,0 +1,216 @@
+"""Rows of any corpus -> its listing: what is set aside while listing, and how splits are drawn."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from dagsverk.speech.corpora.places import MAX_CLIP_BYTES, Entry, Place
+from dagsverk.speech.corpus import SPLITS, Clip, Listing, SetAside, Split
+from dagsverk.speech.errors import CorpusError
+from dagsverk.speech.languages import LANGUAGES
+from dagsverk.speech.text import clean_text
+
+SPLIT_NAMES: dict[str, Split] = {
+    "train": "train", "training": "train",
+    "dev": "dev", "development": "dev", "validation": "dev", "valid": "dev", "val": "dev",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+GENDERS = {  # one wording for all releases of Common Voice and for FLEURS
+    "male_masculine": "male", "m": "male", "man": "male",
+    "female_feminine": "female", "f": "female", "woman": "female",
+    "do_not_wish_to_say": "", "unknown": "", "nan": "",
+}  # fmt: skip
+COLUMNS = {  # usual names of columns, best first
+    "audio": ("audio", "path", "file", "file_name", "filename", "audio_path", "audio_file", "audio_filepath",
+              "clip", "wav"),
+    "text": ("text", "sentence", "raw_transcription", "raw_text", "transcription", "transcript",
+             "normalized_text", "normalised_text"),
+    "speaker": ("speaker", "speaker_id", "client_id", "spk_id", "speakerid", "spk"),
+    "gender": ("gender", "sex"),
+    "age": ("age", "age_group"),
+    "accent": ("accent", "accents", "dialect", "variant"),
+    "licence": ("licence", "license"),
+    "translation": ("translation", "translation_en", "english"),
+    "split": ("split", "subset", "partition"),
+    "id": ("id", "clip_id", "utterance_id", "utt_id"),
+    "language": ("language", "lang", "locale"),
+    "duration_s": ("duration_s", "duration"),
+}  # fmt: skip
+
+
+CODES = {"nb": "no", "fil": "tl", "jv": "jw", "cmn": "zh"}  # locales that Whisper calls otherwise
+
+
+def find_columns(there: Sequence[str], named: dict[str, str], where: str) -> dict[str, str]:
+    """What each column is called here: as `named`, else by its usual names; absent ones are left out.
+
+    Raises: CorpusError if a named column is not there.
+    """
+    lower = {name.strip().lower(): name for name in reversed(there)}
+    found = {}
+    for meaning, usual in COLUMNS.items():
+        wanted = named.get(meaning, "")
+        if wanted and wanted not in there:
+            raise CorpusError(f"{where} has no column {wanted!r}; it has {', '.join(map(repr, there))}")
+        name = wanted or next((lower[name] for name in usual if name in lower), "")
+        if name:
+            found[meaning] = name
+    return found
+
+
+def drawn_split(clip: Clip) -> Split:
+    """80 % train, 10 % dev, 10 % test, by a hash of the speaker, else the id: rows added later move none."""
+    key = clip.speaker or clip.id
+    place = int.from_bytes(hashlib.sha256(key.encode("utf-8", "replace")).digest()[:8], "big") % 10
+    return "train" if place < 8 else "dev" if place < 9 else "test"
+
+
+def fill_splits(clips: Sequence[Clip]) -> list[Clip]:
+    """The clips with all three splits: those that the corpus lacks are drawn from train (or its only split).
+
+    Drawn by speaker; where that would leave a split without a clip, because there are too few speakers, by
+    clip: they then lose their speakers, for the splits share voices.
+    """
+    there = {clip.split for clip in clips}
+    lacking = set(SPLITS) - there
+    if not lacking or (len(there) > 1 and "train" not in there):
+        return list(clips)
+    source = "train" if "train" in there else next(iter(there), "train")
+    lacking = lacking - {"train"} if len(there) > 1 else set(SPLITS)
+    drawn = [_moved(clip, lacking) if clip.split == source else clip for clip in clips]
+    if {clip.split for clip in drawn} == set(SPLITS):
+        return drawn
+    unnamed = [replace(clip, speaker="") for clip in clips]
+    return [_moved(clip, lacking) if clip.split == source else clip for clip in unnamed]
+
+
+def _moved(clip: Clip, lacking: set[Split]) -> Clip:
+    drawn = drawn_split(clip)
+    return replace(clip, split=drawn if drawn in lacking else "train")
+
+
+def make_listing(clips: Iterable[Clip], set_aside: Iterable[SetAside], identities: Iterable[str]) -> Listing:
+    """The listing of clips whose audio is there; splits that the corpus lacks are drawn.
+
+    Set aside are: "duplicate id", "empty text", and "speaker in another split" (a speaker of test is heard
+    in no other split, one of dev not in train). A clip without a speaker stays where it is.
+
+    Args: identities: what tells that the audio is the same, such as checksums or sizes and times.
+    """
+    faults = list(set_aside)
+    kept: dict[str, Clip] = {}
+    for clip in clips:
+        text = clean_text(clip.text)
+        if clip.id in kept:
+            faults.append(SetAside(clip=clip.id, reason="duplicate id", detail=f"again in {clip.split}"))
+        elif not text:
+            faults.append(SetAside(clip=clip.id, reason="empty text", detail=repr(clip.text[:80])))
+        else:
+            kept[clip.id] = _tidy(clip, text)
+    alone, shared = part_speakers(fill_splits(list(kept.values())))
+    return Listing(clips=alone, set_aside=[*faults, *shared], fingerprint=digest(alone, identities))
+
+
+def part_speakers(clips: Sequence[Clip]) -> tuple[list[Clip], list[SetAside]]:
+    """The clips such that no speaker is in two splits, and those set aside for it."""
+    heard = {split: {clip.speaker for clip in clips if clip.split == split} - {""} for split in SPLITS}
+    taken = {"test": set[str](), "dev": heard["test"], "train": heard["dev"] | heard["test"]}
+    alone = [clip for clip in clips if clip.speaker not in taken[clip.split]]
+    shared = [
+        SetAside(
+            clip=clip.id,
+            reason="speaker in another split",
+            detail=f"in {clip.split}, and in {'test' if clip.speaker in heard['test'] else 'dev'}",
+        )
+        for clip in clips
+        if clip.speaker in taken[clip.split]
+    ]
+    return alone, shared
+
+
+def list_with_audio(
+    place: Place, files: dict[str, Entry], clips: Sequence[Clip], faults: list[SetAside]
+) -> Listing:
+    """The listing of the clips whose audio the place has, in the place's order."""
+    there = []
+    for clip in clips:
+        entry = files.get(clip.audio)
+        if entry is None:
+            detail = f"no file {clip.audio!r} in {place.name}"
+            faults.append(SetAside(clip=clip.id, reason="missing audio", detail=detail))
+        elif entry.size > MAX_CLIP_BYTES:
+            detail = f"{entry.size:,} bytes, want at most {MAX_CLIP_BYTES:,}"
+            faults.append(SetAside(clip=clip.id, reason="too long", detail=detail))
+        else:
+            there.append(clip)
+    stamps = (f"{clip.id}\t{files[clip.audio].stamp}" for clip in there)
+    checksum = getattr(place, "sha256", "")
+    listing = make_listing(there, faults, [checksum] if checksum else stamps)
+    if not place.sequential:
+        return listing
+    order = {path: position for position, path in enumerate(files)}
+    ordered = sorted(listing.clips, key=lambda clip: order[clip.audio])
+    return Listing(clips=ordered, set_aside=listing.set_aside, fingerprint=listing.fingerprint)
+
+
+def read_clips(place: Place, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | SetAside]]:
+    """Each clip with its encoded audio; last, those whose audio is not there."""
+    waiting: dict[str, list[Clip]] = {}
+    for clip in clips:
+        waiting.setdefault(clip.audio, []).append(clip)
+    for path, content in place.read(list(waiting)):
+        for clip in waiting.pop(path):
+            yield clip, content
+    for clip in (clip for missing in waiting.values() for clip in missing):
+        yield (
+            clip,
+            SetAside(clip=clip.id, reason="missing audio", detail=f"no file {clip.audio!r} that can be read"),
+        )
+
+
+def whisper_code(locale: str) -> str:
+    """Whisper's code of a locale: sv of sv-SE."""
+    code = locale.replace("_", "-").split("-")[0].lower()
+    return CODES.get(code, code)
+
+
+def is_other_language(stated: str, code: str) -> bool:
+    """Whether a code (it), a locale (it-IT) or a name (Italian) tells of another of Whisper's languages."""
+    by_name = {language.name: known for known, language in LANGUAGES.items()}
+    found = by_name.get(stated.strip().lower(), whisper_code(stated.strip()))
+    return found in LANGUAGES and found != code
+
+
+def parse_seconds(stated: str | None) -> float | None:
+    """The number, if it is one above 0."""
+    try:
+        return float(stated) if stated and float(stated) > 0 else None
+    except ValueError:
+        return None
+
+
+def digest(clips: Iterable[Clip], identities: Iterable[str]) -> str:
+    """SHA-256 over rows and audio, whatever their order."""
+    total = hashlib.sha256()
+    for line in sorted(identities):
+        total.update(line.encode("utf-8", "surrogatepass") + b"\n")
+    for line in sorted("\t".join(map(str, vars(clip).values())) for clip in clips):
+        total.update(line.encode("utf-8", "surrogatepass") + b"\n")
+    return total.hexdigest()
+
+
+def _tidy(clip: Clip, text: str) -> Clip:
+    gender = clip.gender.strip().lower()
+    return replace(
+        clip,
+        text=text,
+        translation=clean_text(clip.translation) if clip.translation else "",
+        speaker=sys.intern(clip.speaker),  # few values over many rows
+        gender=sys.intern(GENDERS.get(gender, gender)),
+        age=sys.intern(clip.age.strip()),
+        accent=sys.intern(clip.accent.strip()),
+        licence=sys.intern(clip.licence.strip()),
+    )

@@ -1,0 +1,165 @@
+"""A data set of one's own: clips and their texts in a folder that `corpora.folder` reads.
+
+    <root>/<name>/metadata.jsonl      a line per clip: file_name, text, language, speaker, translation, …
+    <root>/<name>/clips/<id>.wav      16 kHz, mono, 16-bit
+
+A clip's id is a digest of its audio and text, so that keeping the same one again changes nothing. The audio
+is written first and its line last, each whole or not at all: a killed writer leaves at most a file that no
+line names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import fcntl
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from dagsverk.speech.errors import CorpusError
+from dagsverk.speech.languages import known_language
+
+VARIABLE = "DAGSVERK_RECORDINGS"
+DEFAULT_FOLDER = Path(".dagsverk/recordings")
+METADATA = "metadata.jsonl"
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")  # of a data set: a folder's name on any file system
+MAX_CLIPS = 10_000  # in one data set; its list is written anew with every clip
+MAX_LETTERS = {"text": 500, "speaker": 60, "translation": 500}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """One kept clip: a line of the metadata."""
+
+    file_name: str  # relative to the data set's folder
+    text: str
+    language: str  # Whisper's code
+    speaker: str
+    translation: str  # in English; empty: not known
+    duration_s: float
+    created: str  # ISO 8601, UTC
+    consent: bool = True  # the speaker agreed; nothing is kept otherwise
+
+
+class Recordings:
+    """The data set `name` below `root`; safe with several processes. Nothing is made before the first `keep`.
+
+    Args: root: None: the environment variable DAGSVERK_RECORDINGS, else `.dagsverk/recordings`.
+    Raises: ValueError if the name cannot be a folder's.
+    """
+
+    def __init__(self, name: str, root: Path | None = None) -> None:
+        if not NAME.fullmatch(name):
+            raise ValueError(
+                f"a data set's name is of 1 to 40 small letters a–z, digits, - and _, the first not a sign; "
+                f"got {name!r}"
+            )
+        self.name = name
+        self.folder = (root or recordings_root()) / name
+
+    def clips(self) -> list[Recording]:
+        """All kept clips, oldest first; [] before the first. Raises CorpusError for a damaged list."""
+        try:
+            lines = (self.folder / METADATA).read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
+        try:
+            return [Recording(**json.loads(line)) for line in lines if line.strip()]
+        except (ValueError, TypeError) as error:
+            raise CorpusError(
+                f"{self.folder / METADATA} is not what the recorder wrote ({error}); mend it, or record into "
+                "another data set"
+            ) from error
+
+    def keep(
+        self, wav: bytes, duration_s: float, *, text: str, language: str, speaker: str, translation: str = ""
+    ) -> Recording:
+        """Keep one clip that was checked before; the same clip again changes nothing.
+
+        Args: wav: the bytes of a WAV file, 16 kHz mono. duration_s: its length. text: what is said in it.
+        Raises: ValueError if something is empty or too long, CorpusError when the data set is full.
+        """
+        said = {"text": text, "speaker": speaker, "translation": translation}
+        tidy = {name: " ".join(words.split()) for name, words in said.items()}
+        _check(tidy)
+        digest = hashlib.sha256(wav + tidy["text"].encode()).hexdigest()[:20]
+        made = Recording(
+            file_name=f"clips/{digest}.wav",
+            language=known_language(language),
+            duration_s=round(duration_s, 3),
+            created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            text=tidy["text"],
+            speaker=tidy["speaker"],
+            translation=tidy["translation"],
+        )
+        with self._alone():
+            known = self.clips()
+            for clip in known:
+                if clip.file_name == made.file_name:
+                    return clip
+            if len(known) >= MAX_CLIPS:
+                raise CorpusError(
+                    f"{self.name} has {MAX_CLIPS:,} clips, as many as fit; begin another data set"
+                )
+            _write(self.folder / made.file_name, wav)
+            self._list([*known, made])
+        return made
+
+    def undo(self) -> Recording | None:
+        """Remove the clip that was kept last; None if there is none."""
+        if not self.folder.is_dir():
+            return None
+        with self._alone():
+            known = self.clips()
+            if not known:
+                return None
+            self._list(known[:-1])  # first the line: a line without its file would be a damaged data set
+            (self.folder / known[-1].file_name).unlink(missing_ok=True)
+            return known[-1]
+
+    def _list(self, clips: list[Recording]) -> None:
+        lines = "".join(json.dumps(asdict(clip), ensure_ascii=False) + "\n" for clip in clips)
+        _write(self.folder / METADATA, lines.encode())
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the data set for oneself; the lock ends with its holder, however that ends."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def recordings_root() -> Path:
+    """The folder that holds all data sets."""
+    return Path(os.environ.get(VARIABLE) or DEFAULT_FOLDER).expanduser().resolve()
+
+
+def _check(said: Mapping[str, str]) -> None:
+    for name, most in MAX_LETTERS.items():
+        if len(said[name]) > most:
+            raise ValueError(f"{name} has {len(said[name])} characters; want at most {most}")
+    for name in ("text", "speaker"):
+        if not said[name]:
+            raise ValueError(f"{name} is empty; say {'what is read' if name == 'text' else 'who speaks'}")
+
+
+def _write(path: Path, data: bytes) -> None:
+    """The file is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)  # workers may run as another user
+        Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)

@@ -1,0 +1,75 @@
+"""Texts are cleaned of what nobody says, and of nothing else."""
+
+import unicodedata
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from dagsverk.speech.text import clean_text
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("Hej på dig!", "Hej på dig!"),
+        ("  hej\t på\r\ndig\u00a0nu ", "hej på dig nu"),
+        ("cafe\u0301", "café"),  # NFC
+        ("\ufeffhej", "hej"),  # byte order mark
+        ("a\u200bb\u202ec\u2066d\u00ade", "abcde"),  # zero width, bidi, soft hyphen
+        ("hej\x00 du\x07", "hej du"),
+        ("<b>Hej</b> <i class='x'>du</i>", "Hej du"),
+        ("hej<br/>du<p>nu", "hej du nu"),
+        ("hej <!-- viskar --> du", "hej du"),
+        ("hej <unk> du", "hej du"),
+        ("Tom &amp; Jerry&nbsp;&lt;3", "Tom & Jerry <3"),
+        ("&lt;b&gt;hej&lt;/b&gt;", "hej"),
+        (
+            "<|startoftranscript|><|sv|>hej<|endoftext|>",
+            "hej",
+        ),  # they would be taken for Whisper's own tokens
+        ("3 < 5 och 7 > 6", "3 < 5 och 7 > 6"),
+        ("AT&T, R&D", "AT&T, R&D"),
+        ('Han sa: "nej" – l\'acqua', 'Han sa: "nej" – l\'acqua'),
+        ("می\u200cخواهم", "می\u200cخواهم"),  # a joiner that is spelling
+        ("...", ""),
+        ("<br>", ""),
+        ("\u200b \ufeff", ""),
+        ("", ""),
+        ("7", "7"),
+    ],
+)
+def test_text_is_cleaned(text, expected):
+    assert clean_text(text) == expected
+
+
+PIECES = st.sampled_from(
+    ["<", ">", "&", ";", "amp", "lt", "#60", "|", "b", "/", " ", "\u200b", "\u200c", "ä", "e\u0301", "می"]
+)
+ANY = st.one_of(st.text(), st.lists(PIECES, max_size=20).map("".join))
+
+
+@given(ANY)
+@example("&am\x00p;lt;b&am\x00p;gt;x")
+@example("<<b>b>x")
+def test_cleaning_what_is_clean_changes_nothing(text):
+    assert clean_text(clean_text(text)) == clean_text(text)
+
+
+@given(ANY)
+def test_what_is_left_is_one_line_in_nfc_without_control_characters(text):
+    found = clean_text(text)
+    assert found == " ".join(found.split())
+    assert unicodedata.is_normalized("NFC", found)
+    assert not {unicodedata.category(character) for character in found} & {"Cc", "Cs", "Co"}
+    assert "<|" not in found or "|>" not in found[found.index("<|") :]
+    found.encode()
+
+
+@given(
+    st.text(st.characters(categories=["Lu", "Ll", "Nd"]), min_size=1).map(
+        lambda t: unicodedata.normalize("NFC", t)
+    )
+)
+def test_letters_and_digits_are_never_lost(text):
+    assert clean_text(text) == text
