@@ -1,0 +1,272 @@
+"""Preparation against the usual recipe: bytes per hour of audio and clips per second, on one core.
+
+Run from the root: python benchmarks/bench_prepare.py [--clips 300] [--mean-s 3.96] [--format mp3]
+
+"recipe" is what the public fine-tuning examples do: `dataset.map(prepare_dataset)` with
+`WhisperFeatureExtractor`, which pads every clip to 30 s and keeps float32. The decoder of `datasets` needs
+torchcodec, so the recipe decodes through PyAV: the same FFmpeg, and FFmpeg's resampler, as torchcodec uses.
+
+The clips are MP3, 48 kHz, mono, 48 kbit/s, as Common Voice has them: speech of espeak-ng with noise 35 dB
+below it (pure synthetic speech would compress too well), cut or repeated to lengths drawn from a lognormal
+with the mean of Common Voice 11 (sv-SE 3.96 s, it 5.36 s) and sigma 0.35. Both sides run on one core, get
+the same clips, and write to the same disk. "prepare" is all of ours: plan, shards, manifest.
+Of three rounds, in which the sides take turns, the best is shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import hashlib
+import io
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"  # one core is compared with one core
+
+import av
+import datasets
+import numpy as np
+import torch
+from transformers import WhisperFeatureExtractor
+
+from dagsverk.speech import audio, features, preparation
+from dagsverk.speech.config import PrepareConfig
+from dagsverk.speech.corpora.spoken import SpokenCorpus
+from dagsverk.speech.corpus import Clip, Listing, SetAside
+from dagsverk.speech.prepared import PreparedClips, open_prepared
+from dagsverk.speech.tokens import build_byte_tokenizer
+from dagsverk.store import open_store
+
+RATE_HZ = 16_000
+MP3_RATE_HZ, MP3_BITS_PER_S = 48_000, 48_000
+SIGMA = 0.35  # of the lengths' logarithm: nine in ten clips between 2.1 and 6.6 s
+NOISE_DB = -35.0
+
+
+@dataclass
+class Recorded:
+    """A corpus in memory, so that neither side is charged for reading files."""
+
+    clips: Sequence[Clip]
+    encoded: Sequence[bytes]
+    name: str = "bench"
+    sequential: bool = False
+
+    def listing(self) -> Listing:
+        digest = hashlib.sha256(b"".join(self.encoded)).hexdigest()
+        return Listing(clips=self.clips, set_aside=[], fingerprint=digest)
+
+    def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | SetAside]]:
+        at = {clip.id: i for i, clip in enumerate(self.clips)}
+        return ((clip, self.encoded[at[clip.id]]) for clip in clips)
+
+
+def record(count: int, mean_s: float, seed: int, encode: Callable[[np.ndarray], bytes]) -> Recorded:
+    """Clips as Common Voice has them; the last two are dev and test."""
+    chance = np.random.default_rng(seed)
+    spoken = SpokenCorpus("sv", train_clips=200, dev_clips=1, test_clips=1, seed=seed)
+    heard = [
+        audio.decode(found) for _, found in spoken.read(spoken.listing().clips) if isinstance(found, bytes)
+    ]
+    lengths_s = np.clip(chance.lognormal(np.log(mean_s) - SIGMA**2 / 2, SIGMA, count), 1, 15)
+    encoded = []
+    for i, seconds in enumerate(lengths_s):
+        speech = np.resize(
+            np.concatenate([heard[i % len(heard)], heard[(i + 1) % len(heard)]]), round(seconds * RATE_HZ)
+        )
+        noise = chance.standard_normal(len(speech)) * speech.std() * 10 ** (NOISE_DB / 20)
+        encoded.append(encode((speech + noise).astype(np.float32)))
+    splits = {count - 2: "dev", count - 1: "test"}
+    clips = [
+        Clip(
+            id=f"{i}",
+            audio=f"{i}.mp3",
+            text=f"Det här är klipp {i}.",
+            language="sv",
+            split=splits.get(i, "train"),
+        )  # type: ignore[arg-type]
+        for i in range(count)
+    ]
+    return Recorded(clips, encoded)
+
+
+def mp3(samples: np.ndarray) -> bytes:
+    """Mono at 16 kHz -> an MP3 file."""
+    target = io.BytesIO()
+    frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+    frame.sample_rate = RATE_HZ
+    resampler = av.AudioResampler("fltp", "mono", MP3_RATE_HZ)
+    with av.open(target, "w", format="mp3") as file:
+        stream = file.add_stream("libmp3lame", rate=MP3_RATE_HZ, layout="mono")
+        stream.bit_rate = MP3_BITS_PER_S
+        for piece in (*resampler.resample(frame), *resampler.resample(None), None):
+            file.mux(stream.encode(piece))
+    return target.getvalue()
+
+
+ENCODERS = {"mp3": mp3, "wav": audio.encode_wav}
+
+
+def decode_as_torchcodec(encoded: bytes) -> np.ndarray:
+    """FFmpeg's decoder and resampler, frame by frame; nothing is checked."""
+    resampler = av.AudioResampler("flt", "mono", RATE_HZ)
+    with av.open(io.BytesIO(encoded)) as file:
+        parts = [out.to_ndarray()[0] for frame in file.decode(audio=0) for out in resampler.resample(frame)]
+    return np.concatenate([*parts, *(out.to_ndarray()[0] for out in resampler.resample(None))])
+
+
+def prepare(corpus: Recorded, folder: Path, n_mels: int) -> int:
+    """Ours. Returns: bytes written."""
+    store = open_store(str(folder / "store"))
+    config = PrepareConfig(n_mels=n_mels)  # type: ignore[arg-type]
+    set_id = preparation.plan(store, corpus, "sv", config, "bench")
+    preparation.prepare_all(store, set_id, corpus, preparation.pending(store, set_id))
+    preparation.complete(store, set_id)
+    return size(folder)
+
+
+def recipe(corpus: Recorded, folder: Path, n_mels: int) -> int:
+    """The usual one. Returns: bytes written."""
+    extractor, tokenizer = WhisperFeatureExtractor(feature_size=n_mels), build_byte_tokenizer()
+
+    def prepare_dataset(batch: dict[str, Any]) -> dict[str, Any]:
+        samples = decode_as_torchcodec(batch["audio"]["bytes"])
+        batch["input_features"] = extractor(samples, sampling_rate=RATE_HZ).input_features[0]
+        batch["labels"] = tokenizer(batch["sentence"]).input_ids
+        return batch
+
+    rows = {
+        "audio": [{"bytes": one, "path": None} for one in corpus.encoded],
+        "sentence": [clip.text for clip in corpus.clips],
+    }
+    given = datasets.Dataset.from_dict(rows).cast_column("audio", datasets.Audio(decode=False))
+    folder.mkdir(parents=True)
+    given.map(
+        prepare_dataset,
+        remove_columns=given.column_names,
+        cache_file_name=str(folder / "recipe.arrow"),
+        num_proc=None,
+    )
+    return size(folder)
+
+
+def size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+@dataclass(frozen=True)
+class Cost:
+    wall_s: float
+    cpu_s: float
+    result: int
+
+    @classmethod
+    def best(cls, costs: Sequence[Cost]) -> Cost:
+        return cls(min(one.wall_s for one in costs), min(one.cpu_s for one in costs), costs[0].result)
+
+    def clips_per_s(self, clips: int) -> str:
+        return f"{clips / self.wall_s:.1f} ({clips / self.cpu_s:.1f})"
+
+
+def measured(work: Callable[[], int]) -> Cost:
+    os.sync()
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = work()
+    return Cost(time.perf_counter() - wall, time.process_time() - cpu, result)
+
+
+def fastest(work: Callable[[], object], times: int) -> float:
+    """Milliseconds of processor time of the fastest of several runs."""
+    taken = []
+    for _ in range(times):
+        start = time.process_time()
+        work()
+        taken.append(time.process_time() - start)
+    return 1000 * min(taken)
+
+
+def alone(n_mels: int) -> tuple[float, float]:
+    """Milliseconds of one clip of 4 s: (the extractor, ours with quantisation)."""
+    clip = np.random.default_rng(0).normal(0, 0.1, 4 * RATE_HZ).astype(np.float32)
+    extractor = WhisperFeatureExtractor(feature_size=n_mels)
+    theirs = fastest(lambda: extractor(clip, sampling_rate=RATE_HZ), 20)
+    return theirs, fastest(lambda: features.quantise(features.log_mel(clip, n_mels)), 60)
+
+
+def read_all(clips: PreparedClips) -> int:
+    return sum(len(clips.mel(i)) for i in range(len(clips)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clips", type=int, default=300)
+    parser.add_argument("--mean-s", type=float, default=3.96)
+    parser.add_argument("--n-mels", type=int, default=80, choices=(80, 128))
+    parser.add_argument("--format", default="mp3", choices=ENCODERS)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    torch.set_num_threads(1)
+    datasets.disable_progress_bars()
+    encode = ENCODERS[asked.format]
+    corpus = record(asked.clips, asked.mean_s, asked.seed, encode)
+    warm = record(20, asked.mean_s, asked.seed + 1, encode)
+    sides = {"recipe": recipe, "prepare": prepare}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        os.environ["DAGSVERK_CACHE"] = str(folder / "cache")
+        costs: dict[str, list[Cost]] = {side: [] for side in sides}
+        for number in range(asked.rounds + 1):  # in turn, so that what else the machine does hits both
+            for side, work in sides.items():
+                shutil.rmtree(folder / side, ignore_errors=True)
+                given = corpus if number else warm
+                cost = measured(functools.partial(work, given, folder / side, asked.n_mels))
+                costs[side] += [cost] if number else []
+        store = open_store(str(folder / "prepare" / "store"))
+        (set_id,) = {path.split("/")[3] for path in store.list("speech/swedish/shards")}
+        clips = open_prepared(store, set_id, ("train", "dev", "test"), folder / "cache")
+        read_all(clips)
+        reading_ms = fastest(lambda: read_all(clips), 3)
+    best = [Cost.best(costs[side]) for side in ("recipe", "prepare")]
+    report(corpus, clips, best, alone(asked.n_mels), reading_ms)
+
+
+def report(
+    corpus: Recorded,
+    clips: PreparedClips,
+    costs: Sequence[Cost],
+    mel_ms: tuple[float, float],
+    reading_ms: float,
+) -> None:
+    theirs, ours = costs
+    count, hours = len(corpus.clips), clips.rows["duration_s"].sum() / 3600
+    given_mb = sum(map(len, corpus.encoded)) / 1e6 / hours
+    mb = [cost.result / 1e6 / hours for cost in costs]
+    mean_s = hours * 3600 / count
+    print(f"{count} clips, {hours * 60:.1f} min, mean {mean_s:.2f} s, {clips.n_mels} bins; one core\n")
+    print("| | prepare | recipe | ratio |\n| --- | ---: | ---: | ---: |")
+    rows = [
+        f"MB per hour of audio (encoded: {given_mb:.1f}) | {mb[1]:.1f} | {mb[0]:.0f} | {mb[0] / mb[1]:.0f}"
+    ]
+    ratio = f"{theirs.wall_s / ours.wall_s:.1f} ({theirs.cpu_s / ours.cpu_s:.1f})"
+    rows += [
+        "clips per second, decoding included: of wall time (of processor time) "
+        f"| {ours.clips_per_s(count)} | {theirs.clips_per_s(count)} | {ratio}",
+        f"log-mel alone, a clip of 4 s, ms of processor time | {mel_ms[1]:.2f} | {mel_ms[0]:.2f} "
+        f"| {mel_ms[0] / mel_ms[1]:.1f}",
+        f"prepared clips read per second | {1000 * count / reading_ms:.0f} | |",
+    ]
+    print("\n".join(f"| {row} |" for row in rows))
+
+
+if __name__ == "__main__":
+    main()
