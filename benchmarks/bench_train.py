@@ -1,0 +1,363 @@
+"""Fine-tuning against the usual recipe: clips per second, waste, memory, use of the hardware.
+
+Run from the root: python benchmarks/bench_train.py [--model-config nano] [--steps 12] [--clips 300]
+
+"recipe" is what the public examples do: every clip padded to 30 s by the feature extractor, float32 features
+in Arrow, 16 clips to a batch whatever their length, gradient checkpointing, `Seq2SeqTrainer`. "ours" is `fit`
+on the shards that our preparation makes of the same clips; its batches hold `--batch-s` seconds of audio, or
+what fits on a GPU. The same model (random weights, so no download), clips, device and precision
+(bf16 on GPUs that have it), each in a process of its own, one after the other. The first two steps of each do
+not count.
+
+The clips are noise; their lengths are drawn from a lognormal with the mean of Common Voice 11 (sv-SE 3.96 s,
+it 5.36 s) and sigma 0.35; a clip has 3.5 tokens a second.
+
+computed/needed: frames that went through the encoder, and those that the clips have.
+FLOP/s: what the model needs for the frames and tokens that were computed, forward and backward (three times
+forward; what checkpointing repeats is not counted), per second; % of peak: of the GPU's dense bf16 peak, or
+of this CPU's own fp32 matrix product, measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import itertools
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from transformers import (
+    Seq2SeqTrainer,
+    Seq2SeqTrainingArguments,
+    TrainerCallback,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+)
+
+from dagsverk.speech import preparation
+from dagsverk.speech.audio import encode_wav
+from dagsverk.speech.batches import Position, frames_ratio
+from dagsverk.speech.config import FinetuneConfig, PrepareConfig
+from dagsverk.speech.corpus import Clip, Listing, SetAside
+from dagsverk.speech.encoder import encode
+from dagsverk.speech.examples import Examples
+from dagsverk.speech.loop import make_sampler
+from dagsverk.speech.models import load_model, random_model, save_model_folder
+from dagsverk.speech.prepared import open_prepared
+from dagsverk.speech.progress import Quiet
+from dagsverk.speech.runs import run_config
+from dagsverk.speech.training import fit
+from dagsverk.store import open_store
+
+RATE_HZ = 16_000
+SIGMA = 0.35
+TOKENS_PER_S = 3.5
+RECIPE_BATCH = 16
+UNCOUNTED = 2  # steps: memory is laid out, kernels are chosen
+PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L4": 121e12, "T4": 65e12}  # dense bf16 (T4: fp16)
+
+
+class Enough(BaseException):
+    """The steps that were asked for are done."""
+
+
+@dataclass
+class Noise:
+    """A corpus of noise with lengths as in Common Voice; the last two clips are dev and test."""
+
+    count: int
+    mean_s: float
+    name: str = "bench"
+    sequential: bool = False
+
+    def listing(self) -> Listing:
+        chance = np.random.default_rng(0)
+        drawn = chance.lognormal(np.log(self.mean_s) - SIGMA**2 / 2, SIGMA, self.count)
+        lengths = np.clip(drawn, 1, 15)
+        splits = ["train"] * (self.count - 2) + ["dev", "test"]
+        clips = [
+            Clip(
+                id=f"clip-{i}",
+                audio=str(round(length * RATE_HZ)),
+                text="".join(chance.choice(list("abcdefgh"), round(length * TOKENS_PER_S))),
+                language="sv",
+                split=split,  # type: ignore[arg-type]
+                speaker=split,
+            )
+            for i, (length, split) in enumerate(zip(lengths, splits, strict=True))
+        ]
+        digest = hashlib.sha256(f"{self.count} {self.mean_s}".encode()).hexdigest()
+        return Listing(clips=clips, set_aside=[], fingerprint=digest)
+
+    def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | SetAside]]:
+        for clip in clips:
+            chance = np.random.default_rng(int(clip.audio))
+            yield clip, encode_wav(chance.normal(0, 0.1, int(clip.audio)).astype(np.float32))
+
+
+@dataclass
+class Meter:
+    """When steps ended."""
+
+    steps: int
+    ends: list[float]
+
+    def tick(self) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.ends.append(time.perf_counter())
+        if len(self.ends) == self.steps:
+            raise Enough
+
+    def seconds(self) -> float:
+        return self.ends[-1] - self.ends[UNCOUNTED - 1]
+
+
+def flops(config: WhisperConfig, frames: int, tokens: int) -> float:
+    """Of a forward and a backward pass over one clip: two per multiplication, three times forward."""
+    d, ffn, n = config.d_model, config.encoder_ffn_dim, (frames + 1) // 2
+    convolutions = 3 * d * (config.num_mel_bins * frames + d * n)
+    encoder = config.encoder_layers * (n * (4 * d * d + 2 * d * ffn) + 2 * n * n * d)
+    own = tokens * (6 * d * d + 2 * d * config.decoder_ffn_dim) + 2 * tokens * tokens * d
+    crossed = 2 * n * d * d + 2 * tokens * n * d
+    decoder = config.decoder_layers * (own + crossed) + tokens * d * config.vocab_size
+    return 3 * 2.0 * (convolutions + encoder + decoder)
+
+
+def peak(device: torch.device) -> float:
+    """FLOP/s that the hardware does at best."""
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+        return next((value for part, value in PEAKS.items() if part in name), float("nan"))
+    a = torch.randn(1024, 1024)
+    best = 0.0
+    for _ in range(5):
+        began = time.perf_counter()
+        _ = a @ a
+        best = max(best, 2 * 1024**3 / (time.perf_counter() - began))
+    return best
+
+
+def memory_gb(device: torch.device) -> float:
+    """The most that this process held: of the GPU's memory, else of main memory."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+def run_ours(folder: Path, arguments: argparse.Namespace, device: torch.device) -> dict[str, float]:
+    """`fit`, left after so many steps."""
+    meter = Meter(arguments.steps, [])
+
+    class Ticking(Quiet):
+        def step(self, *_: float) -> None:
+            meter.tick()
+
+    store = open_store(str(folder / "store"))
+    set_id = (folder / "set").read_text()
+    steps = 100 * arguments.steps
+    config = FinetuneConfig(
+        model=str(folder / "model"),
+        steps=steps,
+        batch_s=arguments.batch_s,
+        spec_augment=False,
+        evaluate_every=steps,
+        checkpoint_every=steps,
+        processes=1,
+    )
+    with contextlib.suppress(Enough):
+        fit(store, set_id, "sv", config, Ticking())
+    (run,) = {path.split("/")[3] for path in store.list("speech/swedish/runs")}
+    made = run_config(store, run).finetune
+    start = load_model(str(folder / "model"))
+    train = Examples(open_prepared(store, set_id, ("train",), folder / "cache"), start.tokenizer)
+    sampler = make_sampler(train, made)
+    plan = sampler.steps(Position(), 1)
+    steps_taken = [next(plan)[0] for _ in range(arguments.steps)][UNCOUNTED:]
+    counted = list(itertools.chain(*steps_taken))
+    work = 0.0
+    for batch in counted:
+        tokens = train.targets(batch) // len(batch.clips) + 2
+        work += len(batch.clips) * flops(start.model.config, sampler.padded(batch), tokens)
+    clips = sum(len(batch.clips) for batch in counted)
+    return {
+        "clips": clips,
+        "seconds": meter.seconds(),
+        "ratio": frames_ratio(sampler, counted),
+        "flops": work,
+        "memory_gb": memory_gb(device),
+        "batch_s": float(made.batch_s or 0),
+    }
+
+
+def run_recipe(folder: Path, arguments: argparse.Namespace, device: torch.device) -> dict[str, float]:
+    """`Seq2SeqTrainer`, set up as in the public examples, for so many steps."""
+    start = load_model(str(folder / "model"))
+    corpus = Noise(arguments.clips, arguments.mean_s)
+    extractor = WhisperFeatureExtractor(feature_size=start.n_mels)  # type: ignore[no-untyped-call]
+    wanted = [clip for clip in corpus.listing().clips if clip.split == "train"]
+    wanted = wanted[: arguments.steps * RECIPE_BATCH]
+
+    def prepare(row: dict[str, Any]) -> dict[str, Any]:
+        clip = wanted[row["place"]]
+        noise = np.random.default_rng(int(clip.audio)).normal(0, 0.1, int(clip.audio))
+        features = extractor(noise, sampling_rate=RATE_HZ).input_features[0]
+        return {"input_features": features, "labels": start.tokenizer(clip.text).input_ids}
+
+    rows = datasets.Dataset.from_dict({"place": list(range(len(wanted)))})
+    rows = rows.map(prepare, remove_columns=["place"], cache_file_name=str(folder / "recipe.arrow"))
+    meter = Meter(arguments.steps, [])
+
+    class Ticking(TrainerCallback):
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            meter.tick()
+
+    def collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        batch = extractor.pad(
+            [{"input_features": row["input_features"]} for row in rows], return_tensors="pt"
+        )
+        labels = start.tokenizer.pad([{"input_ids": row["labels"]} for row in rows], return_tensors="pt")
+        masked = labels["input_ids"].masked_fill(labels.attention_mask.ne(1), -100)
+        return {**batch, "labels": masked[:, 1:]}
+
+    settings = Seq2SeqTrainingArguments(
+        output_dir=str(folder / "recipe"),
+        per_device_train_batch_size=RECIPE_BATCH,
+        gradient_accumulation_steps=1,
+        learning_rate=1e-5,
+        warmup_steps=500,
+        max_steps=arguments.steps,
+        gradient_checkpointing=True,
+        bf16=device.type == "cuda",
+        eval_strategy="no",
+        save_strategy="no",
+        predict_with_generate=True,
+        report_to=[],
+        logging_steps=25,
+        disable_tqdm=True,
+        use_cpu=device.type == "cpu",
+    )
+    trainer = Seq2SeqTrainer(
+        args=settings,
+        model=start.model,
+        train_dataset=rows,
+        data_collator=collate,
+        callbacks=[Ticking()],
+    )
+    with contextlib.suppress(Enough):
+        trainer.train()
+    clips = (arguments.steps - UNCOUNTED) * RECIPE_BATCH
+    needed = np.mean([int(clip.audio) / RATE_HZ for clip in wanted])
+    tokens = round(float(needed) * TOKENS_PER_S) + 4
+    return {
+        "clips": clips,
+        "seconds": meter.seconds(),
+        "ratio": 30 / float(needed),
+        "flops": clips * flops(start.model.config, 3000, tokens),
+        "memory_gb": memory_gb(device),
+        "batch_s": 30.0 * RECIPE_BATCH,
+    }
+
+
+def run_encoder(folder: Path, arguments: argparse.Namespace, device: torch.device) -> dict[str, float]:
+    """Our encoder alone, forward and backward, on clips of the mean length."""
+    model: Any = load_model(str(folder / "model")).model.to(device).train()
+    frames = 2 * round(50 * arguments.mean_s)
+    count = max(1, round((arguments.batch_s or 1920.0) * 100 / frames))
+    mels = torch.randn(count, model.config.num_mel_bins, frames, device=device)
+    meter = Meter(max(UNCOUNTED + 3, arguments.steps), [])
+    try:
+        while True:
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                encode(model, mels).float().mean().backward()
+            model.zero_grad()
+            meter.tick()
+    except Enough:
+        pass
+    steps = len(meter.ends) - UNCOUNTED
+    encoder_only = WhisperConfig(**{**model.config.to_dict(), "decoder_layers": 0})
+    work = steps * count * flops(encoder_only, frames, 0)
+    return {"clips": steps * count, "seconds": meter.seconds(), "ratio": 1.0, "flops": work,
+            "memory_gb": memory_gb(device), "batch_s": count * frames / 100}  # fmt: skip
+
+
+SIDES: dict[str, Callable[[Path, argparse.Namespace, torch.device], dict[str, float]]] = {
+    "recipe": run_recipe,
+    "ours": run_ours,
+    "encoder alone": run_encoder,
+}
+
+
+def lay_out(folder: Path, arguments: argparse.Namespace) -> None:
+    """The model, and the prepared set of ours."""
+    model = random_model(arguments.model_config)
+    save_model_folder(model, folder / "model", language="sv")
+    corpus, store = Noise(arguments.clips, arguments.mean_s), open_store(str(folder / "store"))
+    settings = PrepareConfig(n_mels=model.n_mels)  # type: ignore[arg-type]
+    set_id = preparation.plan(store, corpus, "sv", settings, "bench")
+    preparation.prepare_all(store, set_id, corpus, preparation.pending(store, set_id))
+    preparation.complete(store, set_id)
+    (folder / "set").write_text(set_id)
+
+
+def measure(side: str, folder: Path, words: Sequence[str]) -> dict[str, float]:
+    """One side, in a process of its own."""
+    command = [sys.executable, __file__, *words, "--side", side, "--folder", str(folder)]
+    environment = {**os.environ, "DAGSVERK_CACHE": str(folder / "cache"), "PYTHONPATH": str(Path.cwd())}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--model-config", default="nano", help="nano, tiny, base, small, …")
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--clips", type=int, default=300)
+    parser.add_argument("--mean-s", type=float, default=3.96)
+    parser.add_argument("--batch-s", type=float, help="of ours; default: 64 on a CPU, on a GPU what fits")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--side", choices=list(SIDES), help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if arguments.batch_s is None and device.type == "cpu":
+        arguments.batch_s = 64.0
+    if arguments.side:
+        found = SIDES[arguments.side](arguments.folder, arguments, device)
+        print(json.dumps({**found, "peak": peak(device)}))
+        return
+    with tempfile.TemporaryDirectory(prefix="bench-train-") as temporary:
+        lay_out(Path(temporary), arguments)
+        found_by = {side: measure(side, Path(temporary), sys.argv[1:]) for side in SIDES}
+    name = (
+        torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    )
+    print(f"{arguments.model_config} on {name}; mean clip {arguments.mean_s} s; {arguments.steps} steps each")
+    print(f"{'':14}{'clips/s':>9}{'computed/needed':>17}{'memory GB':>11}{'GFLOP/s':>10}{'% of peak':>11}"
+          f"{'batch s':>9}")  # fmt: skip
+    for side, one in found_by.items():
+        speed = one["flops"] / one["seconds"]
+        print(f"{side:14}{one['clips'] / one['seconds']:9.1f}{one['ratio']:17.3f}{one['memory_gb']:11.2f}"
+              f"{speed / 1e9:10.1f}{100 * speed / one['peak']:11.1f}{one['batch_s']:9.0f}")  # fmt: skip
+    ours, recipe = (found_by[s]["clips"] / found_by[s]["seconds"] for s in ("ours", "recipe"))
+    print(f"ours / recipe: {ours / recipe:.1f} times the clips per second")
+
+
+if __name__ == "__main__":
+    main()

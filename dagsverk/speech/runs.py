@@ -1,0 +1,118 @@
+"""What a fine-tuning run is called and where its artefacts are. Light: loads no learning library.
+
+Layout below `speech/<language name>/runs/<run>/`:
+    config.json                     settings with every default filled in, and what they were chosen for
+    curve.json                      losses and looks at dev so far
+    checkpoints/<step>/             see `checkpoints`
+    finished.json                   written last: {"step": the best one, "steps": all of them}
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dagsverk.speech.config import FinetuneConfig
+from dagsverk.speech.errors import SpeechError
+from dagsverk.speech.languages import LANGUAGES, Language
+from dagsverk.store import NotFound, Store, StoreError
+from dagsverk.version import package_version
+
+RUN = re.compile(r"([a-z]{2,3})-[0-9a-f]{16}")
+NEUTRAL = ("processes", "checkpoint_every", "keep_checkpoints", "push_to_hub")  # change no weight
+
+
+@dataclass(frozen=True)
+class CheckpointRef:
+    """What steps pass instead of a checkpoint: a run, and after how many steps."""
+
+    run: str
+    step: int
+
+
+def run_id(fingerprint: str, set_id: str, config: FinetuneConfig, language: Language) -> str:
+    """The name of the run that these make, such as `sv-0123456789abcdef`; the same again: the same run.
+
+    Args: fingerprint: of the model that it starts from.
+    """
+    settings = {name: value for name, value in config.to_dict().items() if name not in NEUTRAL}
+    what = [fingerprint, set_id, settings, language.code, package_version()]
+    digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+    return f"{language.code}-{digest[:16]}"
+
+
+def run_folder(run: str) -> str:
+    """The artefact folder of a run. Raises SpeechError if that is no run's name."""
+    match = RUN.fullmatch(run)
+    if match is None or match[1] not in LANGUAGES:
+        raise SpeechError(f"{run!r} is no run; want a name such as sv-0123456789abcdef")
+    return f"speech/{LANGUAGES[match[1]].name}/runs/{run}"
+
+
+def read_json(store: Store, path: str) -> Any:
+    """An artefact's JSON. Raises NotFound; StoreError if it is damaged."""
+    try:
+        return json.loads(store.get(path))
+    except ValueError as error:
+        raise StoreError(f"artefact {path} in {store.url} is damaged ({error}); remove it") from error
+
+
+def write_json(store: Store, path: str, content: Any) -> None:
+    """Replace an artefact with this."""
+    store.put(path, json.dumps(content, indent=1).encode(), overwrite=True)
+
+
+def curve(store: Store, run: str) -> list[dict[str, Any]]:
+    """What a run saw so far, by step: {"step", "loss", "learning_rate", "clips_per_s"} of training, and
+    {"step", "dev_loss", "dev_wer", "dev_cer"} of looks at dev (rates may exceed 1). [] before the first."""
+    try:
+        found: list[dict[str, Any]] = read_json(store, f"{run_folder(run)}/curve.json")
+    except NotFound:
+        return []
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What a run was started with; it goes on with the same on whatever machine."""
+
+    run: str
+    language: str  # Whisper's code
+    set_id: str
+    fingerprint: str  # of the model that it starts from
+    finetune: FinetuneConfig  # every default filled in
+    groups_per_step: int  # of batches, over all processes
+    threads: int  # of each process; sums come out differently with another number
+    clips: int  # trained on
+    dev_clips: int  # looked at
+    set_aside: Mapping[str, int]  # clips of the set that are not trained on, by reason
+    version: str  # of this package
+
+    def to_dict(self) -> dict[str, Any]:
+        """In JSON types; the settings below "config"."""
+        fields = {name: value for name, value in vars(self).items() if name != "finetune"}
+        return {**fields, "set_aside": dict(self.set_aside), "config": self.finetune.to_dict()}
+
+
+def run_config(store: Store, run: str) -> RunConfig:
+    """What a run was started with. Raises NotFound; SpeechError if another version of this wrote it."""
+    found = read_json(store, f"{run_folder(run)}/config.json")
+    try:
+        return RunConfig(finetune=FinetuneConfig(**found.pop("config")), **found)
+    except (KeyError, TypeError) as error:
+        raise SpeechError(
+            f"the run {run} in {store.url} was begun by another version of Dagsverk ({error}); go on with it "
+            "under that version, or remove the run"
+        ) from error
+
+
+def finished(store: Store, run: str) -> CheckpointRef | None:
+    """The best checkpoint of a run that came to its end; None of any other."""
+    try:
+        return CheckpointRef(run, int(read_json(store, f"{run_folder(run)}/finished.json")["step"]))
+    except NotFound:
+        return None

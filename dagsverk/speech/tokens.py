@@ -1,0 +1,128 @@
+"""Whisper's tokens: the prompt that says language and task, labels, and a byte-level tokenizer of our own.
+
+A label is what the decoder learns to write: prompt, text, end. Source of the tokens' names and order:
+openai/whisper, `tokenizer.py`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from transformers import AddedToken, WhisperTokenizer
+
+from dagsverk.speech.config import MAX_LABEL_TOKENS
+from dagsverk.speech.errors import ModelError
+from dagsverk.speech.languages import LANGUAGES
+
+Task = Literal["transcribe", "translate"]
+
+END = "<|endoftext|>"
+START = "<|startoftranscript|>"
+TASKS: tuple[Task, ...] = ("transcribe", "translate")
+NO_TIMESTAMPS = "<|notimestamps|>"
+BYTES = 256  # the vocabulary of the byte tokenizer, special tokens aside
+TIMESTAMP_STEP_S = 0.02
+TIMESTAMPS = 1501  # from 0.00 to 30.00 s
+
+_INSIDE_SPECIAL = re.compile(r"(?<=<)(?=\|)")  # every special token begins with "<|"
+
+
+def build_byte_tokenizer() -> WhisperTokenizer:
+    """A tokenizer with one token per byte of UTF-8 (its id is the byte), and all of Whisper's special tokens.
+
+    Nothing is learnt or downloaded; any text is written and read back unchanged. A WhisperTokenizer as those
+    of the published models, so what works with them works with it.
+    """
+    tokenizer = WhisperTokenizer(
+        vocab={character: byte for byte, character in enumerate(_byte_characters())},
+        merges=[],
+        pad_token=END,
+        extra_special_tokens=[_special(token) for token in special_tokens()[1:]],
+        clean_up_tokenization_spaces=False,
+        model_max_length=MAX_LABEL_TOKENS,
+    )
+    tokenizer.add_tokens(  # as in the published tokenizers not "special": decoding knows them by their id
+        [
+            AddedToken(f"<|{step * TIMESTAMP_STEP_S:.2f}|>", normalized=False, special=False)
+            for step in range(TIMESTAMPS)
+        ]
+    )
+    return tokenizer
+
+
+def special_tokens() -> list[str]:
+    """Whisper's special tokens, timestamps aside, in the order of their ids."""
+    languages = [f"<|{code}|>" for code in LANGUAGES]
+    tasks = ["<|translate|>", "<|transcribe|>"]
+    others = ["<|startoflm|>", "<|startofprev|>", "<|nospeech|>", NO_TIMESTAMPS]
+    return [END, START, *languages, *tasks, *others]
+
+
+def prompt(tokenizer: Any, language: str, task: Task = "transcribe") -> list[int]:
+    """The tokens that tell the decoder what to write: start, language, task, no timestamps.
+
+    Args: language: Whisper's code, such as "sv".
+    Raises: ModelError if the tokenizer lacks one of them: the model is English-only, or too old.
+    """
+    return [_token_id(tokenizer, token) for token in (START, f"<|{language}|>", f"<|{task}|>", NO_TIMESTAMPS)]
+
+
+def end_id(tokenizer: Any) -> int:
+    """The token that ends a text."""
+    return _token_id(tokenizer, END)
+
+
+def encode_texts(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Each text's tokens and no others: a "<|sv|>" that someone wrote into a text stays mere characters."""
+    pieces = [_INSIDE_SPECIAL.split(text) for text in texts]
+    flat = list(itertools.chain.from_iterable(pieces))
+    encoded = iter(tokenizer(flat, add_special_tokens=False)["input_ids"] if flat else [])
+    return [list(itertools.chain.from_iterable(itertools.islice(encoded, len(parts)))) for parts in pieces]
+
+
+def encode_text(tokenizer: Any, text: str) -> list[int]:
+    """`encode_texts`, of one text."""
+    return encode_texts(tokenizer, [text])[0]
+
+
+def labels(tokenizer: Any, language: str, task: Task, texts: Sequence[str]) -> list[list[int]]:
+    """Prompt, text, end, of each text: what the decoder reads and writes. May be longer than it can hold.
+
+    For the published models a text begins with a space, as it did when they were trained.
+    """
+    start, end = prompt(tokenizer, language, task), end_id(tokenizer)
+    lead = "" if tokenizer.vocab_size == BYTES else " "
+    encoded = encode_texts(tokenizer, [lead + text.strip() for text in texts])
+    return [[*start, *tokens, end] for tokens in encoded]
+
+
+def decode_text(tokenizer: Any, ids: list[int]) -> str:
+    """The text in a decoder's output, without special tokens and timestamps; bytes not of UTF-8 become �."""
+    first_timestamp = _token_id(tokenizer, NO_TIMESTAMPS) + 1  # they are the last tokens
+    kept = [token for token in ids if token < first_timestamp]
+    # not `tokenizer.decode`: that also removes what merely looks like a timestamp from the text
+    return str(tokenizer.backend_tokenizer.decode(kept, skip_special_tokens=True))
+
+
+def _token_id(tokenizer: Any, token: str) -> int:
+    found = int(tokenizer.convert_tokens_to_ids(token))
+    if found == tokenizer.unk_token_id and token != END:
+        raise ModelError(
+            f"the model's tokenizer has no token {token}; it is English-only or does not know the language: "
+            "take a multilingual Whisper (large-v3 for yue), such as openai/whisper-small"
+        )
+    return found
+
+
+def _special(token: str) -> AddedToken:
+    return AddedToken(token, normalized=False, special=True)
+
+
+def _byte_characters() -> list[str]:
+    """The printable character that stands for each byte in byte-level tokenizers (GPT-2's table)."""
+    printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
+    spare = itertools.count(256)
+    return [chr(byte) if byte in printable else chr(next(spare)) for byte in range(256)]

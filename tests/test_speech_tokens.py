@@ -1,0 +1,106 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import AutoProcessor, AutoTokenizer, WhisperTokenizer, WhisperTokenizerFast
+
+from dagsverk.speech.errors import ModelError
+from dagsverk.speech.languages import LANGUAGES
+from dagsverk.speech.models import random_model, save_model_folder
+from dagsverk.speech.tokens import (
+    build_byte_tokenizer,
+    decode_text,
+    encode_text,
+    encode_texts,
+    labels,
+    prompt,
+    special_tokens,
+)
+
+TOKENIZER = build_byte_tokenizer()
+TEXT = st.text() | st.lists(
+    st.sampled_from(["<|sv|>", "<|endoftext|>", "<|0.00|>", "<|", "|>", "å", " ", "\n", "🙂"]), max_size=8
+).map("".join)
+
+
+@given(TEXT)
+def test_any_text_is_read_back_as_it_was_written(text):
+    assert decode_text(TOKENIZER, encode_text(TOKENIZER, text)) == text
+
+
+@given(TEXT)
+def test_a_text_is_its_bytes_and_never_a_special_token(text):
+    assert encode_text(TOKENIZER, text) == list(text.encode("utf-8"))
+
+
+@given(st.lists(TEXT, max_size=5))
+def test_many_texts_are_encoded_as_each_by_itself(texts):
+    assert encode_texts(TOKENIZER, texts) == [encode_text(TOKENIZER, text) for text in texts]
+
+
+def test_all_special_tokens_of_whisper_are_there_in_its_order():
+    order = special_tokens()
+    assert [TOKENIZER.convert_tokens_to_ids(token) for token in order] == list(range(256, 364))
+    assert order[2:4] == ["<|en|>", "<|zh|>"]
+    assert order[101] == "<|yue|>"
+    assert len(LANGUAGES) == 100
+    assert TOKENIZER.convert_tokens_to_ids(["<|0.00|>", "<|0.02|>", "<|30.00|>"]) == [364, 365, 1864]
+    assert len(TOKENIZER) == 1865
+
+
+@pytest.mark.parametrize(
+    ("language", "task", "expected"),
+    [
+        ("sv", "transcribe", "<|startoftranscript|><|sv|><|transcribe|><|notimestamps|>"),
+        ("it", "translate", "<|startoftranscript|><|it|><|translate|><|notimestamps|>"),
+    ],
+)
+def test_the_prompt_says_language_and_task(language, task, expected):
+    assert "".join(TOKENIZER.convert_ids_to_tokens(prompt(TOKENIZER, language, task))) == expected
+
+
+def test_a_language_that_the_model_does_not_know_is_refused():
+    english_only = WhisperTokenizer(vocab={"a": 0, "b": 1}, merges=[])
+    with pytest.raises(ModelError, match=r"no token <\|startoftranscript\|>.*multilingual"):
+        prompt(english_only, "sv")
+
+
+def test_a_label_is_prompt_text_and_end():
+    (label,) = labels(TOKENIZER, "sv", "transcribe", [" hej "])
+    assert label == [257, 272, 359, 363, *b"hej", 256]
+
+
+def test_texts_of_published_models_begin_with_a_space_as_in_their_training():
+    characters = {token: number for token, number in TOKENIZER.get_vocab().items() if number < 256}
+    published = WhisperTokenizer(vocab={**characters, "he": 256}, merges=[("h", "e")])
+    published.add_tokens(special_tokens(), special_tokens=True)
+    (label,) = labels(published, "sv", "transcribe", ["hej"])
+    assert decode_text(published, label) == " hej"
+
+
+def test_what_is_no_text_in_an_output_is_left_out():
+    output = [257, 272, 359, 364, *b" hej ", 400, *"då".encode()[:2], 256]
+    assert decode_text(TOKENIZER, output) == " hej d\N{REPLACEMENT CHARACTER}"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("saved")
+    save_model_folder(random_model("nano"), place, language="sv")
+    return place
+
+
+@pytest.mark.parametrize("kind", [AutoTokenizer, WhisperTokenizer, WhisperTokenizerFast])
+def test_a_saved_folder_gives_others_the_same_tokenizer(folder, kind):
+    found = kind.from_pretrained(folder)
+    assert len(found) == 1865
+    assert labels(found, "sv", "translate", ["å <|sv|>"]) == labels(
+        TOKENIZER, "sv", "translate", ["å <|sv|>"]
+    )
+    found.set_prefix_tokens(language="swedish", task="transcribe")
+    assert found("hej").input_ids == [257, 272, 359, 363, *b"hej", 256]
+
+
+def test_the_library_decodes_timestamps_with_the_saved_tokenizer(folder):
+    found = AutoProcessor.from_pretrained(folder).tokenizer
+    heard = found.decode([364, *b" hej", 414], output_offsets=True)
+    assert heard["offsets"] == [{"text": " hej", "timestamp": (0.0, 1.0)}]
