@@ -1,0 +1,276 @@
+"""Decoding: what a model hears, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from speech_models import Sound, small_model, sounds, taught_model, tone
+from transformers import GenerationConfig
+
+from dagsverk.speech import features
+from dagsverk.speech.decoding import Decoded, decode, decode_texts
+from dagsverk.speech.encoder import collate
+from dagsverk.speech.models import SpeechModel
+from dagsverk.speech.tokens import end_id, prompt
+
+TEXTS = [sound.text for sound in sounds()]
+
+
+def hear(model: SpeechModel, clips: Sequence[Sound], **options: object) -> list[Decoded]:
+    found = decode(
+        model, [clip.mel for clip in clips], [clip.floor for clip in clips], language="sv", **options
+    )
+    return found
+
+
+@pytest.fixture
+def babbler() -> Iterator[SpeechModel]:
+    """An untaught model: it never ends by itself, and likes special tokens as much as others.
+
+    What it hears weighs much in what it says, so clips differ.
+    """
+    model = small_model(seed=3)
+    with torch.no_grad():
+        for layer in model.model.model.decoder.layers:
+            layer.encoder_attn.v_proj.weight *= 20
+            layer.encoder_attn.out_proj.weight *= 20
+    yield model
+
+
+@pytest.fixture(scope="module")
+def many() -> list[Sound]:
+    """Tones of 0.3 to 6 s, no two alike."""
+    lengths_s = np.random.default_rng(1).permutation(np.linspace(0.3, 6, 12))
+    return [
+        Sound("", tone(150 + 60 * place, length_s, slope_hz_per_s=40 * place))
+        for place, length_s in enumerate(lengths_s)
+    ]
+
+
+def library_tokens(model: SpeechModel, clips: Sequence[Sound], **options: object) -> list[list[int]]:
+    """What the library's `generate` says of full windows, without prompt, end and padding."""
+    windows = collate([clip.mel for clip in clips], [clip.floor for clip in clips], slack_frames=0, full=True)
+    with torch.inference_mode():
+        rows = model.model.generate(windows, language="sv", task="transcribe", **options)
+    end, start = end_id(model.tokenizer), prompt(model.tokenizer, "sv")
+    texts = []
+    for row in rows.tolist():
+        said = row[len(start) :] if row[: len(start)] == start else row
+        texts.append(said[: said.index(end)] if end in said else said)
+    return texts
+
+
+@pytest.mark.parametrize("full_windows", [False, True])
+def test_clips_are_heard_in_the_order_given(full_windows):
+    clips = [sounds()[place] for place in (2, 0, 1, 0)]
+    texts = decode_texts(
+        taught_model(),
+        [clip.mel for clip in clips],
+        [clip.floor for clip in clips],
+        language="sv",
+        full_windows=full_windows,
+    )
+    assert texts == [clip.text for clip in clips]
+
+
+def test_full_windows_say_token_for_token_what_the_library_says():
+    clips = sounds()
+    ours = [list(found.tokens) for found in hear(taught_model(), clips, full_windows=True)]
+    assert ours == library_tokens(taught_model(), clips)
+
+
+def test_a_babbling_model_says_the_library_s_tokens_to_the_end(babbler, many):
+    vocabulary = babbler.model.config.vocab_size
+    forbidden = list(range(256, vocabulary))  # the library would say timestamps
+    babbler.model.generation_config.suppress_tokens = [i for i in forbidden if i != end_id(babbler.tokenizer)]
+    theirs = library_tokens(babbler, many[:3], max_new_tokens=60)
+    ours = hear(babbler, many[:3], full_windows=True, max_tokens=[60] * 3)
+    assert [list(found.tokens) for found in ours] == theirs
+    assert max(len(tokens) for tokens in theirs) == 60
+
+
+def test_what_is_said_of_a_clip_does_not_depend_on_its_batch(babbler, many):
+    together = hear(babbler, many)
+    alone = [hear(babbler, [clip])[0] for clip in many]
+    small_batches = hear(babbler, many[::-1], batch_s=8)[::-1]
+    assert len({found.tokens[:20] for found in together}) > len(many) / 2  # the audio has its say
+    for other in (alone, small_batches):
+        assert [found.tokens for found in other] == [found.tokens for found in together]
+        assert [found.mean_log_probability for found in other] == pytest.approx(
+            [found.mean_log_probability for found in together], abs=1e-4
+        )
+        assert [found.no_speech_probability for found in other] == pytest.approx(
+            [found.no_speech_probability for found in together], rel=1e-3
+        )
+
+
+def test_clips_that_end_early_leave_the_others_unchanged(babbler, many):
+    limits = [3 + 7 * place for place in range(len(many))]
+    whole = hear(babbler, many, max_tokens=[100] * len(many))
+    cut = hear(babbler, many, max_tokens=limits)
+    assert [found.tokens for found in cut] == [
+        found.tokens[:limit] for found, limit in zip(whole, limits, strict=True)
+    ]
+    assert len({found.tokens[-5:] for found in whole}) > len(many) / 2
+
+
+@pytest.mark.parametrize("beams", [1, 4])
+def test_the_same_clips_give_the_same_result_again(babbler, many, beams):
+    assert hear(babbler, many, beams=beams) == hear(babbler, many, beams=beams)
+
+
+def test_beams_find_a_text_at_least_as_likely_as_greedy(babbler, many):
+    limits = [12] * len(many)
+    greedy = hear(babbler, many, max_tokens=limits)
+    beams = hear(babbler, many, max_tokens=limits, beams=4)
+    gains = [b.mean_log_probability - g.mean_log_probability for b, g in zip(beams, greedy, strict=True)]
+    assert min(gains) > -1e-5
+    assert max(gains) > 1e-3  # and it is not the same search
+
+
+def test_beams_hear_what_was_taught():
+    assert [found.text for found in hear(taught_model(), sounds(), beams=5)] == TEXTS
+
+
+def test_beams_end_at_the_limit_too(babbler, many):
+    assert all(len(found.tokens) <= 5 for found in hear(babbler, many, max_tokens=[5] * len(many), beams=3))
+
+
+def test_no_special_token_is_ever_said(babbler, many):
+    for found in hear(babbler, many):
+        assert found.tokens
+        assert max(found.tokens) < 256  # bytes come first in its vocabulary
+
+
+def test_tokens_that_the_model_s_config_forbids_are_not_said():
+    model = small_model()
+    model.model.load_state_dict(taught_model().model.state_dict())
+    model.model.generation_config = GenerationConfig(
+        **{**model.model.generation_config.to_dict(), "suppress_tokens": [ord("o")]}
+    )
+    assert all("o" not in found.text for found in hear(model, sounds()))
+    model.model.generation_config.suppress_tokens = None
+    model.model.generation_config.begin_suppress_tokens = [ord("b")]
+    heard = [found.text for found in hear(model, sounds())]
+    assert heard[:2] == TEXTS[:2]
+    assert not heard[2].startswith("b")
+
+
+@pytest.mark.parametrize(
+    "duration_s, tokens",
+    [
+        (0.5, 50),  # the least that any clip is given
+        (3.0, 150),  # 50 per second
+        (20.0, 444),  # 448, less the prompt
+    ],
+)
+def test_a_clip_is_stopped_when_it_says_more_than_anyone_can(babbler, duration_s, tokens):
+    (found,) = hear(babbler, [Sound("", tone(300, duration_s))])
+    assert len(found.tokens) == tokens
+    assert not found.finished
+
+
+def test_certainty_is_the_mean_log_probability_of_the_tokens_and_the_end():
+    model, clip = taught_model(), sounds()[1]
+    (found,) = hear(model, [clip], full_windows=True)
+    start = prompt(model.tokenizer, "sv")
+    row = [*start, *found.tokens, end_id(model.tokenizer)]
+    window = collate([clip.mel], [clip.floor], slack_frames=0, full=True)
+    with torch.inference_mode():
+        logits = model.model(input_features=window, decoder_input_ids=torch.tensor([row])).logits[0]
+    allowed = [*range(256), end_id(model.tokenizer)]
+    scores = [
+        float(logits[place, allowed].log_softmax(-1)[allowed.index(row[place + 1])])
+        for place in range(len(start) - 1, len(row) - 1)
+    ]
+    assert found.mean_log_probability == pytest.approx(np.mean(scores), abs=1e-4)
+    nothing = model.tokenizer.convert_tokens_to_ids("<|nospeech|>")
+    assert found.no_speech_probability == pytest.approx(float(logits[0].softmax(-1)[nothing]), rel=1e-3)
+    assert found.finished
+
+
+def test_the_model_is_left_as_it_was(many):
+    model = small_model()
+    model.model.train()
+    model.model.model.encoder.eval()
+    state = torch.random.get_rng_state()
+    before = model.fingerprint()
+    hear(model, many[:2], max_tokens=[3, 3])
+    assert model.model.training
+    assert not model.model.model.encoder.training
+    assert model.fingerprint() == before
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert all(weight.grad is None for weight in model.model.parameters())
+
+
+def test_clips_are_read_once_each_and_when_due_if_their_lengths_are_known(many):
+    read: list[int] = []
+
+    class Lazy(Sequence[np.ndarray]):
+        def __len__(self) -> int:
+            return len(many)
+
+        def __getitem__(self, place: int) -> np.ndarray:  # type: ignore[override]
+            read.append(place)
+            return many[place].mel
+
+    frames = [len(clip.mel) for clip in many]
+    floors = [clip.floor for clip in many]
+    texts = decode_texts(taught_model(), Lazy(), floors, language="sv", frames=frames)
+    assert texts == [found.text for found in hear(taught_model(), many)]
+    assert sorted(read) == list(range(len(many)))
+    assert [frames[place] for place in read] == sorted(frames, reverse=True)
+
+
+def test_a_model_in_half_precision_hears_the_same():
+    model = small_model()
+    model.model.load_state_dict(taught_model().model.state_dict())
+    model.model.to(torch.bfloat16)
+    for beams in (1, 3):
+        assert [found.text for found in hear(model, sounds(), beams=beams)] == TEXTS
+
+
+def test_adapters_are_heard_without_being_merged():
+    model = small_model()
+    model.model.load_state_dict(taught_model().model.state_dict())
+    adapted = get_peft_model(model.model, LoraConfig(r=2, target_modules=["q_proj", "v_proj"]))
+    model.model = adapted.base_model.model
+    assert [found.text for found in hear(model, sounds())] == TEXTS  # adapters begin as zero
+    with torch.no_grad():
+        for name, weight in adapted.named_parameters():
+            if "lora_B" in name:
+                weight.add_(1.0)
+    changed = [found.text for found in hear(model, sounds())]
+    assert changed != TEXTS
+    model.model = adapted.merge_and_unload()
+    assert [found.text for found in hear(model, sounds())] == changed
+
+
+def test_no_clips_give_no_texts():
+    assert decode_texts(taught_model(), [], [], language="sv") == []
+
+
+@pytest.mark.parametrize(
+    "mel",
+    [np.zeros((0, 80)), np.zeros((3001, 80)), np.zeros((100, 128)), np.zeros(100)],
+    ids=["empty", "longer than 30 s", "of 128 bins", "not a spectrum"],
+)
+def test_a_spectrum_that_is_none_is_refused_by_its_place(mel):
+    good = sounds()[0]
+    with pytest.raises(ValueError, match="clip 1: want a log-mel"):
+        decode(taught_model(), [good.mel, mel], [good.floor, 0.0], language="sv")
+
+
+def test_no_beams_are_refused():
+    with pytest.raises(ValueError, match="beams must be 1 or more"):
+        hear(taught_model(), sounds(), beams=0)
+
+
+def test_thirty_seconds_have_no_room_for_slack():
+    audio = tone(300, 30.0)
+    assert len(features.log_mel(audio)) == 3000
+    assert len(hear(taught_model(), [Sound("", audio)])) == 1

@@ -1,0 +1,219 @@
+"""Recordings of any length written down, by any model and by a language's champion."""
+
+from __future__ import annotations
+
+import threading
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from speech_models import Sound, seconds, small_model, sounds, taught_model
+
+from dagsverk.speech import windows
+from dagsverk.speech.audio import encode_wav
+from dagsverk.speech.decoding import decode
+from dagsverk.speech.encoder import encode
+from dagsverk.speech.errors import AudioError, ModelError
+from dagsverk.speech.languages import language
+from dagsverk.speech.models import SpeechModel, save_model_folder
+from dagsverk.speech.repetition import loops
+from dagsverk.speech.tokens import prompt
+from dagsverk.speech.transcription import Transcriber, load_champion
+from dagsverk.store import Model, NotFound, Store, open_store
+
+SWEDISH = language("sv")
+TEXTS = [sound.text for sound in sounds()]
+
+
+def silence(duration_s: float) -> np.ndarray:
+    return np.zeros(seconds(duration_s), np.float32)
+
+
+def recording(repeats: int = 1, pause_s: float = 1.5) -> np.ndarray:
+    """The three sounds, with silence around each, several times over."""
+    parts = [part for sound in sounds() for part in (silence(pause_s), sound.audio)]
+    return np.concatenate([*parts * repeats, silence(pause_s)])
+
+
+@pytest.fixture(scope="module")
+def transcriber() -> Transcriber:
+    return Transcriber(taught_model(), "sv")
+
+
+def test_each_sound_is_written_down_with_the_times_of_its_window(transcriber):
+    found = transcriber.transcribe(recording())
+    assert [segment.text for segment in found.segments] == TEXTS
+    assert found.text == "\n".join(TEXTS)
+    starts_s = [1.5, 1.5 + 0.8 + 1.5, 1.5 + 0.8 + 1.5 + 1.2 + 1.5]
+    for segment, start_s, sound in zip(found.segments, starts_s, sounds(), strict=True):
+        assert segment.start_s == pytest.approx(start_s - 0.2, abs=0.05)
+        assert segment.end_s == pytest.approx(start_s + len(sound.audio) / 16_000 + 0.2, abs=0.25)
+    assert found.duration_s == pytest.approx(len(recording()) / 16_000)
+    assert (found.language, found.task) == ("sv", "transcribe")
+
+
+def test_bytes_files_and_samples_give_the_same_transcript(transcriber, tmp_path):
+    wav = encode_wav(recording())
+    (tmp_path / "a.wav").write_bytes(wav)
+    expected = transcriber.transcribe(recording())
+    assert transcriber.transcribe(wav) == expected
+    assert transcriber.transcribe(tmp_path / "a.wav") == expected
+
+
+def test_nothing_is_written_of_silence_or_steady_noise(transcriber, monkeypatch):
+    noise = np.random.default_rng(0).normal(0, 0.05, seconds(5)).astype(np.float32)
+    for sound in (silence(5), noise, silence(0)):
+        assert transcriber.transcribe(sound).segments == ()
+    monkeypatch.setattr(windows, "STEADY_RANGE_DB", 0.0)  # shown noise, this model always says something
+    assert transcriber.transcribe(noise).segments != ()
+
+
+def test_what_the_model_takes_for_no_speech_and_is_unsure_of_is_not_written():
+    clip = sounds()[1]
+    model = small_model(seed=3)
+    assert Transcriber(model, "sv").transcribe(clip.audio).segments != ()
+    _make_say_no_speech(model, clip)
+    (heard,) = decode(model, [clip.mel], [clip.floor], language="sv", max_tokens=[20])
+    assert heard.no_speech_probability > 0.6
+    assert heard.mean_log_probability < -1
+    assert Transcriber(model, "sv").transcribe(clip.audio).segments == ()
+
+
+def _make_say_no_speech(model: SpeechModel, clip: Sound) -> None:
+    """Turn the token's weights towards what the decoder has in mind after the start."""
+    network = model.model
+    start = prompt(model.tokenizer, "sv")
+    with torch.no_grad():
+        states = encode(network, torch.from_numpy(clip.mel.T.copy())[None])
+        tokens = torch.tensor([start[:1]])
+        hidden = network.model.decoder(input_ids=tokens, encoder_hidden_states=states).last_hidden_state[0, 0]
+        network.proj_out.weight[start[-1] - 1] = 20 * hidden / hidden.norm()
+
+
+def test_a_loop_is_written_once():
+    model, clip = small_model(seed=5), sounds()[1]  # untaught models say a byte or two over and over
+    (greedy,) = decode(model, [clip.mel], [clip.floor], language="sv")
+    (with_beams,) = decode(model, [clip.mel], [clip.floor], language="sv", beams=5)
+    assert loops(greedy.text)
+    assert loops(with_beams.text)
+    written = Transcriber(model, "sv").transcribe(clip.audio).text
+    assert written
+    assert not loops(written)
+
+
+def test_long_recordings_are_written_down_in_bounded_memory(transcriber, tmp_path):
+    path = tmp_path / "long.wav"
+    path.write_bytes(encode_wav(recording(repeats=8, pause_s=20.0)))  # 9 minutes: 35 MB of samples
+    transcriber.transcribe(path)  # what is loaded on first use is no part of it
+    tracemalloc.start()
+    found = transcriber.transcribe(path)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [segment.text for segment in found.segments] == TEXTS * 8
+    assert most < found.duration_s * 16_000 * 4 / 2  # half of its samples
+
+
+def test_progress_is_told_from_nothing_to_all(transcriber):
+    told: list[tuple[float, float]] = []
+    transcriber.transcribe(recording(repeats=30), on_progress=lambda *progress: told.append(progress))
+    total_s = len(recording(repeats=30)) / 16_000
+    done = [done_s for done_s, _ in told]
+    assert {total for _, total in told} == {total_s}
+    assert done == sorted(done)
+    assert (done[0], done[-1]) == (0.0, total_s)
+    assert len(done) > 3
+
+
+def test_what_progress_raises_ends_the_work_and_the_next_goes_on(transcriber):
+    def stop(done_s: float, total_s: float) -> None:
+        if done_s:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        transcriber.transcribe(recording(), on_progress=stop)
+    assert transcriber.transcribe(recording()).text == "\n".join(TEXTS)
+
+
+def test_threads_share_a_transcriber(transcriber):
+    found: dict[int, str] = {}
+
+    def work(place: int) -> None:
+        found[place] = transcriber.transcribe(np.concatenate([sounds()[place].audio, silence(1)])).text
+
+    threads = [threading.Thread(target=work, args=(place,)) for place in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == dict(enumerate(TEXTS))
+
+
+def test_a_model_that_was_not_taught_to_translate_says_so(transcriber):
+    with pytest.raises(ModelError, match=r"not taught to translate.*translate_share"):
+        transcriber.transcribe(recording(), task="translate")
+
+
+def test_a_model_that_was_taught_is_asked_to_translate():
+    found = Transcriber(taught_model(), "sv", can_translate=True).transcribe(recording(), task="translate")
+    assert found.task == "translate"
+
+
+def test_what_is_no_audio_is_refused(transcriber):
+    with pytest.raises(AudioError, match="not audio"):
+        transcriber.transcribe(b"en text, ingen inspelning " * 20)
+    with pytest.raises(ValueError, match="mono"):
+        transcriber.transcribe(np.zeros((2, 16_000), np.float32))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(str(tmp_path / "store"))
+
+
+def promoted(store: Store, folder: Path, model: SpeechModel, **info: object) -> Model:
+    save_model_folder(model, folder, language="sv")
+    saved = store.save_model(SWEDISH.model_name, folder, metrics={"wer": 0.1}, info=info)
+    before = store.champion(SWEDISH.model_name)
+    store.promote(
+        SWEDISH.model_name, saved.version, reason="better", expected=before.version if before else None
+    )
+    return saved
+
+
+def test_without_a_champion_the_next_move_is_told(store, tmp_path):
+    with pytest.raises(NotFound, match="prefect deployment run speech-day/swedish"):
+        load_champion(store, SWEDISH, tmp_path / "cache")
+
+
+def test_the_champion_writes_down_and_is_loaded_once(store, tmp_path):
+    promoted(store, tmp_path / "model", taught_model())
+    found = load_champion(store, SWEDISH, tmp_path / "cache")
+    assert found.transcribe(recording()).text == "\n".join(TEXTS)
+    assert not found.can_translate
+    assert found.name == "whisper_swedish 1"
+    assert load_champion(store, SWEDISH, tmp_path / "cache") is found
+
+
+def test_a_new_champion_takes_over(store, tmp_path):
+    promoted(store, tmp_path / "first", small_model(seed=1))
+    old = load_champion(store, SWEDISH, tmp_path / "cache")
+    promoted(store, tmp_path / "second", taught_model(), translates=True)
+    new = load_champion(store, SWEDISH, tmp_path / "cache")
+    assert new is not old
+    assert new.can_translate
+    assert new.transcribe(recording()).text == "\n".join(TEXTS)
+
+
+def test_a_changed_copy_in_the_cache_is_fetched_again(store, tmp_path):
+    promoted(store, tmp_path / "model", small_model(seed=2))
+    load_champion(store, SWEDISH, tmp_path / "cache")
+    (config,) = (tmp_path / "cache").rglob("generation_config.json")
+    good = config.read_bytes()
+    config.write_bytes(b"{}")
+    promoted(store, tmp_path / "other", small_model(seed=4))
+    load_champion(store, SWEDISH, tmp_path / "cache")  # another takes its place in memory
+    store.promote(SWEDISH.model_name, 1, reason="back to it", expected=2)
+    load_champion(store, SWEDISH, tmp_path / "cache")
+    assert config.read_bytes() == good
