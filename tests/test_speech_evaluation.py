@@ -1,0 +1,179 @@
+"""A model is heard once, and its report says what is true of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from sound_corpus import SoundCorpus, prepared_sounds
+from speech_models import small_model, sounds, taught_model
+
+from dagsverk.speech import results
+from dagsverk.speech.comparison import compare
+from dagsverk.speech.config import EvaluationConfig
+from dagsverk.speech.corpus import SetAside
+from dagsverk.speech.errors import CorpusError
+from dagsverk.speech.evaluation import evaluate
+from dagsverk.speech.languages import language
+from dagsverk.speech.playback import keep_audio
+from dagsverk.store import open_store
+
+SWEDISH = language("sv")
+CONFIG = EvaluationConfig(resamples=100, min_group_clips=3, worst=4)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return open_store(str(tmp_path / "store"))
+
+
+@pytest.fixture
+def clips(store, tmp_path):
+    return prepared_sounds(store, tmp_path / "cache", SoundCorpus(wrong=[2]))
+
+
+def test_a_report_says_what_the_model_heard(store, clips):
+    found = evaluate(store, SWEDISH, taught_model(), clips, CONFIG)
+    rows = results.clip_rows(store, found)
+    right, wrong = rows[rows["speaker"] != "test voice 2"], rows[rows["speaker"] == "test voice 2"]
+    assert (right["hypothesis"] == right["text"]).all()
+    assert set(wrong["hypothesis"]) == {sound.text for sound in sounds()}
+    said = 3 * sum(len(sound.text.split()) for sound in sounds())
+    assert found["scores"]["normalised"]["hits"] == 2 * said / 3
+    assert (found["clips"], found["speakers"], found["split"], found["cut"]) == (9, 3, "test", None)
+    assert found == results.report(store, SWEDISH, found["key"]) == json.loads(json.dumps(found))
+
+
+def test_the_same_model_is_heard_once_on_the_same_clips(store, clips):
+    ticks = []
+    first = evaluate(store, SWEDISH, taught_model(), clips, CONFIG, tick=lambda *n: ticks.append(n))
+    again = evaluate(store, SWEDISH, taught_model(), clips, CONFIG, tick=lambda *n: ticks.append(n))
+    assert ticks == [(9, 9)]
+    assert first == again
+
+
+def test_another_question_is_answered_from_what_was_heard(store, clips):
+    ticks = []
+    first = evaluate(store, SWEDISH, taught_model(), clips, CONFIG, tick=lambda *n: ticks.append(n))
+    other = evaluate(
+        store,
+        SWEDISH,
+        taught_model(),
+        clips,
+        replace(CONFIG, resamples=300, worst=1),
+        tick=lambda *n: ticks.append(n),
+    )
+    assert len(ticks) == 1
+    assert other["key"] != first["key"]
+    assert (len(first["worst"]), len(other["worst"])) == (3, 1)
+    assert other["decoding"] == first["decoding"]
+
+
+def test_beams_and_weights_are_heard_anew(store, clips):
+    reports = [
+        evaluate(store, SWEDISH, taught_model(), clips, CONFIG),
+        evaluate(store, SWEDISH, taught_model(), clips, replace(CONFIG, beams=2)),
+        evaluate(store, SWEDISH, small_model(), clips, CONFIG),
+    ]
+    assert len({report["key"] for report in reports}) == 3
+    assert len(store.list("speech/swedish/transcripts")) == 3
+    assert results.reports(store, SWEDISH) == sorted(reports, key=lambda r: r["at"])
+
+
+def test_a_taught_model_is_told_from_an_untaught_one_on_the_same_clips(store, clips):
+    taught = evaluate(store, SWEDISH, taught_model(), clips, CONFIG)
+    untaught = evaluate(store, SWEDISH, small_model(), clips, CONFIG)
+    found = compare(store, taught, untaught)
+    assert found["wer"]["value"] < 0
+    assert (found["first"], found["second"], found["clips"]) == (taught["key"], untaught["key"], 9)
+
+
+def test_reports_of_other_clips_are_not_compared(store, clips, tmp_path):
+    others = prepared_sounds(store, tmp_path / "cache", SoundCorpus())
+    first, second = (evaluate(store, SWEDISH, taught_model(), c, CONFIG) for c in (clips, others))
+    with pytest.raises(ValueError, match=r"set is sv-.* and sv-.*; evaluate both models on the same set"):
+        compare(store, first, second)
+
+
+def test_a_cut_test_split_is_flagged(store, tmp_path):
+    clips = prepared_sounds(store, tmp_path / "cache", SoundCorpus(cut=True))
+    assert evaluate(store, SWEDISH, taught_model(), clips, CONFIG)["cut"] == {"clips": 9, "of": 300}
+
+
+def test_clips_of_several_splits_are_refused(store, clips):
+    mixed = replace(clips, rows=clips.rows.assign(split=["dev"] + ["test"] * 8))
+    with pytest.raises(ValueError, match="want clips of one split, got dev and test"):
+        evaluate(store, SWEDISH, taught_model(), mixed, CONFIG)
+
+
+def test_the_worst_clips_can_be_played(store, clips):
+    found = evaluate(store, SWEDISH, taught_model(), clips, CONFIG)
+    silent = results.worst_clips(store, SWEDISH, found)
+    assert [(clip["sound"], clip["why_silent"]) for clip in silent] == [(None, "its audio was not kept")] * 3
+    kept = keep_audio(store, SWEDISH, found, SoundCorpus(wrong=[2]))
+    assert kept["missing"] == {}
+    for clip in results.worst_clips(store, SWEDISH, found):
+        assert clip["speaker"] == "test voice 2"
+        assert store.get(clip["sound"])[:4] == b"RIFF"
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing of ours catches it."""
+
+
+def test_an_evaluation_killed_after_hearing_is_finished_without_hearing_again(store, clips, monkeypatch):
+    ticks, put = [], type(store).put
+
+    def killed(self, path, *args, **options):
+        if path.endswith("report.json"):
+            raise Killed
+        put(self, path, *args, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(store), "put", killed)
+        with pytest.raises(Killed):
+            evaluate(store, SWEDISH, taught_model(), clips, CONFIG, tick=lambda *n: ticks.append(n))
+    assert results.reports(store, SWEDISH) == []
+    found = evaluate(store, SWEDISH, taught_model(), clips, CONFIG, tick=lambda *n: ticks.append(n))
+    assert len(ticks) == 1
+    assert results.reports(store, SWEDISH) == [found]
+    assert len([path for path in store.list("speech/swedish/evaluations") if "/clips-" in path]) == 1
+
+
+class BrokenCorpus(SoundCorpus):
+    def read(self, clips):
+        yield clips[0], SetAside(clip=clips[0].id, reason="missing file", detail=clips[0].audio)
+        yield clips[1], b"no audio"
+        raise CorpusError("the archive is cut short")
+
+
+def test_a_corpus_that_cannot_be_read_here_only_leaves_its_clips_silent(store, clips):
+    found = evaluate(store, SWEDISH, taught_model(), clips, CONFIG)
+    kept = keep_audio(store, SWEDISH, found, BrokenCorpus())
+    assert kept["clips"] == {}
+    assert any(why.startswith("missing file: ") for why in kept["missing"].values())
+    assert any(
+        "sounds cannot be read here: the archive is cut short" in why for why in kept["missing"].values()
+    )
+    assert [clip["sound"] for clip in results.worst_clips(store, SWEDISH, found)] == [None] * 3
+
+
+def test_what_the_store_holds_is_found_and_a_change_is_seen(store, clips):
+    versions = [results.results_version(store, SWEDISH)]
+    found = evaluate(store, SWEDISH, taught_model(), clips, CONFIG)
+    versions.append(results.results_version(store, SWEDISH))
+    keep_audio(store, SWEDISH, found, SoundCorpus())
+    versions.append(results.results_version(store, SWEDISH))
+    store.put("speech/swedish/runs/abc/config.json", b'{"set": "x"}')
+    store.put("speech/swedish/runs/abc/curve.json", b'[{"step": 1, "loss": 2.0}]')
+    store.put("speech/swedish/runs/abc/checkpoints/10/model.safetensors", b"")
+    versions.append(results.results_version(store, SWEDISH))
+    store.put("speech/swedish/runs/abc/curve.json", b'[{"step": 2, "loss": 1.0}]', overwrite=True)
+    versions.append(results.results_version(store, SWEDISH))
+    assert len(set(versions)) == 5
+    assert versions[-1] == results.results_version(store, SWEDISH)
+    assert results.speech_languages(store) == [SWEDISH]
+    assert results.runs(store, SWEDISH) == [
+        {"run": "abc", "config": {"set": "x"}, "curve": [{"step": 2, "loss": 1.0}], "checkpoints": [10]}
+    ]

@@ -1,0 +1,120 @@
+"""Error rates are right, clip by clip and together."""
+
+from __future__ import annotations
+
+import math
+
+import jiwer
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dagsverk.speech.normaliser import normalise
+from dagsverk.speech.scoring import COUNTS, RAW, count_errors, score, total, word_errors
+
+WORDS = st.lists(st.sampled_from(["hon", "går", "hem", "nu", "å", "åh", "Hem."]), max_size=6).map(" ".join)
+PAIRS = st.lists(st.tuples(WORDS, WORDS), max_size=8)
+
+
+@pytest.mark.parametrize(
+    "reference, hypothesis, wer",
+    [
+        ("a b c", "a b c", 0.0),
+        ("a b c", "a c", 1 / 3),  # one deletion in three words
+        ("a b", "a x b", 1 / 2),
+        ("a b", "a x", 1 / 2),
+        ("a b", "", 1.0),
+        ("a", "b c d", 3.0),  # a rate may exceed 1
+    ],
+)
+def test_wer_counts_edits_per_reference_word(reference, hypothesis, wer):
+    assert score([reference], [hypothesis], "sv").wer == pytest.approx(wer)
+
+
+def test_a_corpus_rate_is_edits_over_words_of_all_clips_and_no_mean_of_rates():
+    found = score(["a", "a b c d e f g h i"], ["x", "a b c d e f g h i"], "sv")
+    assert found.wer == pytest.approx(1 / 10)  # the mean of 1 and 0 would be a half
+
+
+def test_edits_are_told_apart():
+    found = score(["en röd bil kör", "hej"], ["en blå bil", "hej på dig"], "sv")
+    assert (found.substitutions, found.deletions, found.insertions) == (1, 1, 2)
+    assert (found.words, found.hits) == (5, 3)
+
+
+def test_characters_are_counted_with_the_spaces_between_words():
+    found = score(["ab cd"], ["abcd"], "sv")
+    assert (found.characters, found.character_errors) == (5, 1)
+    assert found.cer == pytest.approx(1 / 5)
+
+
+def test_languages_without_spaces_are_scored_by_character():
+    found = score(["私は学生"], ["私は 先生"], "ja")
+    assert (found.words, found.substitutions, found.insertions) == (4, 1, 0)
+    assert found.cer == pytest.approx(1 / 4)
+
+
+def test_raw_rates_see_what_normalised_rates_do_not():
+    texts = ["Vad gör du?"], ["vad gör du"]
+    assert score(*texts, "sv").wer == 0
+    assert score(*texts, "sv", raw=True).wer == pytest.approx(2 / 3)
+
+
+def test_a_letter_with_a_ring_is_another_letter_in_either_rate():
+    assert score(["år"], ["ar"], "sv").wer == score(["år"], ["ar"], "sv", raw=True).wer == 1
+
+
+def test_an_elided_article_is_a_word_of_its_own():
+    assert score(["l'acqua fredda"], ["la acqua fredda"], "it").wer == pytest.approx(1 / 3)
+    assert score(["un'ora"], ["un ora"], "it").wer == 0
+
+
+def test_a_clip_without_words_is_not_scored_but_counted():
+    counts = count_errors(["?!", "hej"], ["vad sa du", "hej"], "sv")
+    assert list(counts["scored"]) == [False, True]
+    assert counts.loc[0, list(COUNTS)].sum() == counts.loc[0, [RAW + name for name in COUNTS]].sum() == 0
+    assert total(counts).wer == total(counts, raw=True).wer == 0
+
+
+def test_no_clip_at_all_has_no_rate():
+    assert math.isnan(score([], [], "sv").wer)
+    assert math.isnan(score(["!"], ["hej"], "sv").cer)
+
+
+def test_a_text_that_is_missing_is_refused():
+    with pytest.raises(ValueError, match="2 references and 1 hypotheses"):
+        score(["a", "b"], ["a"], "sv")
+
+
+@given(PAIRS)
+def test_counts_of_clips_add_up_to_what_jiwer_says_of_all(pairs):
+    counts = count_errors([a for a, _ in pairs], [b for _, b in pairs], "sv")
+    kept = [(normalise(a, "sv"), normalise(b, "sv")) for a, b in pairs if normalise(a, "sv")]
+    if not kept:
+        assert math.isnan(total(counts).wer)
+        return
+    said, heard = [a for a, _ in kept], [b for _, b in kept]
+    assert total(counts).wer == pytest.approx(jiwer.wer(said, heard))
+    assert total(counts).cer == pytest.approx(jiwer.cer(said, heard))
+    raw = [(a, b) for a, b in pairs if normalise(a, "sv")]
+    expected = jiwer.wer([a for a, _ in raw], [b for _, b in raw])
+    assert total(counts, raw=True).wer == pytest.approx(expected)
+
+
+@given(PAIRS)
+def test_every_word_is_hit_substituted_or_deleted(pairs):
+    counts = count_errors([a for a, _ in pairs], [b for _, b in pairs], "sv")
+    for prefix in ("", RAW):
+        parts = counts[[prefix + part for part in ("hits", "substitutions", "deletions")]].sum(axis=1)
+        assert (parts == counts[prefix + "words"]).all()
+    assert (word_errors(counts) >= 0).all()
+    assert (counts.drop(columns="scored") >= 0).all(axis=None)
+
+
+@given(PAIRS, st.integers(0, 8))
+def test_rates_of_a_part_come_from_its_rows(pairs, n):
+    said, heard = [a for a, _ in pairs], [b for _, b in pairs]
+    part = total(count_errors(said, heard, "sv").head(n)).to_dict()
+    alone = score(said[:n], heard[:n], "sv").to_dict()
+    assert pd.Series(part).equals(pd.Series(alone))
