@@ -27,6 +27,19 @@ LIMIT_S = 900.0
 CRASH_SETTLES_S = 15.0  # a crashed run is resumed within a second or two; after this it stays crashed
 
 
+@dataclass(frozen=True)
+class Day:
+    """A system's day: its deployment, and whether the demo runs it unasked."""
+
+    system: str
+    deployment: str  # FLOW/NAME
+    unasked: bool
+
+    @property
+    def spoken(self) -> bool:
+        return self.deployment.startswith("speech-")
+
+
 @dataclass
 class Watched:
     """A day that the demo waits for."""
@@ -55,10 +68,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
     folders, stages = Folders(arguments.state.resolve()), Stages()
     try:
-        systems = chosen_systems(arguments.systems, days_of(launch.ROOT / "prefect.yaml"))
+        chosen = chosen_days(arguments.systems, days_of(launch.ROOT / "prefect.yaml"))
         date = checked(arguments.date, dt.datetime.now(dt.UTC).date())
         with running_server(folders, stages, arguments.port) as server:
-            asyncio.run(demo(server, folders, stages, systems, date, arguments.time_limit_s))
+            asyncio.run(demo(server, folders, stages, chosen, date, arguments.time_limit_s))
     except LaunchError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
@@ -71,7 +84,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m deployments.demo", description=__doc__)
-    parser.add_argument("--systems", help="names, comma between them (default: every system that has a day)")
+    parser.add_argument(
+        "--systems", help="names, comma between them (default: the days tagged demo in prefect.yaml)"
+    )
     parser.add_argument(
         "--date", type=dt.date.fromisoformat, help="the day, YYYY-MM-DD (default: today, UTC)"
     )
@@ -86,7 +101,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 async def demo(
-    server: Server, folders: Folders, stages: Stages, systems: Sequence[str], date: dt.date, limit_s: float
+    server: Server, folders: Folders, stages: Stages, chosen: Sequence[Day], date: dt.date, limit_s: float
 ) -> None:
     """Register, run the days, print what they did. Raises LaunchError when a day does not complete."""
     from prefect.client.orchestration import get_client
@@ -102,14 +117,14 @@ async def demo(
         with stages.stage("deployments registered"):
             await register(client)
             await recover(client, folders.prefect)
-        days = [await trigger(client, system, date) for system in systems]
+        days = [await trigger(client, day, date) for day in chosen]
         workers = start_workers([DEMO_QUEUE])
         try:
-            with stages.stage(f"days of {', '.join(systems)}"):
+            with stages.stage(f"days of {', '.join(day.system for day in chosen)}"):
                 await watch(client, server, days, deadline, stop)
             check(days, folders)
             with stages.stage("summary"):
-                told = await asyncio.to_thread(summaries, systems)
+                told = await asyncio.to_thread(summaries, chosen)
         finally:
             await give_up_on(client, days)
             with stages.stage("workers stopped"):
@@ -117,10 +132,12 @@ async def demo(
     show(told, date, folders)
 
 
-def days_of(prefect_file: Path) -> list[str]:
-    """Names of the deployments of the flow `day`, in the order of the file."""
+def days_of(prefect_file: Path) -> list[Day]:
+    """The days that the file deploys, in its order; the demo runs those with the tag `demo` unasked."""
     entries = yaml.safe_load(prefect_file.read_text())["deployments"]
-    return [e["name"] for e in entries if e["entrypoint"].rpartition(".")[2] == "day"]
+    flows = {"day": "day", "speech_day": "speech-day"}
+    named = [(flows.get(e["entrypoint"].rpartition(".")[2]), e) for e in entries]
+    return [Day(e["name"], f"{flow}/{e['name']}", "demo" in e["tags"]) for flow, e in named if flow]
 
 
 def checked(date: dt.date | None, today: dt.date) -> dt.date:
@@ -130,24 +147,27 @@ def checked(date: dt.date | None, today: dt.date) -> dt.date:
     return date or today
 
 
-def chosen_systems(asked: str | None, known: Sequence[str]) -> list[str]:
-    """The systems to run. Raises LaunchError for one that has no day in prefect.yaml."""
-    systems = [s.strip() for s in asked.split(",") if s.strip()] if asked else list(known)
-    if unknown := [s for s in systems if s not in known]:
-        raise LaunchError(f"no day/{unknown[0]} in prefect.yaml; there are: {', '.join(known)}")
-    return systems
+def chosen_days(asked: str | None, known: Sequence[Day]) -> list[Day]:
+    """The days to run. Raises LaunchError for a system that has no day in prefect.yaml."""
+    if not asked:
+        return [day for day in known if day.unasked]
+    names = [s.strip() for s in asked.split(",") if s.strip()]
+    days = {day.system: day for day in known}
+    if unknown := [name for name in names if name not in days]:
+        raise LaunchError(f"no day of {unknown[0]} in prefect.yaml; there are: {', '.join(days)}")
+    return [days[name] for name in names]
 
 
-async def trigger(client: PrefectClient, system: str, date: dt.date) -> Watched:
+async def trigger(client: PrefectClient, day: Day, date: dt.date) -> Watched:
     """Ask Prefect for a run of the system's day, as a click on "Run" does."""
     from deployments.register import DEMO_QUEUE
 
-    deployment = await client.read_deployment_by_name(f"day/{system}")
-    parameters = {"date": date.isoformat()}
+    deployment = await client.read_deployment_by_name(day.deployment)
+    parameters = {} if day.spoken else {"date": date.isoformat()}
     run = await client.create_flow_run_from_deployment(
         deployment.id, parameters=parameters, work_queue_name=DEMO_QUEUE
     )
-    return Watched(system, run)
+    return Watched(day.system, run)
 
 
 async def watch(
@@ -209,13 +229,20 @@ async def give_up_on(client: PrefectClient, days: Sequence[Watched]) -> None:
             )
 
 
-def summaries(systems: Sequence[str]) -> dict[str, str]:
+def summaries(days: Sequence[Day]) -> dict[str, str]:
     """What each system's last day did, as kept in the store."""
+    from dagsverk.speech.languages import language
+    from dagsverk.speech.summary import speech_summary
     from dagsverk.store import open_store
     from dagsverk.summary import day_summary
 
     store = open_store()
-    return {system: day_summary(store, system) for system in systems}
+    return {
+        day.system: speech_summary(store, language(day.system))
+        if day.spoken
+        else day_summary(store, day.system)
+        for day in days
+    }
 
 
 def show(told: Mapping[str, str], date: dt.date, folders: Folders) -> None:

@@ -114,7 +114,7 @@ class Workers:
 
 
 def start_workers(queues: Sequence[str] = ()) -> Workers:
-    """A worker per pool; `queues` limits the cpu worker to those queues."""
+    """A worker per pool; `queues` limits them to those queues."""
     from deployments.register import POOLS
     from deployments.worker import DrainingWorker, prepare_environment
 
@@ -123,7 +123,7 @@ def start_workers(queues: Sequence[str] = ()) -> Workers:
         [
             DrainingWorker(
                 work_pool_name=pool,
-                work_queues=list(queues) if pool == "cpu" else None,
+                work_queues=list(queues) or None,
                 name=f"{pool}-{os.getpid()}",
                 create_pool_if_not_found=False,
             )

@@ -92,6 +92,9 @@ def environment(folders: Folders, api_url: str, given: Mapping[str, str]) -> dic
         "DAGSVERK_STORE": store,
         "DAGSVERK_LOGS": str(folders.logs),
     }
+    # shards and models fetched from a store, which any start may reuse
+    kept.setdefault("DAGSVERK_CACHE", str(folders.state / "cache"))
+    kept.setdefault("DAGSVERK_RECORDINGS", str(folders.state / "recordings"))
     return {**SETTINGS, **kept, **ours}
 
 

@@ -32,6 +32,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 from rich.console import Console
 
+from dagsverk.speech.languages import language
 from dagsverk.tabular.system import systems
 from deployments.launch import ROOT, LaunchError, say
 
@@ -40,8 +41,8 @@ PREFECT_FILE = ROOT / "prefect.yaml"
 PAGE = 200  # most rows that the server gives at a time
 DEMO_QUEUE = "demo"  # the demo serves this queue only, so that it never starts what a cron left waiting
 POOLS: Mapping[str, str] = {
-    "cpu": "features, synthesis, tabular training, inference, monitoring",
-    "gpu": "training that needs a GPU; no deployment uses it in this version",
+    "cpu": "days, features, synthesis, tabular training, inference, monitoring",
+    "gpu": "fine-tuning and evaluation of speech models; without a GPU they run on the processor",
 }
 
 
@@ -80,7 +81,7 @@ async def register(
     done = Registered()
     await asyncio.gather(
         *(register_pool(client, name, pool_type, done) for name in POOLS),
-        *(register_limit(client, f"tabular-{system}", done) for system in systems()),
+        *(register_limit(client, name, done) for name in limits_of(prefect_file)),
         register_automations(client, done),
     )
     await deploy_all(client, prefect_file, done)
@@ -99,7 +100,11 @@ async def register_pool(client: PrefectClient, name: str, pool_type: str, done: 
     try:
         pool = await client.read_work_pool(name)
     except ObjectNotFound:
-        await _create_pool(client, name, pool_type, template)
+        wanted = WorkPoolCreate(
+            name=name, type=pool_type, description=POOLS[name], base_job_template=template
+        )
+        await client.create_work_pool(wanted)
+        await _ensure_demo_queue(client, name)
         done.changed(f"pool {name} created")
         return
     if pool.type != pool_type:
@@ -108,13 +113,13 @@ async def register_pool(client: PrefectClient, name: str, pool_type: str, done: 
             f"prefect work-pool delete {name}, then register again"
         )
     await _update_pool(client, pool, template, done)
+    await _ensure_demo_queue(client, name)
 
 
-async def _create_pool(client: PrefectClient, name: str, pool_type: str, template: dict[str, Any]) -> None:
-    wanted = WorkPoolCreate(name=name, type=pool_type, description=POOLS[name], base_job_template=template)
-    await client.create_work_pool(wanted)
-    if name == "cpu":
-        await client.create_work_queue(DEMO_QUEUE, description="runs of `make demo`", work_pool_name=name)
+async def _ensure_demo_queue(client: PrefectClient, pool: str) -> None:
+    known = {queue.name for queue in await client.read_work_queues(work_pool_name=pool)}
+    if DEMO_QUEUE not in known:
+        await client.create_work_queue(DEMO_QUEUE, description="runs of `make demo`", work_pool_name=pool)
 
 
 async def _update_pool(
@@ -126,6 +131,14 @@ async def _update_pool(
         pool.name, WorkPoolUpdate(base_job_template=template, description=POOLS[pool.name])
     )
     done.changed(f"pool {pool.name} updated")
+
+
+def limits_of(prefect_file: Path) -> list[str]:
+    """A limit for each tabular system and for each language that an entry names."""
+    entries = _read_yaml(prefect_file).get("deployments") or []
+    asked = {(entry.get("parameters") or {}).get("language") for entry in entries}
+    spoken = sorted(language(code).name for code in asked if code)
+    return [*(f"tabular-{system}" for system in systems()), *(f"speech-{name}" for name in spoken)]
 
 
 async def register_limit(client: PrefectClient, name: str, done: Registered) -> None:
@@ -185,12 +198,17 @@ async def deploy_all(client: PrefectClient, prefect_file: Path, done: Registered
     deployed = await _deployed_versions(client)
     code = code_digest(ROOT)
     for entry in entries:
-        name = f"{entry['entrypoint'].rpartition('.')[2]}/{entry['name']}"  # a flow bears its function's name
+        name = deployment_name(entry)
         digest = _digest(entry, actions, code)
         if deployed.get((entry["entrypoint"], entry["name"])) != digest:
             await _deploy(client, {"version": digest, **entry}, actions, prefect_file, quiet)
             done.changed(f"deployment {name} deployed")
         done.deployments.append(name)
+
+
+def deployment_name(entry: Mapping[str, Any]) -> str:
+    """FLOW/NAME of an entry: a flow bears its function's name, with hyphens."""
+    return f"{entry['entrypoint'].rpartition('.')[2].replace('_', '-')}/{entry['name']}"
 
 
 async def _deployed_versions(client: PrefectClient) -> dict[tuple[str | None, str], str | None]:

@@ -140,6 +140,8 @@ def _settled(task_status: anyio.abc.TaskStatus[int] | None) -> ProcessWorkerResu
 def prepare_environment(root: Path = ROOT) -> None:
     """What flow processes need from the worker that starts them: our code, and this Python as `python`."""
     os.environ["DAGSVERK_ROOT"] = str(root)  # the pull step of prefect.yaml asks for it
+    # Threads that wait shall sleep: on few cores, those of two learning flows else spin for nothing.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("DAGSVERK_LOGS", str(root / ".dagsverk" / "logs"))
     _prepend("PYTHONPATH", str(root))  # for the pools' command, which starts in a temporary folder
     _prepend("PATH", str(Path(sys.executable).parent))

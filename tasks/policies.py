@@ -33,3 +33,6 @@ REPEATABLE: dict[str, Any] = {
     "retry_condition_fn": may_pass,
     "persist_result": False,  # they return references: to repeat one is cheaper than to keep its result
 }
+
+# For training, which saves checkpoints: what passes by itself is tried again, and it goes on where it was.
+RESUMABLE: dict[str, Any] = {**REPEATABLE, "retries": 8, "retry_delay_seconds": exponential_backoff(10)}

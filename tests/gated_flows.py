@@ -5,6 +5,8 @@ from pathlib import Path
 
 from prefect import flow
 
+from tasks.speech import run_part
+
 
 @flow
 def gated(folder: str) -> None:
@@ -14,3 +16,11 @@ def gated(folder: str) -> None:
         notes.write(f"{os.getpid()}\n")
     (place / "gate").read_bytes()
     (place / "done").write_text("done")
+
+
+@flow
+def parent(folder: str) -> None:
+    """Note the attempt, then wait for a run of the gated flow."""
+    with (Path(folder) / "parents").open("a") as notes:
+        notes.write(f"{os.getpid()}\n")
+    run_part("gated/child", {"folder": folder})

@@ -21,6 +21,7 @@ LAYERS = {  # a package -> what it must not import
     "ui": {"flows", "tasks", "deployments", "prefect"},
 }
 HEAVY = ("torch", "transformers", "datasets", "xgboost", "sklearn", "skops", "hopsworks", "gradio", "plotly")
+HEAVY += ("av", "accelerate", "peft", "jiwer")
 LIGHT = (
     "flows.tabular",
     "tasks.tabular",
@@ -29,6 +30,12 @@ LIGHT = (
     "dagsverk.tabular.days",
     "dagsverk.tabular.system",
     "dagsverk.summary",
+    "flows.speech",
+    "tasks.speech",
+    "dagsverk.speech.config",
+    "dagsverk.speech.results",
+    "dagsverk.speech.summary",
+    "dagsverk.speech.corpora.opening",
 )
 CODE = [p for d in (*LAYERS, "deployments", "tests", "benchmarks") for p in sorted((ROOT / d).rglob("*.py"))]
 

@@ -144,9 +144,14 @@ def test_old_logs_of_runs_are_removed_and_new_ones_kept(folders):
     assert [p.name for p in (folders.logs / "runs").iterdir()] == ["new.log"]
 
 
-def test_the_demo_runs_every_system_that_has_a_day():
+def test_the_demo_runs_the_days_that_are_tagged_for_it_or_those_asked_for():
     known = demo.days_of(ROOT / "prefect.yaml")
-    assert demo.chosen_systems(None, known) == known == ["titanic", "iris"]
+    assert [day.deployment for day in demo.chosen_days(None, known)] == [
+        "day/titanic",
+        "day/iris",
+        "speech-day/swedish",
+    ]
+    assert [day.system for day in demo.chosen_days("italian, iris", known)] == ["italian", "iris"]
 
 
 def test_the_demo_refuses_a_day_in_the_future():
@@ -155,8 +160,8 @@ def test_the_demo_refuses_a_day_in_the_future():
 
 
 def test_the_demo_refuses_an_unknown_system_and_names_the_known():
-    with pytest.raises(LaunchError, match=r"no day/wine in prefect.yaml; there are: titanic, iris"):
-        demo.chosen_systems("iris,wine", ["titanic", "iris"])
+    with pytest.raises(LaunchError, match=r"no day of wine in prefect.yaml; there are: titanic, iris"):
+        demo.chosen_days("iris,wine", demo.days_of(ROOT / "prefect.yaml"))
 
 
 def test_a_crash_counts_as_the_end_only_when_nothing_resumes_it():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from prefect.client.schemas.filters import DeploymentFilter
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Running
 from prefect_server import ROOT, TestServer, wait_for
 
@@ -29,6 +29,8 @@ deployments:
     concurrency_limit: {limit: 1, collision_strategy: CANCEL_NEW, grace_period_seconds: 120}
     work_pool: {name: cpu}
   - {name: missing, entrypoint: gated_flows.gated, work_pool: {name: cpu}}
+  - {name: child, entrypoint: gated_flows.gated, tags: [resumable], work_pool: {name: cpu}}
+  - {name: parent, entrypoint: gated_flows.parent, tags: [resumable], work_pool: {name: cpu}}
 """
 
 
@@ -87,6 +89,12 @@ class Gate:
 async def start(client, deployment: str, parameters: dict) -> FlowRun:
     found = await client.read_deployment_by_name(deployment)
     return await client.create_flow_run_from_deployment(found.id, parameters=parameters)
+
+
+def ending(server: TestServer, run: FlowRun) -> State | None:
+    """The state in which a run ended, if it has."""
+    state = server.ask(lambda client: client.read_flow_run(run.id)).state
+    return state if state.is_final() else None
 
 
 def test_the_server_answers_ready(prefect_server):
@@ -183,6 +191,27 @@ def test_runs_are_handed_back_by_a_stopped_worker_and_resumed_after_a_crash(pref
         gate.wait_until_completed()
     log = log_path(prefect_server.folders.logs, str(gate.id)).read_text()
     assert log.count("Beginning flow run") == 3, "the output of every attempt is kept"
+
+
+def test_a_parent_that_is_killed_goes_on_with_the_child_it_had_started(prefect_server, gated, tmp_path):
+    gate = Gate(prefect_server, "parent/parent", tmp_path)
+    parents = tmp_path / "parents"
+    with prefect_server.worker(drain_s=0):
+        wait_for(gate.pids, "the child's attempt")
+        os.kill(int(parents.read_text()), signal.SIGKILL)
+        wait_for(lambda: len(parents.read_text().split()) == 2, "the parent's second attempt")
+        gate.open()
+        gate.wait_until_completed()
+    assert len(gate.pids()) == 1
+
+
+def test_a_child_that_fails_fails_its_parent(prefect_server, gated, tmp_path):
+    (tmp_path / "gate").mkdir()  # cannot be read
+    run = prefect_server.ask(lambda client: start(client, "parent/parent", {"folder": str(tmp_path)}))
+    with prefect_server.worker(drain_s=0):
+        ended = wait_for(lambda: ending(prefect_server, run), "the end of the parent")
+    assert ended.is_failed()
+    assert "gated/child ended Failed" in ended.message
 
 
 def test_a_worker_fails_a_run_that_always_crashes_and_keeps_one_whose_process_it_has(prefect_server, gated):

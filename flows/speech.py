@@ -1,0 +1,101 @@
+"""The day of a spoken language: corpus -> features -> fine-tuned Whisper -> scores, perhaps a champion."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+from prefect import flow
+from pydantic import AfterValidator, Field
+
+from dagsverk.speech.config import CorpusConfig, EvaluationConfig, FinetuneConfig, PrepareConfig
+from dagsverk.speech.languages import LANGUAGES, known_language
+from dagsverk.speech.runs import CheckpointRef
+from dagsverk.store import ModelRef
+from tasks import speech as tasks
+from tasks.runs import one_at_a_time, speech_run_name
+from tasks.speech import language_name
+
+LanguageCode = Annotated[
+    str, AfterValidator(known_language), Field(json_schema_extra={"enum": sorted(LANGUAGES)})
+]
+
+
+@flow(name="speech-features", flow_run_name=speech_run_name)
+def speech_features(
+    language: LanguageCode,
+    corpus: CorpusConfig = CorpusConfig(),
+    preparation: PrepareConfig = PrepareConfig(),
+) -> str:
+    """Recordings -> checked clips as shards of 8-bit log-mel, bad ones set aside; the manifest comes last.
+
+    Args:
+        language: Whisper's code, such as sv.
+        corpus: Where the recordings are: Common Voice, a Hugging Face data set, a folder, our own voices.
+        preparation: What is checked, and how features are kept.
+    """
+    with one_at_a_time(language_name(language), "speech"):
+        work = tasks.list_clips(language, corpus, preparation)
+        tasks.prepare_shards.map(work.groups, work.set_id, language, corpus).result()
+        return tasks.complete_shards(language, work.set_id)
+
+
+@flow(name="speech-training", flow_run_name=speech_run_name)
+def speech_training(language: LanguageCode, finetune: FinetuneConfig = FinetuneConfig()) -> CheckpointRef:
+    """The newest clips -> a fine-tuned Whisper, its best checkpoint chosen on dev; goes on after any crash.
+
+    Args:
+        language: Whisper's code, such as sv.
+        finetune: Which model, how long, how. Empty fields: what suits the model and the device.
+    """
+    with one_at_a_time(language_name(language), "speech"):
+        return tasks.finetune(language, tasks.newest_clips(language), finetune)
+
+
+@flow(name="speech-evaluation", flow_run_name=speech_run_name)
+def speech_evaluation(
+    language: LanguageCode,
+    evaluation: EvaluationConfig = EvaluationConfig(),
+    corpus: CorpusConfig = CorpusConfig(),
+) -> ModelRef:
+    """The newest training -> scored on test beside its base and the champion -> registered, perhaps champion.
+
+    Args:
+        language: Whisper's code, such as sv.
+        evaluation: How scores and their intervals are made.
+        corpus: Where the recordings of the worst clips are read again, to be heard on the page.
+    """
+    with one_at_a_time(language_name(language), "speech"):
+        checkpoint = tasks.newest_checkpoint(language)
+        verdict = tasks.judge(language, checkpoint, evaluation)
+        tasks.keep_worst_clips(language, verdict, corpus)
+        return tasks.register(language, checkpoint, verdict)
+
+
+@flow(name="speech-day", flow_run_name=speech_run_name)
+def speech_day(
+    language: LanguageCode,
+    corpus: CorpusConfig = CorpusConfig(),
+    preparation: PrepareConfig = PrepareConfig(),
+    finetune: FinetuneConfig = FinetuneConfig(),
+    evaluation: EvaluationConfig = EvaluationConfig(),
+) -> list[str]:
+    """Features, training, evaluation: each a run of its own deployment, on the pool that suits it.
+
+    Args:
+        language: Whisper's code, such as sv.
+        corpus: Where the recordings are: Common Voice, a Hugging Face data set, a folder, our own voices.
+        preparation: What is checked, and how features are kept.
+        finetune: Which model, how long, how. Empty fields: what suits the model and the device.
+        evaluation: How scores and their intervals are made.
+    """
+    name = language_name(language)
+    return [
+        tasks.run_part(
+            f"speech-features/{name}", {"corpus": asdict(corpus), "preparation": asdict(preparation)}
+        ),
+        tasks.run_part(f"speech-training/{name}", {"finetune": asdict(finetune)}),
+        tasks.run_part(
+            f"speech-evaluation/{name}", {"evaluation": asdict(evaluation), "corpus": asdict(corpus)}
+        ),
+    ]

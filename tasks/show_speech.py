@@ -1,0 +1,96 @@
+"""What a speech step leaves in the Prefect UI: progress, tables and decisions, under fixed keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+from uuid import UUID
+
+import pandas as pd
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+from dagsverk.speech.languages import Language
+from dagsverk.speech.progress import Progress, Quiet, Several, TensorBoard, Throttled
+from tasks.show import in_a_run, markdown, table
+
+UPDATE_S = 2.0  # least time between two updates of a progress artefact
+
+
+def prepared(language: Language, told: Mapping[str, Any]) -> None:
+    """Clips, hours and speakers of each split; why clips were set aside."""
+    rows = [{"split": split, **facts} for split, facts in told["splits"].items()]
+    set_aside = [{"reason": reason, "clips": n} for reason, n in told["set_aside"].items()]
+    table(f"{language.name}-clips", pd.DataFrame(rows), f"Clips from {told['corpus']}, set {told['set']}")
+    table(f"{language.name}-clips-set-aside", pd.DataFrame(set_aside), "Clips that are not used, and why")
+
+
+def finetuned(language: Language, told: Mapping[str, Any]) -> None:
+    rows = pd.DataFrame(
+        [{name: value for name, value in told.items() if not isinstance(value, (dict, list))}]
+    )
+    table(f"{language.name}-training", rows, f"Run {told['run']}: the checkpoint that is best on dev")
+
+
+def registered(language: Language, told: Mapping[str, Any]) -> None:
+    """Candidate, base and champion on the same test clips; the gate's decision in words."""
+    rows = [row for name in ("candidate", "champion_row", "base") if (row := told[name])]
+    scores = [
+        {"model": row["name"], "WER": _interval(row["wer"]), "CER": _interval(row["cer"])} for row in rows
+    ]
+    cut = f"; the test set is a cut: {told['cut']}" if told["cut"] else ""
+    what = f"Test: {told['clips']} clips of {told['speakers']} speakers, 95 % intervals{cut}"
+    table(f"{language.name}-scores", pd.DataFrame(scores), what)
+    verdict = "Promoted" if told["promoted"] else "Not promoted"
+    warnings = "".join(f"\n- Warning: {warning}" for warning in told["warnings"])
+    traps = "".join(
+        f"\n- {'passed' if trap['passed'] else 'FAILED'}: {trap['name']}, {trap['detail']}"
+        for trap in told["traps"]
+    )
+    text = f"**{verdict}.** {told['reason']}\n\nRule: {told['rule']}\n{warnings}\n\nChecks:\n{traps}"
+    markdown(f"{language.name}-decision", text, f"Version {told['version']}: the gate's decision")
+
+
+def _interval(found: Mapping[str, Any]) -> str:
+    if found["low"] is None:
+        return f"{found['value']:.3f} (no interval: too few speakers)"
+    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+
+
+class TrainingProgress(Quiet):
+    """A bar in the Prefect UI, which a person watches while a model is fine-tuned. Outside a run: nothing."""
+
+    def __init__(self, language: Language) -> None:
+        self._key = f"{language.name}-progress"
+        self._total = 1
+        self._looked = ""
+        self._artefact: UUID | None = None
+
+    def started(self, run: str, total_steps: int, resumed_from: int) -> None:
+        self._total = total_steps
+        begun = f"run {run} of {total_steps} steps"
+        self._show(resumed_from, f"{begun}, resumed after step {resumed_from}" if resumed_from else begun)
+
+    def step(self, step: int, loss: float, learning_rate: float, clips_per_s: float) -> None:
+        words = f"step {step} of {self._total}, loss {loss:.3f}, {clips_per_s:.0f} clips/s{self._looked}"
+        self._show(step, f"{words}, learning rate {learning_rate:.2g}")
+
+    def looked(self, step: int, dev_loss: float, dev_wer: float, dev_cer: float) -> None:
+        self._looked = f"; at step {step} on dev: loss {dev_loss:.3f}, WER {dev_wer:.3f}, CER {dev_cer:.3f}"
+
+    def finished(self, step: int) -> None:
+        self._show(self._total, f"done; step {step} is best on dev{self._looked}")
+
+    def _show(self, step: int, words: str) -> None:
+        if not in_a_run():
+            return
+        done = 100.0 * step / self._total
+        if self._artefact is None:
+            made = create_progress_artifact(done, key=self._key, description=words)
+            self._artefact = cast(UUID, made)  # in a task that is not async
+        else:
+            update_progress_artifact(self._artefact, progress=done, description=words)
+
+
+def training_progress(language: Language) -> Progress:
+    """What a training is told to: the Prefect UI every two seconds, and TensorBoard."""
+    return Several(Throttled(TrainingProgress(language), UPDATE_S), TensorBoard())

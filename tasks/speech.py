@@ -1,0 +1,181 @@
+"""The steps of a speech day: read the store, call the knowledge, write the store, return a reference."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prefect import task
+
+from dagsverk.speech import facts, results, runs
+from dagsverk.speech.cache import cache_folder
+from dagsverk.speech.config import CorpusConfig, EvaluationConfig, FinetuneConfig, PrepareConfig
+from dagsverk.speech.errors import CorpusError, Interrupted
+from dagsverk.speech.languages import language as language_of
+from dagsverk.speech.runs import CheckpointRef
+from dagsverk.store import ModelRef, NotFound, open_store
+from dagsverk.summary import keep_report, kept_report
+from tasks import show_speech as show
+from tasks.policies import REPEATABLE, RESUMABLE
+from tasks.runs import run_child
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ShardWork:
+    """A shard set, and its shards that are not made yet, in groups for one task each."""
+
+    set_id: str
+    groups: list[list[int]]
+
+
+def language_name(code: str) -> str:
+    """Under which a language's deployments, limits, reports and models are found: "swedish" for sv."""
+    return language_of(code).name
+
+
+@task(name="run-part", task_run_name="{deployment}", **REPEATABLE)
+def run_part(deployment: str, parameters: Mapping[str, Any]) -> str:
+    """Safe to repeat: the same run asks under the same key, so it finds the child that it had started."""
+    return str(run_child(deployment, parameters).id)
+
+
+@task(name="list-clips", task_run_name="list clips {language}", **REPEATABLE)
+def list_clips(language: str, corpus: CorpusConfig, preparation: PrepareConfig) -> ShardWork:
+    """Safe to repeat: a plan is named by its content and written once."""
+    from dagsverk.speech.corpora.opening import open_corpus
+    from dagsverk.speech.preparation import plan, portions
+
+    store, opened = open_store(), open_corpus(corpus, language)
+    set_id = plan(store, opened, language, preparation, corpus.source)
+    return ShardWork(set_id, portions(store, set_id, opened))
+
+
+@task(name="prepare-shards", task_run_name="prepare shards {numbers}", **REPEATABLE)
+def prepare_shards(numbers: list[int], set_id: str, language: str, corpus: CorpusConfig) -> int:
+    """Safe to repeat: a shard with its record is left alone, one without it is made again."""
+    from dagsverk.speech.corpora.opening import open_corpus
+    from dagsverk.speech.preparation import prepare_all
+
+    prepare_all(open_store(), set_id, open_corpus(corpus, language), numbers)
+    return len(numbers)
+
+
+@task(name="complete-shards", task_run_name="complete {set_id}", **REPEATABLE)
+def complete_shards(language: str, set_id: str) -> str:
+    """Safe to repeat: the manifest is written last, and once."""
+    from dagsverk.speech.preparation import complete
+
+    store, known = open_store(), language_of(language)
+    before = kept_report(store, known.name, "preparation").get("set")
+    told = facts.prepared(complete(store, set_id), new=set_id != before)
+    keep_report(store, known.name, "preparation", told)
+    show.prepared(known, told)
+    return set_id
+
+
+@task(name="newest-clips", **REPEATABLE)
+def newest_clips(language: str) -> str:
+    """Safe to repeat: it only reads."""
+    from dagsverk.speech.shards import newest
+
+    return newest(open_store(), language)
+
+
+@task(name="fine-tune", task_run_name="fine-tune {language}", **RESUMABLE)
+def finetune(language: str, set_id: str, config: FinetuneConfig) -> CheckpointRef:
+    """Safe to repeat: training goes on from its newest whole checkpoint, and a finished one is found."""
+    from dagsverk.speech.training import fit
+
+    store, known = open_store(), language_of(language)
+    before = kept_report(store, known.name, "training").get("run")
+    try:
+        chosen = fit(store, set_id, language, config, show.training_progress(known))
+    except Interrupted:
+        # Told to stop, it has saved its state. Now the run ends as Prefect ends one that is told to stop:
+        # crashed, so that its worker, or the next one, resumes it.
+        signal.raise_signal(signal.SIGTERM)
+        raise
+    told = facts.finetuned(store, chosen, new=chosen.run != before)
+    keep_report(store, known.name, "training", told)
+    show.finetuned(known, told)
+    return chosen
+
+
+@task(name="newest-checkpoint", **REPEATABLE)
+def newest_checkpoint(language: str) -> CheckpointRef:
+    """Safe to repeat: it only reads."""
+    name = language_name(language)
+    found = kept_report(open_store(), name, "training")
+    if not found:
+        raise NotFound(
+            f"no finished training of {name}; start one: prefect deployment run speech-training/{name}"
+        )
+    return CheckpointRef(found["run"], found["step"])
+
+
+@task(name="judge", task_run_name="judge {checkpoint.run} at {checkpoint.step}", **REPEATABLE)
+def judge(language: str, checkpoint: CheckpointRef, config: EvaluationConfig) -> str:
+    """Safe to repeat: what a model said on a test set is kept. Returns the verdict's path."""
+    from dagsverk.speech import judging
+    from dagsverk.speech.prepared import open_prepared
+    from dagsverk.speech.training import base_model, load_checkpoint
+
+    store, cache = open_store(), cache_folder()
+    set_id = runs.run_config(store, checkpoint.run).set_id
+    judging.judge(
+        store,
+        language_of(language),
+        checkpoint,
+        load_checkpoint(store, checkpoint, cache),
+        base_model(store, checkpoint.run),
+        open_prepared(store, set_id, ("test",), cache),
+        config,
+        curve=runs.curve(store, checkpoint.run),
+        cache=cache,
+    )
+    return results.verdict_path(language_of(language), checkpoint)
+
+
+@task(name="keep-worst-clips", task_run_name="keep worst clips {language}", **REPEATABLE)
+def keep_worst_clips(language: str, verdict: str, corpus: CorpusConfig) -> int:
+    """Safe to repeat: sounds are kept by their clip. A corpus out of reach is noted, not an error."""
+    from dagsverk.speech.corpora.opening import open_corpus
+    from dagsverk.speech.playback import keep_audio
+
+    store, known = open_store(), language_of(language)
+    report = results.report(store, known, json.loads(store.get(verdict))["candidate"])
+    try:
+        opened = open_corpus(corpus, language)
+    except CorpusError as error:
+        logger.warning("the worst clips cannot be heard on the page: %s", error)
+        return 0
+    return len(keep_audio(store, known, report, opened)["clips"])
+
+
+@task(name="register", task_run_name="register {language}", **REPEATABLE)
+def register(language: str, checkpoint: CheckpointRef, verdict: str) -> ModelRef:
+    """Safe to repeat: the same checkpoint is found by its key, and a promotion cut off is finished."""
+    from dagsverk.speech import registration
+    from dagsverk.speech.shards import manifest
+    from dagsverk.speech.training import load_checkpoint
+
+    store, known = open_store(), language_of(language)
+    made = runs.run_config(store, checkpoint.run)
+    told = registration.register(
+        store,
+        known,
+        checkpoint,
+        json.loads(store.get(verdict)),
+        load_checkpoint(store, checkpoint, cache_folder()),
+        manifest=manifest(store, made.set_id),
+        config=made.finetune,
+    )
+    keep_report(store, known.name, "evaluation", told)
+    show.registered(known, told)
+    return ModelRef(known.model_name, told["version"])

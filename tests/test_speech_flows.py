@@ -1,0 +1,95 @@
+"""The parts of a speech day on a real server: what each leaves behind, and that a repeat changes nothing."""
+
+import pytest
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.exceptions import ParameterTypeError
+from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+from dagsverk.speech.config import CorpusConfig, EvaluationConfig, FinetuneConfig, PrepareConfig
+from dagsverk.speech.languages import language
+from dagsverk.speech.summary import speech_summary
+from dagsverk.store import open_store
+from dagsverk.summary import kept_report
+from flows.speech import speech_evaluation, speech_features, speech_training
+
+CORPUS = CorpusConfig(train_clips=40, dev_clips=6, test_clips=8)
+PREPARATION = PrepareConfig(shard_clips=20)
+FINETUNE = FinetuneConfig(steps=4, evaluate_every=4, dev_clips=4)
+EVALUATION = EvaluationConfig(worst=2, resamples=100)
+SWEDISH = language("sv")
+
+
+@pytest.fixture(scope="module")
+def server(prefect_server):
+    with temporary_settings(
+        {PREFECT_API_URL: prefect_server.api_url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    ):
+        yield prefect_server
+
+
+def run_day():
+    """Its three parts, as a day runs them; here in this process. The states that they ended in."""
+    return [
+        speech_features("sv", CORPUS, PREPARATION, return_state=True),
+        speech_training("sv", FINETUNE, return_state=True),
+        speech_evaluation("sv", EVALUATION, CORPUS, return_state=True),
+    ]
+
+
+@pytest.fixture(scope="module")
+def first_day(server, tmp_path_factory):
+    """The store after one small day of Swedish, and how its parts ended."""
+    room = tmp_path_factory.mktemp("speech-day")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("DAGSVERK_STORE", str(room / "store"))
+        patched.setenv("DAGSVERK_CACHE", str(room / "cache"))
+        patched.setenv("DAGSVERK_LOGS", str(room / "logs"))
+        yield open_store(), run_day()
+
+
+def test_a_day_ends_with_a_registered_model_and_its_scores(first_day):
+    store, states = first_day
+    assert [state.type.value for state in states] == ["COMPLETED"] * 3
+    version = store.model(SWEDISH.model_name, states[2].result().version)
+    assert {"model.safetensors", "README.md", "generation_config.json"} <= set(version.files)
+    assert version.metrics["wer"] >= 0
+    told = speech_summary(store, SWEDISH)
+    assert "54 from spoken" in told
+    assert "before fine-tuning" in told
+
+
+def test_a_repeated_day_makes_no_new_clips_no_new_run_and_no_new_version(first_day):
+    store, states = first_day
+    before = store.list("speech/swedish")
+    again = run_day()
+    assert [state.result() for state in again] == [state.result() for state in states]
+    assert [kept_report(store, "swedish", step)["new"] for step in ("preparation", "training")] == [False] * 2
+    assert store.list("speech/swedish") == before
+    assert len(store.models(SWEDISH.model_name)) == 1
+
+
+@pytest.mark.parametrize(
+    "key, kind, part",
+    [
+        ("swedish-clips", "table", 0),
+        ("swedish-clips-set-aside", "table", 0),
+        ("swedish-progress", "progress", 1),
+        ("swedish-training", "table", 1),
+        ("swedish-scores", "table", 2),
+        ("swedish-decision", "markdown", 2),
+    ],
+)
+def test_a_day_leaves_artefacts_in_the_prefect_ui(server, first_day, key, kind, part):
+    wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
+    found = server.ask(lambda client: client.read_artifacts(artifact_filter=wanted))
+    of_run = first_day[1][part].state_details.flow_run_id
+    assert [artefact.type for artefact in found if artefact.flow_run_id == of_run] == [kind]
+
+
+def test_a_language_that_whisper_does_not_know_is_refused_before_anything_runs(server):
+    with pytest.raises(ParameterTypeError, match="Whisper knows no language 'klingon'"):
+        speech_features("klingon")
+
+
+def test_a_language_may_be_given_by_its_name(server):
+    assert speech_training.validate_parameters({"language": "Swedish"})["language"] == "sv"
