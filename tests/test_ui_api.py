@@ -53,6 +53,7 @@ def test_health_names_systems_and_champions(client):
         "status": "ok",
         "systems": ["iris", "titanic"],
         "champions": {"iris": 1, "titanic": 1},
+        "speech": {"swedish": None, "italian": None},
     }
 
 
@@ -211,7 +212,8 @@ def test_a_third_system_gets_its_pages_from_its_one_file(tmp_path, monkeypatch):
     monkeypatch.setattr(systems_package, "__path__", [*systems_package.__path__, str(tmp_path)])
     desk = Desk(str(tmp_path / "store"))
     pages = {path for path, *_ in build_pages(desk).pages}
-    assert pages == {"", "iris", "iris-monitor", "titanic", "titanic-monitor", "weather", "weather-monitor"}
+    systems = {"iris", "iris-monitor", "titanic", "titanic-monitor", "weather", "weather-monitor"}
+    assert pages == {"", *systems, "transcribe", "speech-monitor", "recorder"}
     assert "prefect deployment run day/weather" in predict.respond(load_system("weather"), desk, {"wind": 3})
     assert "0 to 600" in predict.limits(load_system("titanic").column("fare"))
     assert predict.limits(load_system("weather").column("wind")) == "at least 0"

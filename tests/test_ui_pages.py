@@ -1,6 +1,7 @@
 """The pages in a real browser, served by a real process from a small filled store."""
 
 import functools
+import http.client
 import os
 import shutil
 from pathlib import Path
@@ -10,6 +11,8 @@ import pandas as pd
 import pytest
 from playwright.sync_api import expect, sync_playwright
 from ui_site import MARKUP, add_prediction, filled_store, own_copy, serving
+
+from ui.limits import MAX_MEDIA_BYTES
 
 AXE = Path(__file__).parent / "assets" / "axe.min.js"  # Mozilla Public License 2.0, see its head
 BROWSER = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
@@ -166,9 +169,15 @@ def test_a_new_prediction_appears_without_a_reload(page, site):
     assert page.evaluate("window.stayed") is True
 
 
-def test_gradio_serves_no_file_of_this_machine_and_takes_no_upload(site):
-    address, _ = site
-    for target in ("/etc/passwd", str(Path(__file__).resolve())):
+def test_gradio_serves_no_file_of_this_machine_and_takes_no_body_above_its_limit(site):
+    address, folder = site
+    for target in ("/etc/passwd", str(Path(__file__).resolve()), str(folder / "dagsverk-store.json")):
         assert httpx.get(f"{address}/gradio_api/file={target}").status_code in (403, 404)
-    large = {"files": b"x" * 100_000}
-    assert httpx.post(f"{address}/gradio_api/upload", files=large).status_code == 413
+    connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=20)
+    connection.putrequest("POST", "/gradio_api/upload")
+    connection.putheader("content-length", str(MAX_MEDIA_BYTES + 1))
+    connection.endheaders()  # the claim alone is refused; the body is never sent
+    assert connection.getresponse().status == 413
+    connection.close()
+    answer = httpx.post(f"{address}/gradio_api/queue/join", content=b"x" * 100_000)
+    assert answer.status_code == 413

@@ -1,4 +1,4 @@
-"""The REST API beside the pages: health, one prediction, a system's report."""
+"""The REST API beside the pages: health, one prediction, a system's report; speech is in `speech_api`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from dagsverk.version import package_version
 from ui import guide
 from ui.answers import answer_for
 from ui.desk import Desk, NoChampion
+from ui.speech_api import add_speech_routes
+from ui.speech_desk import SpeechDesk
 
 LOG = logging.getLogger(__name__)
 
@@ -28,8 +30,9 @@ class UnknownSystem(LookupError):
     """No system of that name."""
 
 
-def build_api(desk: Desk) -> FastAPI:
+def build_api(desk: Desk, speech: SpeechDesk | None = None) -> FastAPI:
     """A FastAPI app with the REST routes. An error is {"error": sentence}, for inputs with "problems"."""
+    speech = speech or SpeechDesk(desk)
     app = FastAPI(
         title="Dagsverk",
         version=package_version(),
@@ -42,7 +45,7 @@ def build_api(desk: Desk) -> FastAPI:
 
     @app.get("/healthz", summary="Is the store reachable, and which champions are in use")
     def healthz() -> JSONResponse:
-        return health(desk)
+        return health(desk, speech)
 
     @app.post("/api/predict/{system}", summary="Ask a system's champion about one row")
     def predict(system: str, inputs: Inputs, effects: bool = False) -> dict[str, Any]:
@@ -58,19 +61,26 @@ def build_api(desk: Desk) -> FastAPI:
     def docs() -> HTMLResponse:
         return HTMLResponse(guide.page(desk.systems))
 
+    add_speech_routes(app, speech)
     return app
 
 
-def health(desk: Desk) -> JSONResponse:
-    """200 with each system's champion version (null: none yet), or 503 when the store does not answer."""
+def health(desk: Desk, speech: SpeechDesk) -> JSONResponse:
+    """200 with each champion's version (null: none yet), or 503 when the store does not answer."""
     try:
         for system in desk.systems:
             desk.version(system)
         promoted = {system.name: desk.store.champion(system.name) for system in desk.systems}
+        heard = {language.name: speech.champion(language) for language in speech.languages()}
     except (StoreError, OSError) as error:
         return JSONResponse({"status": "store unreachable", "error": str(error)}, status_code=503)
-    champions = {name: model.version if model else None for name, model in promoted.items()}
-    return JSONResponse({"status": "ok", "systems": list(champions), "champions": champions})
+    champions, languages = (
+        {name: model.version if model else None for name, model in found.items()}
+        for found in (promoted, heard)
+    )
+    return JSONResponse(
+        {"status": "ok", "systems": list(champions), "champions": champions, "speech": languages}
+    )
 
 
 def _system(name: str) -> System:

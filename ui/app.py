@@ -8,44 +8,56 @@ import fastapi
 import gradio as gr
 from starlette.staticfiles import StaticFiles
 
-from ui import api, frame, home, look, monitor, predict
+from ui import api, frame, home, look, monitor, predict, recorder, speech_monitor, transcribe
 from ui.desk import Desk
-from ui.limits import BodyLimit, SafeHeaders
+from ui.limits import MAX_MEDIA_BYTES, BodyLimit, SafeHeaders
+from ui.speech_desk import SpeechDesk
 
 REFRESH_S = 4.0
 SESSIONS = 200  # whose state Gradio keeps; the oldest are dropped
+SWEEP_S, UPLOAD_LIVES_S = 60, 3600  # how often recordings that were sent in are looked through, and go after
 
 
-def build_pages(desk: Desk, refresh_s: float = REFRESH_S) -> gr.Blocks:
-    """All pages: home, and for every system one that predicts and one that watches."""
-    demo: gr.Blocks = gr.Blocks(title=frame.NAME, analytics_enabled=False)
+def build_pages(desk: Desk, refresh_s: float = REFRESH_S, speech: SpeechDesk | None = None) -> gr.Blocks:
+    """All pages: home, for every system one that predicts and one that watches, and those for speech."""
+    speech = speech or SpeechDesk(desk)
+    demo: gr.Blocks = gr.Blocks(
+        title=frame.NAME, analytics_enabled=False, delete_cache=(SWEEP_S, UPLOAD_LIVES_S)
+    )
     demo.state_session_capacity = SESSIONS
     with demo:
-        home.build(demo, desk, refresh_s)
+        home.build(demo, desk, speech, refresh_s)
     for system in desk.systems:
         with demo.route(system.title, frame.predict_path(system)):
             predict.build(demo, system, desk)
         with demo.route(f"{system.title} monitor", frame.monitor_path(system)):
             monitor.build(demo, system, desk, refresh_s)
+    with demo.route("Transcribe", transcribe.PATH):
+        transcribe.build(demo, speech, desk.systems)
+    with demo.route(speech_monitor.TITLE, speech_monitor.PATH):
+        speech_monitor.build(demo, speech, desk.systems, refresh_s)
+    with demo.route("Recorder", recorder.PATH):
+        recorder.build(demo, speech, desk.systems)
     demo.queue(default_concurrency_limit=4, max_size=200)
     return demo
 
 
 def build_app(desk: Desk, refresh_s: float = REFRESH_S) -> fastapi.FastAPI:
     """The app that uvicorn serves. Nothing is read from the store before the first request."""
-    app = api.build_api(desk)
+    speech = SpeechDesk(desk)
+    app = api.build_api(desk, speech)
     app.mount("/look", StaticFiles(directory=look.ASSETS))
     app.add_middleware(BodyLimit)
     app.add_middleware(SafeHeaders)
     with warnings.catch_warnings():
         # Gradio warns that it turns off what is off
         warnings.filterwarnings("ignore", "SSR mode is not supported", UserWarning)
-        _mount(app, build_pages(desk, refresh_s))
+        _mount(app, build_pages(desk, refresh_s, speech))
     return app
 
 
 def _mount(app: fastapi.FastAPI, pages: gr.Blocks) -> None:
-    """Pages at /, with all of Gradio's doors that we do not use shut: uploads, files, traces, statistics."""
+    """Pages at /, with all of Gradio's doors that we do not use shut: files, traces, statistics."""
     gr.mount_gradio_app(
         app,
         pages,
@@ -55,7 +67,7 @@ def _mount(app: fastapi.FastAPI, pages: gr.Blocks) -> None:
         allowed_paths=[],
         favicon_path=str(look.FAVICON),
         show_error=False,
-        max_file_size="1kb",
+        max_file_size=MAX_MEDIA_BYTES,
         ssr_mode=False,
         enable_monitoring=False,
         pwa=False,

@@ -13,6 +13,14 @@ from ui import parts
 NAME = "Dagsverk"
 
 
+# path, words in the row of links, and what those mean to who cannot see where they stand
+SPEECH_PAGES = (
+    ("transcribe", "Transcribe", ""),
+    ("speech-monitor", "monitor", "Speech monitor"),
+    ("recorder", "recorder", "Recorder"),
+)
+
+
 def predict_path(system: System) -> str:
     return system.name.replace("_", "-")
 
@@ -54,6 +62,8 @@ def _bar(systems: Sequence[System], current: str) -> parts.Html:
             _nav_link("monitor", monitor_path(system), current, f"{system.title} monitor"),
         )
         items.append(parts.element("li", pair))
+    speech = (_nav_link(words, path, current, label) for path, words, label in SPEECH_PAGES)
+    items.append(parts.element("li", parts.join(*speech)))
     brand = parts.link(parts.join(parts.LOGO, parts.element("span", NAME)), "/", "dv-brand")
     links = parts.Html(f'<ul class="dv-nav">{parts.join(*items)}</ul>')
     return parts.Html(f'<header class="dv-head">{brand}<nav aria-label="Pages">{links}</nav></header>')

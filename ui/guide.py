@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 from dagsverk.tabular.system import Column, System
 from ui import look, parts
+from ui.limits import MAX_MEDIA_BYTES
 from ui.parts import Head, Html
+from ui.transcripts import MAX_S
 
 ROUTES = (
     ("GET /healthz", "200 when the store answers, with every system's champion version; else 503"),
@@ -16,12 +18,17 @@ ROUTES = (
         "one row of inputs in, the champion's answer out; ?effects=true explains it",
     ),
     ("GET /api/monitor/{system}", "the report that the monitor page draws"),
+    (
+        "POST /api/transcribe/{language}",
+        "an audio or video file as the body, its text out; ?task=translate for English, where the model can",
+    ),
+    ("GET /api/speech/{language}", "scores, groups, worst clips and runs that the speech monitor draws"),
     ("GET /api/openapi.json", "this API for programs (OpenAPI)"),
 )
 ERRORS = (
-    ("404", "no such system"),
+    ("404", "no such system, language or clip"),
     ("413", "the body is too large"),
-    ("422", "inputs that cannot be used: “problems” has a sentence per input"),
+    ("422", "inputs or a recording that cannot be used: “problems” says what of it"),
     (
         "503",
         "no model is in use yet, its files were changed, or the store does not answer; “error” says which",
@@ -38,6 +45,7 @@ def page(systems: Sequence[System]) -> str:
         parts.table("Routes", (Head(title="Route"), Head(title="What it does")), ROUTES),
         parts.table("Errors", (Head(title="Status"), Head(title="Meaning")), ERRORS),
         *(_system(system) for system in systems),
+        _speech(),
     )
     style = look.STYLE_SHEET.read_text(encoding="utf-8")
     dark = (
@@ -76,6 +84,37 @@ def _system(system: System) -> Html:
         parts.table(f"Inputs of {system.name}; classes: {', '.join(system.classes)}", heads, rows),
         parts.element("pre", parts.element("code", command)),
     )
+
+
+def _speech() -> Html:
+    """How a program has a recording written down."""
+    said = (
+        f"Any audio or video file, up to {MAX_MEDIA_BYTES // 1024**2} MB and {MAX_S / 3600:g} hours; "
+        "languages by Whisper’s code or English name. Times are in seconds."
+    )
+    command = (
+        "curl -s http://127.0.0.1:7860/api/transcribe/swedish \\\n"
+        "  -H 'content-type: audio/wav' --data-binary @recording.wav"
+    )
+    answer = json.dumps(_HEARD, ensure_ascii=False, indent=1)
+    return parts.join(
+        parts.element("h2", "Speech"),
+        parts.element("p", said),
+        parts.element("pre", parts.element("code", command)),
+        parts.element("p", "answers with"),
+        parts.element("pre", parts.element("code", answer)),
+    )
+
+
+_HEARD = {
+    "language": "sv",
+    "task": "transcribe",
+    "text": "Anna läser i parken.",
+    "duration_s": 2.1,
+    "took_s": 0.4,
+    "segments": [{"start_s": 0.0, "end_s": 2.1, "text": "Anna läser i parken."}],
+    "model": {"name": "whisper_swedish", "version": 1},
+}
 
 
 def _values(column: Column) -> str:

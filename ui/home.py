@@ -9,10 +9,11 @@ import gradio as gr
 from dagsverk.store import StoreError
 from dagsverk.tabular.pictures import picture
 from dagsverk.tabular.system import System
-from ui import frame, parts, sections
+from ui import frame, parts, sections, speech_home
 from ui.desk import Desk, View, day_command
 from ui.monitor import UNREADABLE
 from ui.parts import Html, percent
+from ui.speech_desk import SpeechDesk
 
 WORDS = "Small machine-learning systems that do a day’s work, every day, from raw rows to a page."
 STEPS = (
@@ -25,7 +26,7 @@ STEPS = (
 )
 
 
-def build(demo: gr.Blocks, desk: Desk, refresh_s: float) -> None:
+def build(demo: gr.Blocks, desk: Desk, speech: SpeechDesk, refresh_s: float) -> None:
     """The page at /; it looks for news every `refresh_s` seconds."""
     frame.head(desk.systems, "", frame.NAME, WORDS)
     steps = parts.join(*(parts.element("li", step) for step in STEPS))
@@ -35,7 +36,7 @@ def build(demo: gr.Blocks, desk: Desk, refresh_s: float) -> None:
     frame.foot()
     gr.on(
         [demo.load, gr.Timer(refresh_s).tick],
-        lambda version: look(desk, version),
+        lambda version: look(desk, speech, version),
         seen,
         [seen, shown],
         api_visibility="private",
@@ -46,13 +47,15 @@ def build(demo: gr.Blocks, desk: Desk, refresh_s: float) -> None:
     )
 
 
-def look(desk: Desk, version: Any) -> list[Any]:
+def look(desk: Desk, speech: SpeechDesk, version: Any) -> list[Any]:
     """Updates for the page that shows `version`; none at all when there is no news."""
     try:
-        found = tuple(desk.version(system) for system in desk.systems)
+        found = (*(desk.version(system) for system in desk.systems), *speech_home.versions(speech))
         if version == found:
             return [gr.skip(), gr.skip()]
-        cards = parts.join(*(system_card(desk.view(system)) for system in desk.systems))
+        cards = parts.join(
+            *(system_card(desk.view(system)) for system in desk.systems), *speech_home.cards(speech)
+        )
     except (StoreError, OSError) as error:
         if version == UNREADABLE:
             return [gr.skip(), gr.skip()]

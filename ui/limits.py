@@ -7,35 +7,54 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY_BYTES = 64 * 1024  # a row of inputs needs a few hundred
+MAX_MEDIA_BYTES = 200 * 1024 * 1024  # two hours of MP3, or a video of a quarter of an hour
+# Recordings come in here, and only here: they are passed on as they come, never held in memory.
+MEDIA_ROUTES = ("/gradio_api/upload", "/api/transcribe/")
 
 # 'unsafe-inline' and 'unsafe-eval' are Gradio's own start-up; everything must come from this server.
+# blob: is what the browser itself has just recorded, and plays back.
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; object-src 'none'; "
-    "base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
+    "img-src 'self' data: blob:; media-src 'self' blob:; connect-src 'self' blob:; font-src 'self' data:; "
+    "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
 )
 HEADERS = {
     "content-security-policy": POLICY,
+    "permissions-policy": "microphone=(self), camera=(), geolocation=()",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
 }
 
 
 class BodyLimit:
-    """ASGI middleware: a body above `max_bytes` is answered with 413, whatever length it claims."""
+    """ASGI middleware: a body above the limit is answered with 413, whatever length it claims.
 
-    def __init__(self, app: ASGIApp, max_bytes: int = MAX_BODY_BYTES) -> None:
-        self.app, self.max_bytes = app, max_bytes
+    Args:
+        max_bytes: of a body, except on the routes that take recordings; it is read before it is passed on.
+        max_media_bytes: of a recording; it is passed on block by block.
+    """
+
+    def __init__(
+        self, app: ASGIApp, max_bytes: int = MAX_BODY_BYTES, max_media_bytes: int = MAX_MEDIA_BYTES
+    ) -> None:
+        self.app, self.max_bytes, self.max_media_bytes = app, max_bytes, max_media_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
             await self.app(scope, receive, send)
             return
-        body, more = b"", True
+        media = scope["path"].startswith(MEDIA_ROUTES)
+        limit = self.max_media_bytes if media else self.max_bytes
         claimed = Headers(scope=scope).get("content-length", "0")
-        if not claimed.isdigit() or int(claimed) > self.max_bytes:
-            await self._refuse(scope, receive, send)
-            return
+        if not claimed.isdigit() or int(claimed) > limit:
+            await _refuse(scope, receive, send, media, limit)
+        elif media:
+            await self._stream(scope, receive, send)
+        else:
+            await self._whole(scope, receive, send)
+
+    async def _whole(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body, more = b"", True
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
@@ -43,13 +62,41 @@ class BodyLimit:
             body += message.get("body", b"")
             more = message.get("more_body", False)
             if len(body) > self.max_bytes:
-                await self._refuse(scope, receive, send)
+                await _refuse(scope, receive, send, False, self.max_bytes)
                 return
         await self.app(scope, _replay(body, receive), send)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        message = f"want a body of at most {self.max_bytes} bytes; send one row of inputs"
-        await JSONResponse({"error": message}, status_code=413)(scope, receive, send)
+    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the body on; when it grows too long, answer, and tell the app that the caller went away."""
+        seen, refused = 0, False
+
+        async def counted() -> Message:
+            nonlocal seen, refused
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self.max_media_bytes and not refused:
+                refused = True
+                await _refuse(scope, receive, send, True, self.max_media_bytes)
+            return {"type": "http.disconnect"} if refused else message
+
+        async def unless_refused(message: Message) -> None:
+            if not refused:
+                await send(message)
+
+        try:
+            await self.app(scope, counted, unless_refused)
+        except Exception:
+            if not refused:  # else the app stumbled over the end of the body, and the answer is given
+                raise
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, media: bool, limit: int) -> None:
+    message = f"want a body of at most {limit} bytes; send one row of inputs"
+    if media:
+        message = (
+            f"want a recording of at most {limit // 1024**2} MB; cut it, or send its sound without the video"
+        )
+    await JSONResponse({"error": message}, status_code=413)(scope, receive, send)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -1,0 +1,261 @@
+"""The speech pages in a real browser with a microphone, served by a real process."""
+
+import functools
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import expect, sync_playwright
+from speech_models import sounds
+from speech_site import add_point, spoken_store, wav
+from ui_site import own_copy, serving
+
+from dagsverk.speech.audio import SAMPLE_RATE_HZ, decode
+from dagsverk.speech.config import CorpusConfig
+from dagsverk.speech.corpora.opening import open_corpus
+
+AXE = Path(__file__).parent / "assets" / "axe.min.js"  # Mozilla Public License 2.0, see its head
+BROWSER = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync", "--no-first-run"]
+MICROPHONE = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+RUN_AXE = "axe.run().then(r => r.violations.map(v => [v.id, v.nodes.map(n => n.html)]))"
+PHONE = {"width": 390, "height": 844}
+PATHS = {  # what each page shows once it is drawn
+    "transcribe": "text=Ready for Swedish",
+    "speech-monitor": ".js-plotly-plot .scatterlayer",
+    "recorder": ".dv-sentence",
+    "": "text=Swedish speech",
+}
+PATIENCE_MS = 90_000  # the first recording waits for torch; the machine may be busy
+
+pytestmark = pytest.mark.skipif(
+    not Path(BROWSER).is_file() and not os.environ.get("DAGSVERK_REQUIRE_BROWSER"),
+    reason=f"no browser at {BROWSER}: install Debian's chromium, or name one in CHROMIUM",
+)
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory):
+    return tmp_path_factory.mktemp("speech")
+
+
+@pytest.fixture(scope="module")
+def site(room):
+    """(address, folder of its store): a copy that tests may add to."""
+    folder = own_copy(spoken_store(), room)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAGSVERK_RECORDINGS", str(room / "recordings"))
+        patch.setenv("DAGSVERK_CACHE", str(room / "cache"))
+        patch.setenv("GRADIO_TEMP_DIR", str(room / "uploads"))
+        with serving(folder, room / "pages.log") as address:
+            yield address, folder
+
+
+@pytest.fixture(scope="module")
+def browser(room):
+    """A browser whose microphone hears the low tone, over and over."""
+    (room / "heard.wav").write_bytes(wav(np.tile(np.r_[sounds()[0].audio, np.zeros(8000)], 20)))
+    heard = [f"--use-file-for-fake-audio-capture={room / 'heard.wav'}"]
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=BROWSER, args=[*FLAGS, *MICROPHONE, *heard])
+        expect.set_options(timeout=20_000)
+        yield running
+        expect.set_options(timeout=5_000)  # as it was
+        running.close()
+
+
+@pytest.fixture
+def page(browser, site):
+    context = browser.new_context(viewport=PHONE, base_url=site[0])
+    context.set_default_timeout(PATIENCE_MS)
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def visited(browser, site):
+    """What one visit of (path, colour scheme) on a phone showed; each is made once."""
+
+    @functools.cache
+    def visit(path, scheme):
+        context = browser.new_context(viewport=PHONE, color_scheme=scheme, base_url=site[0])
+        page = context.new_page()
+        seen = {"foreign": [], "complaints": []}
+        page.on("request", lambda r: None if _own(r.url, site[0]) else seen["foreign"].append(r.url))
+        page.on("console", lambda m: seen["complaints"].append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: seen["complaints"].append(str(error)))
+        open_page(page, path)
+        found, width = look_over(page)
+        context.close()
+        return {**seen, "axe": found, "width": width}
+
+    return visit
+
+
+def _own(url, address):
+    return url.startswith((f"{address}/", "data:", "blob:"))
+
+
+def open_page(page, path):
+    """Go there and wait for what it has to show; `networkidle` never comes on pages that stream."""
+    page.goto(f"/{path}")
+    page.wait_for_selector(PATHS[path.partition("?")[0]])
+    if path.startswith("speech-monitor"):
+        page.get_by_text("The champion's card").click()
+        page.wait_for_selector("h2:has-text('Limits')")
+    page.evaluate("document.fonts.ready.then(() => true)")
+
+
+def look_over(page):
+    """(what axe would mend, the width that the page takes)"""
+    page.add_script_tag(content=AXE.read_text(encoding="utf-8"))
+    return page.evaluate(RUN_AXE), page.evaluate("document.documentElement.scrollWidth")
+
+
+def give(page, path):
+    page.set_input_files("input[type=file]", path)
+    page.get_by_role("link", name=re.compile("B")).wait_for()  # its size: it has been sent
+    page.get_by_role("button", name="Transcribe", exact=True).click()
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_page_asks_nothing_of_other_hosts_and_logs_no_error(visited, path):
+    assert visited(path, "light")["foreign"] == []
+    assert visited(path, "light")["complaints"] == []
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_page_does_not_scroll_sideways_on_a_phone(visited, path):
+    assert visited(path, "light")["width"] == PHONE["width"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", PATHS)
+def test_axe_finds_nothing_to_mend_by_day_and_by_night(visited, path, scheme):
+    assert visited(path, scheme)["axe"] == []
+
+
+def test_a_file_becomes_text_that_can_be_taken_along(page, room):
+    open_page(page, "transcribe")
+    low, rising, pause = sounds()[0].audio, sounds()[1].audio, np.zeros(20_000)
+    (room / "ren <b>inspelning.wav").write_bytes(wav(np.r_[low, pause, rising, pause]))
+    give(page, room / "ren <b>inspelning.wav")
+    transcript = page.get_by_role("region", name="Transcript")
+    expect(transcript).to_contain_text("en låg ton", timeout=PATIENCE_MS)
+    expect(transcript).to_contain_text("och en som stiger")
+    expect(transcript).to_contain_text("real-time factor")
+    expect(transcript).to_contain_text("was not taught to translate")
+    expect(page.locator("#answer")).to_contain_text("95% interval")
+    with page.expect_download() as download:
+        transcript.get_by_role("link", name="Download .txt").click()
+    assert download.value.suggested_filename == "transcript-sv.txt"
+    assert Path(download.value.path()).read_text(encoding="utf-8") == "en låg ton\noch en som stiger\n"
+    assert look_over(page) == ([], PHONE["width"])
+
+
+def test_the_microphone_is_written_down_too(page):
+    open_page(page, "transcribe")
+    record(page, seconds=2)
+    assert look_over(page) == ([], PHONE["width"])
+    page.get_by_role("button", name="Transcribe", exact=True).click()
+    transcript = page.get_by_role("region", name="Transcript")
+    expect(transcript).to_contain_text(re.compile(r"[2-9]\.\d s of Swedish"), timeout=PATIENCE_MS)
+    expect(transcript.get_by_role("listitem").last).to_contain_text("0:0")
+
+
+def record(page, seconds):
+    """Until the recorder's own clock shows so many seconds."""
+    page.get_by_role("button", name="Record").click()
+    page.wait_for_function(
+        "s => [...document.querySelectorAll('.dv-sound time')].some(t => t.textContent === `0:0${s}`)",
+        arg=seconds,
+    )
+    page.get_by_role("button", name="Stop").click()
+    page.wait_for_selector(".dv-sound button.playback")
+
+
+def test_a_text_called_mp3_is_refused_in_words(page, room):
+    open_page(page, "transcribe")
+    (room / "song.mp3").write_text("I am a text.")
+    give(page, room / "song.mp3")
+    expect(page.get_by_role("alert")).to_contain_text("not audio", timeout=PATIENCE_MS)
+    expect(page.get_by_role("button", name="Transcribe", exact=True)).to_be_enabled()
+
+
+def test_nothing_given_is_told_and_another_language_is_asked_for_in_the_address(page):
+    open_page(page, "transcribe")
+    page.get_by_role("button", name="Transcribe", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("There is nothing to transcribe yet.")
+    page.get_by_label("Italian", exact=True).check()
+    expect(page.locator("#answer")).to_contain_text("prefect deployment run speech-day/italian")
+    assert page.url.endswith("?language=it")
+    page.reload()
+    expect(page.locator("#answer")).to_contain_text("No Italian model has been trained yet")
+    expect(page.get_by_label("Italian", exact=True)).to_be_checked()
+
+
+def test_a_long_recording_can_be_stopped(page, room):
+    open_page(page, "transcribe")
+    (room / "long.wav").write_bytes(wav(np.tile(np.r_[sounds()[0].audio, np.zeros(16_000)], 400)))
+    give(page, room / "long.wav")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#answer")).to_contain_text("Stopped.")
+    expect(page.get_by_role("button", name="Transcribe", exact=True)).to_be_enabled()
+
+
+def test_a_worst_clip_can_be_played(page):
+    open_page(page, "speech-monitor")
+    player = page.locator(".dv-clips audio").first
+    length_s = player.evaluate(
+        "a => new Promise((done, fail) => { a.oncanplaythrough = () => done(a.duration);"
+        " a.onerror = () => fail(new Error(a.error.message)); a.load(); a.preload = 'auto'; a.load(); })"
+    )
+    assert 0.5 < length_s < 2
+    expect(page.locator(".dv-clips del").first).to_be_visible()
+    assert page.evaluate("window.hacked") is None  # a group's name is markup
+
+
+def test_the_monitor_follows_a_run_without_a_reload(page, site):
+    open_page(page, "speech-monitor")
+    page.evaluate("window.stayed = true")
+    training = page.locator(".dv-block", has=page.get_by_role("heading", name="Training"))
+    expect(training).to_contain_text("200 of 200 steps")
+    add_point(site[1], loss=0.01)
+    expect(training).to_contain_text("210 of 200 steps", timeout=PATIENCE_MS)
+    assert page.evaluate("window.stayed") is True
+
+
+def test_the_monitor_of_a_language_without_a_model_says_how_to_get_one(page):
+    open_page(page, "speech-monitor")
+    page.get_by_label("Italian", exact=True).check()
+    expect(page.get_by_text("prefect deployment run speech-day/italian")).to_be_visible()
+    expect(page.locator(".js-plotly-plot")).to_have_count(0)
+
+
+def test_a_sentence_read_aloud_is_kept_in_a_folder_that_training_reads(page, room):
+    open_page(page, "recorder")
+    sentence = page.locator(".dv-sentence").inner_text()
+    record(page, seconds=1)
+    expect(page.locator(".dv-note[role=status]")).to_contain_text("s recorded.")
+    page.get_by_role("button", name="Keep").click()
+    expect(page.get_by_role("alert")).to_contain_text("Say who speaks")
+    page.get_by_label("Who speaks").fill("anna")
+    page.get_by_label("The speaker agrees").check()
+    page.get_by_role("button", name="Keep").click()
+    expect(page.get_by_text("Kept in my-voice")).to_be_visible()
+    expect(page.locator(".dv-sentence")).not_to_have_text(sentence)
+    assert look_over(page) == ([], PHONE["width"])
+    folder = room / "recordings" / "my-voice"
+    (line,) = (folder / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(line)["text"] == sentence
+    (clip,) = open_corpus(CorpusConfig(source=str(folder)), "sv").corpus._rows("metadata.jsonl", [])
+    assert (clip.text, clip.speaker, clip.language) == (sentence, "anna", "sv")
+    assert len(decode(folder / clip.audio)) > SAMPLE_RATE_HZ
+    page.get_by_role("button", name="Undo last").click()
+    expect(page.get_by_text("No clip kept yet")).to_be_visible()
+    assert list((folder / "clips").iterdir()) == []
