@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from dagsverk.store import StoreError, Table, open_store
+from dagsverk.store import NotFound, StoreError, Table, open_store
 from dagsverk.store.files import ABANDONED_S
 
 
@@ -61,6 +61,16 @@ def test_a_store_of_a_newer_or_unreadable_format_is_refused(tmp_path: Path, mark
         open_store(str(tmp_path))
 
 
+def test_a_store_that_must_exist_is_not_made(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "absent"):
+        with pytest.raises(NotFound, match="there is no store at"):
+            open_store(str(tmp_path / name), create=False)
+    assert not (tmp_path / "absent").exists()
+    open_store(str(tmp_path / "empty"))
+    open_store(str(tmp_path / "empty"), create=False)
+
+
 @pytest.mark.parametrize("below", ["", "/deeper"])
 def test_a_path_below_a_regular_file_is_refused_with_the_next_move(tmp_path: Path, below: str) -> None:
     (tmp_path / "file").write_text("x")
@@ -79,7 +89,7 @@ def test_a_folder_without_write_permission_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("hopsworks://host/project", "not built in this version"),
+        ("hopsworks://host", "want hopsworks://HOST"),
         ("gs://bucket", "unknown form gs://"),
         ("file://elsewhere/folder", "names the host"),
         ("s3://", "does not name a bucket"),
@@ -89,7 +99,8 @@ def test_a_folder_without_write_permission_is_refused(tmp_path: Path) -> None:
         ("file://", "no folder is named"),
     ],
 )
-def test_other_urls_are_refused_by_their_reason(url: str, says: str) -> None:
+def test_other_urls_are_refused_by_their_reason(url: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOPSWORKS_API_KEY", raising=False)
     with pytest.raises(StoreError, match=says):
         open_store(url)
 

@@ -28,7 +28,7 @@ from torch import nn
 from dagsverk.speech.batches import Position
 from dagsverk.speech.errors import SpeechError
 from dagsverk.speech.runs import read_json, run_folder
-from dagsverk.store import NotFound, Store, StoreError
+from dagsverk.store import Store, StoreError, Unavailable
 
 MODEL, OPTIMISER, STATE, COMPLETE = (
     "model.safetensors",
@@ -108,7 +108,9 @@ def whole(store: Store, run: str, step: int, cache: Path) -> dict[str, Path]:
                     f"checkpoint {folder} in {store.url} is damaged: {name} has SHA-256 {found[:12]}…, "
                     f"its complete.json says {wanted[:12]}…"
                 )
-    except (NotFound, StoreError) as error:
+    except Unavailable:
+        raise  # nothing says that the checkpoint is not whole
+    except StoreError as error:
         raise SpeechError(f"checkpoint {folder} in {store.url} is not whole: {error}") from error
     return files
 

@@ -19,7 +19,7 @@ from dagsverk.speech.models import SpeechModel, load_model
 from dagsverk.speech.prepared import PreparedClips
 from dagsverk.speech.runs import CheckpointRef
 from dagsverk.speech.traps import heard_traps
-from dagsverk.store import Model, NotFound, Store, StoreError
+from dagsverk.store import Model, NotFound, Store, StoreError, Unavailable
 
 
 def judge(
@@ -96,6 +96,8 @@ def _champion_report(
             return known, []
         folder = store.download(champion, cache / f"{champion.name}-{champion.version}")
         return evaluate(store, language, load_model(str(folder)), clips, config, tick=tick), []
+    except Unavailable:
+        raise  # it can take part, in a moment
     except (SpeechError, StoreError, ValueError) as error:
         return None, [f"the champion, version {champion.version}, could not be compared: {error}"]
 

@@ -19,7 +19,7 @@ from dagsverk.speech.config import FinetuneConfig
 from dagsverk.speech.errors import Interrupted, SpeechError
 from dagsverk.speech.progress import EventReader, EventWriter, Progress, Throttled
 from dagsverk.speech.runs import CheckpointRef
-from dagsverk.store import StoreError, open_store, protocol
+from dagsverk.store import StoreError, Unavailable, open_store, protocol
 
 RELAY_S = 0.5  # between two looks at what the processes wrote
 LOG_LINES = 15  # of a failed process that are shown
@@ -65,7 +65,8 @@ def take_part(request: Path, fit: Callable[..., CheckpointRef]) -> None:
             open_store(what["store"]), what["set"], what["language"], FinetuneConfig(**what["config"]), events
         )
     except (SpeechError, StoreError) as error:
-        _leave(left, {"error": type(error).__name__, "message": str(error)})
+        passing = isinstance(error, Unavailable)  # a backend may have kinds of its own
+        _leave(left, {"error": "Unavailable" if passing else type(error).__name__, "message": str(error)})
         raise SystemExit(1) from error
     _leave(left, {"run": ref.run, "step": ref.step})
 

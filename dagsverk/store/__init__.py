@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from dagsverk.store.embedded import Embedded
-from dagsverk.store.files import Files, LocalFiles
+from dagsverk.store.files import LocalFiles, TableFiles
 from dagsverk.store.protocol import (
     Artefacts,
     Commit,
@@ -51,27 +51,33 @@ __all__ = [
 VARIABLE = "DAGSVERK_STORE"
 DEFAULT_FOLDER = Path(".dagsverk/store")
 UNREADABLE = re.compile(r"[%#?\[\]^|\\]")  # delta-rs 1.6 reads such paths as something else, or panics
-FORMS = "a folder, file:///folder or s3://bucket/prefix"
+FORMS = "a folder, file:///folder, s3://bucket/prefix or hopsworks://host/project"
 
 
-def open_store(url: str | None = None) -> Store:
-    """The store at `url`; an absent or empty place is made into one.
+def open_store(url: str | None = None, *, create: bool = True) -> Store:
+    """The store at `url`; an absent or empty place is made into one, unless `create` is False.
 
-    Args: url: a folder, `file:///folder` or `s3://bucket/prefix`. None: the environment variable
-        DAGSVERK_STORE, else `.dagsverk/store` below the working directory. The keys, region and endpoint of
-        S3 come from the AWS environment variables or profile, never from the URL.
-    Raises: StoreError if the URL is of another form, or the place is not writable, holds something that is
-        not a store, or was written by a newer version. Unavailable if it does not answer.
+    Args: url: a folder, `file:///folder`, `s3://bucket/prefix` or `hopsworks://host/project?data_source=name`.
+        None: the environment variable DAGSVERK_STORE, else `.dagsverk/store` below the working directory.
+        The keys, region and endpoint of S3 come from the AWS environment variables or profile, the key of
+        Hopsworks from HOPSWORKS_API_KEY, never from the URL.
+    Raises: NotFound if there is no store and `create` is False. StoreError if the URL is of another form, or
+        the place is not writable, holds something that is not a store, or was written by a newer version.
+        Unavailable if it does not answer.
     """
     if url is None:
         url = os.environ.get(VARIABLE) or str(DEFAULT_FOLDER)
-    return Embedded(_place(str(url)))
+    if str(url).startswith("hopsworks://"):
+        from dagsverk.store.hopsworks import open_hopsworks  # the SDK takes seconds to import
+
+        return open_hopsworks(str(url), create=create)
+    return Embedded(_place(str(url), create), create=create)
 
 
-def _place(url: str) -> Files:
+def _place(url: str, create: bool) -> TableFiles:
     scheme, mark, rest = url.partition("://")
     if not mark:
-        return LocalFiles(_folder(url, url))
+        return LocalFiles(_folder(url, url), create=create)
     parts = urlsplit(url)
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise StoreError(
@@ -80,13 +86,11 @@ def _place(url: str) -> Files:
     if scheme == "file":
         if parts.netloc not in ("", "localhost"):
             raise StoreError(f"{url} names the host {parts.netloc!r}; a local store is file:///folder")
-        return LocalFiles(_folder(unquote(parts.path), url))
+        return LocalFiles(_folder(unquote(parts.path), url), create=create)
     if scheme == "s3":
         from dagsverk.store.s3 import S3Files  # s3fs takes half a second to import
 
         return S3Files(rest)
-    if scheme == "hopsworks":
-        raise StoreError(f"{url}: the Hopsworks backend is not built in this version; use {FORMS}")
     raise StoreError(f"cannot open a store at {url!r}: unknown form {scheme}://; use {FORMS}")
 
 

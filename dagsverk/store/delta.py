@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import hashlib
+import inspect
+import re
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -24,8 +27,16 @@ from dagsverk.store.rows import moment, to_frame
 
 # In each commit's own metadata, because a Delta timestamp can repeat within a millisecond or run backwards
 ID, INSERTED, UPDATED = "dagsverk.id", "dagsverk.inserted", "dagsverk.updated"
+MARK = "dagsverk.mark"  # of the upsert: it knows its commit by it
+ARROW = re.compile(r"^(?:\x1b\[\d*m|\s|↳)+")  # in front of nested errors
 CREATE = "CREATE TABLE"
-MAINTENANCE = ("OPTIMIZE", "VACUUM START", "VACUUM END")
+MAINTENANCE = ("OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES")
+# Hopsworks' build of deltalake, which alone reaches HopsFS, is of an older version
+PRUNES = "file_pruning_predicate" in inspect.signature(DeltaTable.to_pyarrow_dataset).parameters
+
+_handles = threading.local()  # url -> options and handle
+
+UNANSWERED = ("error sending request", "HTTP error:")  # how delta-rs words that no, or half an, answer came
 RECENT = 32  # commits read first when looking for a new one; the log of ten years has thousands
 
 
@@ -40,11 +51,12 @@ def delta_errors(table: Table, url: str) -> Iterator[None]:
     except CommitFailedError:
         raise  # another writer was first: the caller tries again
     except FileNotFoundError as error:
+        _handles.__dict__.pop(url, None)  # the table may have been removed and made again
         raise StoreError(f"{name} in {url} lacks a file: {_first(error)}; restore it from a copy") from error
     except PermissionError as error:
         raise StoreError(f"{name} in {url} may not be used: {_first(error)}; check permissions") from error
     except (pa.ArrowException, DeltaError) as error:
-        if "error sending request" in str(error):  # how delta-rs words that a server is not there
+        if any(words in str(error) for words in UNANSWERED):
             raise Unavailable(f"{name} in {url} does not answer: {_first(error)}; try again") from error
         raise StoreError(f"{name} in {url} cannot be used: {_first(error)}") from error
     except OSError as error:
@@ -52,7 +64,9 @@ def delta_errors(table: Table, url: str) -> Iterator[None]:
 
 
 def _first(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """The first line, and the second where the first says only whose error it was."""
+    lines = [ARROW.sub("", line) for line in str(error).splitlines()] or [type(error).__name__]
+    return ": ".join(lines[:2]) if lines[0].endswith("error") else lines[0]
 
 
 class DeltaReads(ABC):
@@ -97,8 +111,7 @@ class DeltaReads(ABC):
 
     def commits(self, table: Table) -> list[Commit]:
         """Writes of rows, oldest first (maintenance is not listed)."""
-        entries = self._history(table, None)
-        return [commit_of(entry) for entry in reversed(entries) if entry["operation"] != CREATE]
+        return [commit_of(entry) for entry in reversed(self._history(table, None)) if wrote(entry)]
 
     def version(self, table: Table) -> int:
         """A number that changes whenever the table's rows change; one cheap read. Raises NotFound."""
@@ -126,10 +139,21 @@ class DeltaReads(ABC):
         return to_frame(rows.filter(pa.array(~test))), to_frame(rows.filter(pa.array(test)))
 
     def _open(self, table: Table, version: int | None = None) -> DeltaTable:
+        """The table as it is now, or was at a version. In a bucket a thread's handle is used again: to bring
+        it up to date is two requests or three, to open one anew is twenty."""
         at = self._location(table)
         options = dict(at.options) if at.options else None
         with delta_errors(table, at.url):
-            return DeltaTable(at.url, version=version, storage_options=options)
+            if version is not None or "://" not in at.url:
+                return DeltaTable(at.url, version=version, storage_options=options)
+            known: tuple[Any, DeltaTable] | None = _handles.__dict__.pop(at.url, None)
+            if known and known[0] == options:  # keys may have been renewed
+                handle = known[1]
+                handle.update_incremental()
+            else:
+                handle = DeltaTable(at.url, storage_options=options)
+            _handles.__dict__[at.url] = (options, handle)  # only now, when it is known to work
+            return handle
 
     def _history(self, table: Table, limit: int | None) -> list[dict[str, Any]]:
         """Writes and the creation, newest first. From a fresh handle: a pinned one numbers them wrongly."""
@@ -145,6 +169,14 @@ class DeltaReads(ABC):
                 if entry["operation"] not in MAINTENANCE:
                     return commit_of(entry)
         raise StoreError(f"table {table.name} has a log without its creation; restore it from a copy")
+
+    def _newest_write(self, handle: DeltaTable) -> int:
+        """The id of the newest commit that wrote rows, 0 if none did: unlike `_newest` not the creation's."""
+        for limit in (1, RECENT, None):
+            for entry in handle.history(limit):
+                if entry["operation"] not in MAINTENANCE and wrote(entry):
+                    return commit_of(entry).id
+        return 0
 
     def _version_as_of(self, table: Table, as_of: int | dt.datetime) -> int:
         if isinstance(as_of, dt.datetime):
@@ -171,8 +203,15 @@ class DeltaReads(ABC):
         url = self._location(table).url
         # Arrow reads local files itself, several times faster than through delta-rs
         local = None if "://" in url else SubTreeFileSystem(url, LocalFileSystem())
-        stored = handle.to_pyarrow_dataset(filesystem=local, file_pruning_predicate=period.sql)
+        pruned: dict[str, Any] = {"file_pruning_predicate": period.sql} if PRUNES else {}
+        stored = handle.to_pyarrow_dataset(filesystem=local, **pruned)
         return stored if period.expression is None else stored.filter(period.expression)
+
+
+def wrote(entry: Mapping[str, Any]) -> bool:
+    """Whether a history entry wrote rows: other programs may create a table by writing none."""
+    commit = commit_of(entry)
+    return entry["operation"] != CREATE and (ID in entry or commit.inserted + commit.updated > 0)
 
 
 def commit_of(entry: Mapping[str, Any]) -> Commit:

@@ -50,6 +50,9 @@ class Files(Protocol):
     def paths(self, folder: str) -> list[str]:
         """Paths of all files in the folder and below it, sorted; [] if there is none."""
 
+    def stamps(self, folder: str) -> dict[str, str]:
+        """A stamp per file in the folder and below it: another one means that its bytes may differ."""
+
     def upload(self, source: Path, path: str) -> str:
         """Copy a local file of any size to `path` in one step. Returns the SHA-256 of the bytes copied."""
 
@@ -65,11 +68,15 @@ class Files(Protocol):
     def foreign(self) -> list[str]:
         """Names of a few things at the root; [] if it is empty or absent."""
 
-    def delta(self, path: str) -> Location:
-        """Where delta-rs finds a table kept at `path`."""
-
     def sweep(self) -> None:
         """Remove unfinished files that were abandoned more than a day ago."""
+
+
+class TableFiles(Files, Protocol):
+    """Files among which Delta tables can lie too."""
+
+    def delta(self, path: str) -> Location:
+        """Where delta-rs finds a table kept at `path`."""
 
 
 def checked_path(path: str) -> str:
@@ -127,9 +134,12 @@ def appearing(target: Path) -> Iterator[Path]:
 class LocalFiles:
     """Files in a folder of a local or shared file system that has hard links."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, create: bool = True) -> None:
+        """Raises StoreError if this user may not write there, NotFound if it is absent and not to be made."""
         self.root = root
         self.url = str(root)
+        if not create and not root.is_dir():
+            raise NotFound(f"there is no store at {root}: no such folder; check the address")
         with self._errors("open"):
             (root / TEMPORARY).mkdir(parents=True, exist_ok=True)
             if not os.access(root, os.W_OK | os.X_OK):
@@ -160,6 +170,14 @@ class LocalFiles:
         with self._errors("list", folder):
             found = (Path(where, name) for where, _, names in os.walk(top, onerror=_raise) for name in names)
             return sorted(path.relative_to(self.root).as_posix() for path in found)
+
+    def stamps(self, folder: str) -> dict[str, str]:
+        found = {}
+        for path in self.paths(folder):
+            with contextlib.suppress(FileNotFoundError):  # removed in this moment
+                seen = (self.root / path).stat()  # a file is replaced, never changed: so the inode too
+                found[path] = f"{seen.st_size} {seen.st_mtime_ns} {seen.st_ino}"
+        return found
 
     def upload(self, source: Path, path: str) -> str:
         with self._errors("write", path), self._temporary() as temporary:

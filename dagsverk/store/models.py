@@ -18,7 +18,7 @@ import math
 import numbers
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +34,7 @@ from dagsverk.store.protocol import (
 )
 
 STAMP = "%Y%m%dT%H%M%SZ"
+DESCRIBED = ("metrics", "description", "info", "files", "input_example", "schema")  # what a version is
 
 
 class FileModels:
@@ -57,7 +58,7 @@ class FileModels:
 
         Saving the very same again returns the version that has it. Raises SchemaError.
         """
-        top = _folder_of(name)
+        _folder_of(name)
         content = {
             "description": description,
             "metrics": checked_metrics(metrics),
@@ -68,10 +69,39 @@ class FileModels:
             "schema": _plain("schema", dict(schema) if schema is not None else None),
             "files": _hashes(Path(folder)),
         }
-        if same := self._same(name, content):
-            return same
-        upload = self._upload(top, Path(folder), content["files"])
-        return self._claim_version(name, upload, content)
+        return self._same(name, content) or self._add(name, Path(folder), content)
+
+    def model_names(self) -> list[str]:
+        """Names under which a version was saved, sorted."""
+        paths = (path.split("/") for path in self._files.paths("models"))
+        return sorted({parts[1] for parts in paths if parts[2] == "versions"})
+
+    def restore_model(self, model: Model, folder: Path) -> None:
+        """Register a version of another store as that version, with its moment; there already: nothing.
+
+        Raises: Conflict if the version is there and is another; SchemaError if the folder holds other files.
+        """
+        top, folder = _folder_of(model.name), Path(folder)
+        content = {key: getattr(model, key) for key in DESCRIBED}
+        if _hashes(folder) != content["files"]:
+            raise SchemaError(f"cannot restore {_title(model)} from {folder}: it holds other files")
+        if model.version not in self._numbers(f"{top}/versions"):
+            upload = self._keep(model.name, model.version, folder, content)
+            self._record_version(model.name, model.version, model.created, upload, content)
+        found = self.model(model.name, model.version)
+        if any(getattr(found, key) != value for key, value in content.items()):
+            raise Conflict(f"{_title(model)} in {self.url} is another one; copy into a new store")
+
+    def restore_promotions(self, name: str, promotions: Sequence[Mapping[str, Any]]) -> None:
+        """Make the promotions of another store, oldest first; those that are there already are left alone.
+
+        Raises Conflict if others are there."""
+        for number, record in enumerate(promotions, 1):
+            path = f"{_folder_of(name)}/promotions/{number:06d}.json"
+            if not self._files.create(path, _json(record)) and self._promotion(name, number) != dict(record):
+                raise Conflict(
+                    f"promotion {number} of {name!r} in {self.url} is another one; copy into a new store"
+                )
 
     def model(self, name: str, version: int) -> Model:
         """Raises NotFound."""
@@ -129,7 +159,7 @@ class FileModels:
         """
         record = self._record(model.name, model.version)
         files: dict[str, str] = record["files"]
-        upload = f"{_folder_of(model.name)}/uploads/{checked_path(record['upload'])}"
+        upload = self._kept_at(model.name, checked_path(record["upload"]))
         for path in files:
             checked_path(path)
         folder = Path(folder)
@@ -145,7 +175,7 @@ class FileModels:
         return folder
 
     def _fetch(self, model: Model, upload: str, files: Mapping[str, str], target: Path) -> None:
-        found = {path.removeprefix(f"{upload}/") for path in self._files.paths(upload)}
+        found = self._kept_names(upload)
         for problem, names in (("lacks", set(files) - found), ("has, besides its own,", found - set(files))):
             if names:
                 raise StoreError(
@@ -153,11 +183,32 @@ class FileModels:
                     "with: restore it, or train and promote another version"
                 )
         for path, digest in files.items():
-            if self._files.download(f"{upload}/{path}", target / path) != digest:
+            if self._kept_file(upload, path, target / path) != digest:
                 raise StoreError(
                     f"{_title(model)} in {self.url}: the file {path!r} is not the one that was saved "
                     "(SHA-256 differs); restore it, or train and promote another version"
                 )
+
+    def _kept_at(self, name: str, upload: str) -> str:
+        """The folder of a version's files, by what its record says."""
+        return f"{_folder_of(name)}/uploads/{upload}"
+
+    def _kept_names(self, upload: str) -> set[str]:
+        """Names of the files that are there."""
+        return {path.removeprefix(f"{upload}/") for path in self._files.paths(upload)}
+
+    def _kept_file(self, upload: str, path: str, target: Path) -> str:
+        """Copy one of them to a local path. Returns its SHA-256."""
+        return self._files.download(f"{upload}/{path}", target)
+
+    def _add(self, name: str, folder: Path, content: dict[str, Any]) -> Model:
+        """Keep the files, then claim the next version for them."""
+        upload = self._keep(name, None, folder, content)
+        return self._claim_version(name, upload, content)
+
+    def _keep(self, name: str, version: int | None, folder: Path, content: Mapping[str, Any]) -> str:  # noqa: ARG002
+        """Copy the files of a version, None if it is not chosen yet; where they are."""
+        return self._upload(_folder_of(name), folder, content["files"])
 
     def _upload(self, top: str, folder: Path, files: Mapping[str, str]) -> str:
         started = _now()
@@ -179,16 +230,18 @@ class FileModels:
                 self._files.remove(f"{top}/uploads/{upload}")
                 return same
             version = max(taken, default=0) + 1
-            record = {
-                "name": name,
-                "version": version,
-                "created": _now().isoformat(),
-                "upload": upload,
-                **content,
-            }
-            if self._files.create(f"{top}/versions/{version:06d}.json", _json(record)):
+            if self._record_version(name, version, _now(), upload, content):
                 self._sweep(top)
-                return _model(name, version, record)
+                return self.model(name, version)
+
+    def _record_version(
+        self, name: str, version: int, created: dt.datetime, upload: str, content: Mapping[str, Any]
+    ) -> bool:
+        """Complete a version; False if it is taken."""
+        known = {"name": name, "version": version, "created": created.isoformat(), "upload": upload}
+        return self._files.create(
+            f"{_folder_of(name)}/versions/{version:06d}.json", _json({**known, **content})
+        )
 
     def _same(self, name: str, content: Mapping[str, Any]) -> Model | None:
         for version in reversed(self._numbers(f"{_folder_of(name)}/versions")):
@@ -270,9 +323,7 @@ def _plain(what: str, value: Any) -> Any:
 
 def _model(name: str, version: int, record: Mapping[str, Any]) -> Model:
     created = dt.datetime.fromisoformat(record["created"])
-    described = {
-        key: record[key] for key in ("metrics", "description", "info", "files", "input_example", "schema")
-    }
+    described = {key: record[key] for key in DESCRIBED}
     return Model(name=name, version=version, created=created, **described)
 
 

@@ -157,6 +157,14 @@ class FeatureStore(Protocol):
     def compact(self, table: Table) -> None:
         """Merge small files so that reads stay fast; changes no row and no history."""
 
+    def tables(self) -> list[Table]:
+        """Every table that was made, by name and version."""
+
+    def restore(self, table: Table, rows: Rows, commit: Commit) -> Commit:
+        """Write the rows of a commit of another store as that commit: with its id and its counts.
+
+        Commits come oldest first; one that is there already, or an older one, is left alone."""
+
 
 class ModelRegistry(Protocol):
     def save_model(
@@ -196,6 +204,19 @@ class ModelRegistry(Protocol):
 
         Raises StoreError naming the file when one was changed, is missing or is extra."""
 
+    def model_names(self) -> list[str]:
+        """Names under which a version was saved, sorted."""
+
+    def restore_model(self, model: Model, folder: Path) -> None:
+        """Register a version of another store as that version, with its moment; there already: nothing.
+
+        Raises Conflict if the version is there and is another."""
+
+    def restore_promotions(self, name: str, promotions: Sequence[Mapping[str, Any]]) -> None:
+        """Make the promotions of another store, oldest first; those that are there already are left alone.
+
+        Raises Conflict if others are there."""
+
 
 class Artefacts(Protocol):
     def put(self, path: str, data: bytes, *, overwrite: bool = False) -> None:
@@ -217,6 +238,9 @@ class Artefacts(Protocol):
 
     def list(self, prefix: str) -> list[str]:
         """Paths below the prefix, sorted."""
+
+    def stamps(self) -> Mapping[str, str]:
+        """A stamp per artefact, by path: another one means that its bytes may differ."""
 
 
 class Store(FeatureStore, ModelRegistry, Artefacts, Protocol):

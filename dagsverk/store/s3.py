@@ -1,132 +1,200 @@
 """Small files below a prefix of an S3 bucket, on any server with conditional writes (If-None-Match).
 
-Keys, region and endpoint come from the AWS environment variables or profile, for s3fs and delta-rs alike.
+Address, keys and region: see `s3_access`. The client asks again when an answer is lost, and may then meet
+what its first try did: it must come to the same end.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
+import random
+import time
+import uuid
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
+from typing import Any, BinaryIO
 
-import s3fs
-from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
+from dagsverk.store.files import BLOCK_BYTES, Location, appearing
+from dagsverk.store.protocol import StoreError
+from dagsverk.store.s3_access import ATTEMPTS, PASSING, S3Access, s3_errors, status
 
-from dagsverk.store.files import Location, appearing, hashed_copy
-from dagsverk.store.protocol import NotFound, StoreError, Unavailable
-
-MULTIPART_BYTES = 64 << 20  # an upload is one PUT up to here: whole or absent
+PART_BYTES = 32 << 20  # an upload is one request up to here, above it one per part; at most 10,000 parts
+WRITER = "dagsverk-writer"  # metadata by which a writer knows an object as its own
 
 
 class S3Files:
     """Files in a bucket that exists already."""
 
     def __init__(self, address: str) -> None:
-        self._root = address.strip("/")
-        self.url = f"s3://{self._root}"
-        bucket = self._root.split("/")[0]
-        if not bucket or "//" in self._root:
+        root = address.strip("/")
+        self.url = f"s3://{root}"
+        self._bucket, _, prefix = root.partition("/")
+        if not self._bucket or "//" in root:
             raise StoreError(f"{self.url} does not name a bucket; want s3://bucket/prefix")
-        self._s3 = s3fs.S3FileSystem(use_listings_cache=False)
-        try:
-            with self._errors("open"):
-                self._s3.call_s3("head_bucket", Bucket=bucket)
-        except NotFound as error:
-            raise StoreError(f"cannot open {self.url}: no bucket {bucket!r}; create it first") from error
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._access = S3Access(self._bucket, self.url)
 
     def read(self, path: str) -> bytes:
         with self._errors("read", path):
-            return bytes(self._s3.cat_file(self._key(path)))
+            return b"".join(self._blocks(path))
 
     def write(self, path: str, data: bytes) -> None:
         with self._errors("write", path):
-            self._s3.pipe_file(self._key(path), data)
+            self._object("put_object", path, Body=data)
 
     def create(self, path: str, data: bytes) -> bool:
+        token = {WRITER: uuid.uuid4().hex}
         with self._errors("create", path):
-            try:
-                self._s3.pipe_file(self._key(path), data, mode="create")
-            except FileExistsError:
-                return False
-            return True
+            for attempt in range(ATTEMPTS):
+                try:
+                    self._object("put_object", path, Body=data, IfNoneMatch="*", Metadata=token)
+                except OSError as error:
+                    if status(error) == 412:  # another writer's, or ours and its answer was lost
+                        return self._is_ours(path, token)
+                    if status(error) != 409 or attempt == ATTEMPTS - 1:  # 409: another writer is at it
+                        raise
+                    time.sleep(random.uniform(0, 0.1 * 2**attempt))
+                else:
+                    return True
+        raise AssertionError("the last attempt returns or raises")
 
     def paths(self, folder: str) -> list[str]:
+        return sorted(self.stamps(folder))
+
+    def stamps(self, folder: str) -> dict[str, str]:
         with self._errors("list", folder):
-            names = (name.removeprefix(f"{self._root}/") for name in self._s3.find(self._key(folder)))
-            return sorted(name for name in names if name.startswith(f"{folder}/"))
+            start = len(self._prefix)
+            return {
+                found["Key"][start:]: f"{found['ETag']} {found['Size']} {found['LastModified'].isoformat()}"
+                for found in self._list(f"{folder}/")
+            }
 
     def upload(self, source: Path, path: str) -> str:
-        with self._errors("write", path):
-            write = self._s3.open(self._key(path), "wb", block_size=MULTIPART_BYTES, autocommit=False)
-            try:
-                with source.open("rb") as read, write:
-                    digest = hashed_copy(read, write)
-                write.commit()  # closing does not: a copy that failed must not appear
-            except BaseException:
-                write.discard()
-                raise
-            return digest
+        with self._errors("write", path), source.open("rb") as file:
+            first = _part(file)
+            if len(first) == PART_BYTES:
+                return self._upload_parts(path, first, file)
+            self._object("put_object", path, Body=first)
+            return hashlib.sha256(first).hexdigest()
 
     def download(self, path: str, target: Path) -> str:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            self._errors("read", path),
-            self._s3.open(self._key(path), "rb") as read,
-            target.open("wb") as write,
-        ):
-            return hashed_copy(read, write)
+        with self._errors("read", path), target.open("wb") as write:
+            return _written(self._blocks(path), write)
 
     def fetch(self, path: str, cache: Path) -> Path:
         """A copy in a folder named by address, ETag and size: another object never takes its place."""
-        with self._errors("read", path), self._s3.open(self._key(path), "rb") as read:
-            if read.details["type"] != "file":
-                raise FileNotFoundError
-            size, tag = int(read.details["size"]), read.details["ETag"]
+        with self._errors("read", path):
+            found = self._object("head_object", path)
+            size, tag = int(found["ContentLength"]), found["ETag"]
             name = hashlib.sha256(f"{self.url}/{path} {size} {tag}".encode()).hexdigest()[:32]
             copy = cache / name / path.rsplit("/", 1)[-1]
             if not (copy.is_file() and copy.stat().st_size == size):
                 with appearing(copy) as temporary, temporary.open("wb") as write:
-                    hashed_copy(read, write)  # asks for this ETag: an object replaced meanwhile is an error
+                    _written(self._blocks(path, tag), write)  # an object replaced meanwhile is an error
             return copy
 
     def remove(self, folder: str) -> None:
-        bucket = self._root.split("/")[0]
-        keys = [{"Key": self._key(path).removeprefix(f"{bucket}/")} for path in self.paths(folder)]
+        keys = [{"Key": self._key(path)} for path in self.paths(folder)]
         with self._errors("remove", folder):
-            for first in range(0, len(keys), 1000):  # what one call may delete; s3fs would glob the names
+            for first in range(0, len(keys), 1000):  # what one call may delete
                 asked = {"Objects": keys[first : first + 1000], "Quiet": True}
-                done = self._s3.call_s3("delete_objects", Bucket=bucket, Delete=asked)
+                done = self._call("delete_objects", Delete=asked)
                 for failed in done.get("Errors", []):
                     raise PermissionError(f"{failed.get('Key')}: {failed.get('Message')}")
 
     def foreign(self) -> list[str]:
         with self._errors("list"):
-            try:
-                return sorted(name.rsplit("/", 1)[-1] for name in self._s3.ls(self._root, detail=False))[:5]
-            except FileNotFoundError:
-                return []
+            found = self._call("list_objects_v2", Prefix=self._prefix, Delimiter="/", MaxKeys=6)
+            names = [each["Key"] for each in found.get("Contents", [])]
+            names += [each["Prefix"].rstrip("/") for each in found.get("CommonPrefixes", [])]
+            return sorted(name.removeprefix(self._prefix) for name in names if name != self._prefix)[:5]
 
     def delta(self, path: str) -> Location:
-        plain = os.environ.get("AWS_ENDPOINT_URL_S3", os.environ.get("AWS_ENDPOINT_URL", ""))
-        options = {"aws_allow_http": "true"} if plain.startswith("http://") else None
-        return Location(f"{self.url}/{path}", options)
+        return self._access.location(f"{self.url}/{path}")
 
     def sweep(self) -> None:
         """Nothing to do: an object appears whole or not at all."""
 
-    def _key(self, path: str) -> str:
-        return f"{self._root}/{path}"
+    def _blocks(self, path: str, tag: str | None = None) -> Iterator[bytes]:
+        """An object's bytes, all of one version; a body that breaks off is read on from there."""
+        done, size, broken = 0, 1, 0
+        while done < size:
+            same = {"IfMatch": tag} if tag else {}
+            rest = {"Range": f"bytes={done}-"} if done else {}
+            answer = self._object("get_object", path, **same, **rest)
+            tag, size, body = answer["ETag"], done + int(answer["ContentLength"]), answer["Body"]
+            try:
+                while block := self._access.wait(body.read, BLOCK_BYTES):
+                    done, broken = done + len(block), 0
+                    yield block
+            except PASSING:
+                broken += 1
+                if broken == ATTEMPTS:
+                    raise
+            finally:
+                body.close()
 
-    @contextlib.contextmanager
-    def _errors(self, verb: str, path: str = "") -> Iterator[None]:
-        where = f"{self.url}/{path}" if path else self.url
+    def _upload_parts(self, path: str, part: bytes, file: BinaryIO) -> str:
+        """Upload what is larger than a part; nothing appears before the last step."""
+        token, digest = {WRITER: uuid.uuid4().hex}, hashlib.sha256()
+        parts: list[dict[str, Any]] = []
+        upload = self._object("create_multipart_upload", path, Metadata=token)["UploadId"]
         try:
-            yield
-        except FileNotFoundError as error:
-            raise NotFound(f"cannot {verb} {where}: there is no such object") from error
-        except PermissionError as error:
-            raise StoreError(f"cannot {verb} {where}: {error}; check the AWS_* variables") from error
-        except (OSError, BotoCoreError) as error:
-            raise Unavailable(f"cannot {verb} {where}: {error}; check AWS_ENDPOINT_URL, try again") from error
+            while part:
+                digest.update(part)
+                number = len(parts) + 1
+                done = self._object("upload_part", path, UploadId=upload, PartNumber=number, Body=part)
+                parts.append({"PartNumber": number, "ETag": done["ETag"]})
+                part = _part(file)
+            try:
+                self._object(
+                    "complete_multipart_upload", path, UploadId=upload, MultipartUpload={"Parts": parts}
+                )
+            except FileNotFoundError:  # completed already, by our try whose answer was lost?
+                if not self._is_ours(path, token):
+                    raise
+        except BaseException:
+            with suppress(OSError):  # what it leaves costs storage, not truth
+                self._object("abort_multipart_upload", path, UploadId=upload)
+            raise
+        return digest.hexdigest()
+
+    def _is_ours(self, path: str, token: dict[str, str]) -> bool:
+        return bool(self._object("head_object", path)["Metadata"].get(WRITER) == token[WRITER])
+
+    def _list(self, below: str) -> Iterator[Any]:
+        asked: dict[str, str] = {"Prefix": f"{self._prefix}{below}"}
+        while True:
+            found = self._call("list_objects_v2", **asked)
+            yield from found.get("Contents", [])
+            if not found.get("IsTruncated"):
+                return
+            asked["ContinuationToken"] = found["NextContinuationToken"]
+
+    def _object(self, method: str, path: str, **asked: Any) -> Any:
+        return self._call(method, Key=self._key(path), **asked)
+
+    def _call(self, method: str, **asked: Any) -> Any:
+        return self._access.client.call_s3(method, Bucket=self._bucket, **asked)
+
+    def _key(self, path: str) -> str:
+        return f"{self._prefix}{path}"
+
+    def _errors(self, verb: str, path: str = "") -> AbstractContextManager[None]:
+        return s3_errors(verb, f"{self.url}/{path}" if path else self.url)
+
+
+def _part(file: BinaryIO) -> bytes:
+    """The next PART_BYTES, or what is left."""
+    return b"".join(file.read(BLOCK_BYTES) for _ in range(PART_BYTES // BLOCK_BYTES))
+
+
+def _written(blocks: Iterator[bytes], target: BinaryIO) -> str:
+    """Write all blocks; the SHA-256 of them, in hex."""
+    digest = hashlib.sha256()
+    for block in blocks:
+        digest.update(block)
+        target.write(block)
+    return digest.hexdigest()

@@ -15,6 +15,7 @@ import logging
 import random
 import threading
 import time
+import uuid
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -22,9 +23,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, write_deltalake
-from deltalake.exceptions import CommitFailedError
+from deltalake.exceptions import CommitFailedError, DeltaError
 
-from dagsverk.store.delta import ID, INSERTED, UPDATED, DeltaReads, delta_errors
+from dagsverk.store.delta import ID, INSERTED, MARK, RECENT, UPDATED, DeltaReads, commit_of, delta_errors
 from dagsverk.store.difference import compare, without
 from dagsverk.store.period import Period
 from dagsverk.store.protocol import Commit, Conflict, Rows, StoreError, Table
@@ -50,7 +51,7 @@ _locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)  # thread
 
 
 class DeltaStore(DeltaReads):
-    """A FeatureStore on Delta tables, but for `ensure`."""
+    """A FeatureStore on Delta tables, but for `ensure` and where they are."""
 
     def upsert(self, table: Table, rows: Rows) -> Commit:
         """Write rows by identity, all or nothing; the last of equal identities wins.
@@ -58,14 +59,28 @@ class DeltaStore(DeltaReads):
         Rows equal to what is stored are left alone; if all are, there is no new commit.
         Raises SchemaError (nothing written), NotFound, Conflict when retries against other writers are spent.
         """
-        batch = normalise(table, rows)
+        return self._committed(table, normalise(table, rows), None)
+
+    def restore(self, table: Table, rows: Rows, commit: Commit) -> Commit:
+        """Write the rows of a commit of another store as that commit: with its id and its counts.
+
+        Commits come oldest first; one that is there already, or an older one, is left alone. Raises as
+        `upsert`."""
+        return self._committed(table, normalise(table, rows), commit)
+
+    def _committed(self, table: Table, batch: pa.Table, given: Commit | None) -> Commit:
         url = self._location(table).url
         with _locks[url], delta_errors(table, url):
+            mark = uuid.uuid4().hex
             for attempt in range(ATTEMPTS):
                 try:
-                    return self._write(table, batch)
+                    commit = self._marked(table, mark) if attempt else None
+                    commit = commit or self._write(table, batch, given, mark)
                 except CommitFailedError:
                     time.sleep(random.uniform(0, min(LONGEST_WAIT_S, 0.02 * 2**attempt)))
+                else:
+                    self._announce(table)
+                    return commit
         raise Conflict(
             f"table {table.name} version {table.version} in {url}: other writers were first {ATTEMPTS} "
             "times; nothing was written, try again"
@@ -83,17 +98,47 @@ class DeltaStore(DeltaReads):
                     f"table {table.name} in {url} was written to while it was compacted; try again"
                 ) from error
 
-    def _write(self, table: Table, batch: pa.Table) -> Commit:
+    def _marked(self, table: Table, mark: str) -> Commit | None:
+        """Our own commit, if the conflict was with it: its answer was lost, and delta-rs tried it again."""
+        entries = self._history(table, RECENT)
+        return next((commit_of(entry) for entry in entries if entry.get(MARK) == mark), None)
+
+    def _announce(self, table: Table) -> None:
+        """Tell who else keeps a list of commits; called after each upsert."""
+
+    def _create_delta(self, table: Table) -> None:
+        """Make an empty Delta table at its location, if none is there."""
+        at = self._location(table)
+        options = dict(at.options) if at.options else None
+        fields = [
+            field.with_nullable(True) for field in table.schema
+        ]  # `normalise` refuses nulls, with words
+        with delta_errors(table, at.url):
+            if DeltaTable.is_deltatable(at.url, options):
+                return
+            try:
+                DeltaTable.create(
+                    at.url, pa.schema(fields), configuration=CONFIGURATION, storage_options=options
+                )
+            except DeltaError:
+                if not DeltaTable.is_deltatable(at.url, options):  # else another process was first
+                    raise
+
+    def _write(self, table: Table, batch: pa.Table, given: Commit | None, mark: str) -> Commit:
         handle = self._open(table)
         last = self._newest(table, handle)
+        if given and self._newest_write(handle) >= given.id:
+            return given
         if not len(batch):
             return Commit(last.id, 0, 0)
         new, changed = compare(table, batch, self._blocks(handle, table, batch))
         if not (new | changed).any():
             return Commit(last.id, 0, 0)
-        commit = Commit(max(int(time.time() * 1000), last.id + 1), int(new.sum()), int(changed.sum()))
+        commit = given or Commit(
+            max(int(time.time() * 1000), last.id + 1), int(new.sum()), int(changed.sum())
+        )
         properties = CommitProperties(
-            {ID: str(commit.id), INSERTED: str(commit.inserted), UPDATED: str(commit.updated)},
+            {ID: str(commit.id), INSERTED: str(commit.inserted), UPDATED: str(commit.updated), MARK: mark},
             max_commit_retries=0,
         )
         written = batch.filter(pa.array(new | changed))
