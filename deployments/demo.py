@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import datetime as dt
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -251,7 +252,7 @@ def show(told: Mapping[str, str], date: dt.date, folders: Folders) -> None:
     say("\nwhere to look")
     say("  make up          the pages and the Prefect UI with these runs, and the daily crons, until Ctrl-C")
     say("  make ui          the pages alone")
-    say(f"  {folders.store}   tables, models, artefacts")
+    say(f"  {os.environ['DAGSVERK_STORE']}   tables, models, artefacts")
     say(f"  {folders.logs}   logs\n")
 
 

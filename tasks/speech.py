@@ -17,11 +17,12 @@ from dagsverk.speech.config import CorpusConfig, EvaluationConfig, FinetuneConfi
 from dagsverk.speech.errors import CorpusError, Interrupted
 from dagsverk.speech.languages import language as language_of
 from dagsverk.speech.runs import CheckpointRef
-from dagsverk.store import ModelRef, NotFound, open_store
+from dagsverk.store import ModelRef, NotFound
 from dagsverk.summary import keep_report, kept_report
 from tasks import show_speech as show
 from tasks.policies import REPEATABLE, RESUMABLE
 from tasks.runs import run_child
+from tasks.stores import open_store
 
 logger = logging.getLogger(__name__)
 

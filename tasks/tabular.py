@@ -11,7 +11,7 @@ import pandas as pd
 from prefect import task
 
 from dagsverk.remember import digest, remembered
-from dagsverk.store import ModelRef, NotFound, Store, Table, TableRef, open_store
+from dagsverk.store import ModelRef, NotFound, Store, Table, TableRef
 from dagsverk.summary import keep_report
 from dagsverk.tabular.config import ModelClass, TrainingConfig
 from dagsverk.tabular.days import SynthesisConfig
@@ -28,6 +28,7 @@ from dagsverk.tabular.tables import (
 from dagsverk.version import package_version
 from tasks import show
 from tasks.policies import REPEATABLE
+from tasks.stores import open_store
 
 
 @task(name="ingest", task_run_name="ingest {system}", **REPEATABLE)
@@ -97,7 +98,12 @@ def register_best(system: str, rows: TableRef, scores: list[str], config: Traini
     store, described = open_store(), load_system(system)
     known = labelled_rows(store, described, config.origins, rows.commit)
     found = [Scores.from_dict(json.loads(store.get(path))) for path in scores]
-    lineage = {"table": rows.name, "data_commit": rows.commit}
+    lineage = {
+        "table": rows.name,
+        "table_version": rows.version,
+        "label": described.label.name,
+        "data_commit": rows.commit,
+    }
     model, new = registration.register(store, described, known, found, config, lineage)
     facts = registration.facts(model, new, store.champion(system))
     keep_report(store, system, "training", facts)

@@ -37,7 +37,7 @@ def register(
     Args:
         rows: what is fitted on, from `tables.labelled_rows`.
         scores: of every class compared, uncalibrated.
-        lineage: where the rows came from: table, data_commit.
+        lineage: where the rows came from: table, table_version, label, data_commit.
     Raises: Conflict when another training promoted a version in the meantime.
     """
     key = training.training_key(system, rows, config)
