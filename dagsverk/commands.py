@@ -1,0 +1,84 @@
+"""The command `dagsverk`. Only what a command needs is imported, and when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+INTERRUPTED = 130  # as shells report Ctrl-C
+COPY = """Copy a whole store: tables with their history, model versions, promotions and artefacts.
+
+FROM and TO are a folder, s3://bucket/prefix or hopsworks://host/project. FROM is only read. TO must be empty,
+or what an earlier copy of FROM left: then only what is missing is copied. So a copy can be stopped, and goes
+on when the same command is given again."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Returns its exit status: 0, 1 for an error of a store, 130 after Ctrl-C."""
+    arguments = parser().parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+    except KeyboardInterrupt:
+        _tell("stopped; what has arrived stays, and the same command goes on from there", error=True)
+        return INTERRUPTED
+    return status
+
+
+def parser() -> argparse.ArgumentParser:
+    """What the command understands."""
+    command = argparse.ArgumentParser(prog="dagsverk", description="Dagsverk's command.")
+    groups = command.add_subparsers(required=True, metavar="GROUP")
+    store = groups.add_parser("store", help="what is saved: tables, models, artefacts")
+    commands = store.add_subparsers(required=True, metavar="COMMAND")
+    copy = commands.add_parser(
+        "copy",
+        help="copy a whole store",
+        description=COPY,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    copy.add_argument("source", metavar="FROM", help="the store to copy; it is only read")
+    copy.add_argument("target", metavar="TO", help="where to: empty, or an earlier copy of FROM")
+    copy.add_argument(
+        "--read-back",
+        action="store_true",
+        help="read artefacts and model files from TO again; tables always are",
+    )
+    copy.set_defaults(run=_copy)
+    return command
+
+
+def _copy(arguments: argparse.Namespace) -> int:
+    from dagsverk.store import StoreError, open_store
+    from dagsverk.store.moving.copying import copy
+    from dagsverk.store.moving.places import open_existing, refuse_overlap
+
+    started = time.monotonic()
+    try:
+        refuse_overlap(arguments.source, arguments.target)
+        source = open_existing(arguments.source)
+        target = open_store(arguments.target)
+        _tell(f"copying {source.url} to {target.url}")
+        counts = copy(source, target, _tell, read_back=arguments.read_back)
+    except StoreError as error:
+        _tell(f"dagsverk: {error}", error=True)
+        return 1
+    _tell(f"{_summary(counts)} in {time.monotonic() - started:.0f} s; {target.url} has all of {source.url}")
+    return 0
+
+
+def _summary(counts: Mapping[str, int]) -> str:
+    from dagsverk.store.moving.progress import amount
+
+    kinds = ("artefacts", "commits", "versions", "promotions")
+    copied = [f"{counts[kind]} {kind}" for kind in kinds if counts.get(kind)]
+    if not copied:
+        return "nothing was missing: compared"
+    return f"copied {', '.join(copied)} ({amount(counts.get('bytes', 0))})"
+
+
+def _tell(line: str, *, error: bool = False) -> None:
+    stream = sys.stderr if error else sys.stdout
+    stream.write(f"{line}\n")
+    stream.flush()  # a log is read while it grows
