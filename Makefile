@@ -20,8 +20,8 @@ setup: $(READY) ## the virtual environment with the versions in constraints.txt
 $(READY): pyproject.toml constraints.txt
 	@$(call timed,set-up,PYTHON='$(PYTHON)' bash deployments/setup.sh && touch $(READY))
 
-demo: $(READY)  ## one whole day of every system, then a summary (DEMO='--systems iris --date 2026-01-31')
-	@$(PY) -m deployments.demo $(DEMO)
+demo: $(READY)  ## one whole day of every system, then a summary (DEMO='--systems iris' STORE=s3, or hopsworks-emulator)
+	@$(if $(STORE),$(PY) tests/store_servers.py $(STORE) -- )$(PY) -m deployments.demo $(DEMO)
 
 up: $(READY)    ## Prefect, workers and pages, until Ctrl-C (UP='--no-pages')
 	@$(PY) -m deployments.up $(UP)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import atexit
 import datetime as dt
 import functools
+import importlib.util
 import os
-import subprocess
-import threading
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+from hopsworks_project import project_url
+from s3_server import KEYS, make_bucket, shared_s3_server
 
 from dagsverk.store import Store, Table, open_store
 
-S3 = os.environ.get("DAGSVERK_TEST_S3", "")  # s3://bucket with AWS_* set, or "moto" to start moto_server
+S3 = "DAGSVERK_TEST_S3"  # s3://bucket, with AWS_* set: that server; unset: moto
 
 
 def embedded_folder(tmp_path: Path) -> Store:
@@ -25,39 +25,29 @@ def embedded_folder(tmp_path: Path) -> Store:
 
 
 def embedded_s3(tmp_path: Path) -> Store:
-    """A fresh prefix in the bucket of DAGSVERK_TEST_S3."""
-    bucket = _moto_bucket() if S3 == "moto" else S3
-    return open_store(f"{bucket}/{uuid.uuid4().hex}")
+    """A fresh prefix in a bucket."""
+    return open_store(f"{_bucket()}/{uuid.uuid4().hex}")
 
 
 @functools.cache
-def _moto_bucket() -> str:
-    """Start moto in its own process (inside ours it can deadlock with delta-rs) and make a bucket."""
-    server = subprocess.Popen(
-        ["moto_server", "-H", "127.0.0.1", "-p", "0"],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
-    atexit.register(server.kill)
-    assert server.stderr is not None
-    address = next(line for line in server.stderr if "Running on" in line).split()[-1]
-    threading.Thread(target=server.stderr.read, daemon=True).start()  # a full pipe would stop the server
-    os.environ.update(
-        AWS_ENDPOINT_URL=address,
-        AWS_ACCESS_KEY_ID="test",
-        AWS_SECRET_ACCESS_KEY="test",
-        AWS_REGION="us-east-1",
-    )
-    import s3fs
-
-    s3fs.S3FileSystem(use_listings_cache=False).mkdir("contract")
+def _bucket() -> str:
+    if given := os.environ.get(S3):
+        return given.rstrip("/")
+    address = shared_s3_server()
+    make_bucket(address, "contract")
+    os.environ.update({**KEYS, "AWS_ENDPOINT_URL": address})
     return "s3://contract"
 
 
-BACKENDS: dict[str, Callable[[Path], Store]] = {"folder": embedded_folder}
-if S3:
-    BACKENDS["s3"] = embedded_s3
+def hopsworks(tmp_path: Path) -> Store:
+    """A fresh prefix in a project."""
+    return open_store(project_url())
+
+
+# Each makes a store that is fresh and empty at each call
+BACKENDS: dict[str, Callable[[Path], Store]] = {"folder": embedded_folder, "s3": embedded_s3}
+if importlib.util.find_spec("hopsworks"):  # the extra is installed
+    BACKENDS["hopsworks"] = hopsworks
 
 SCHEMA = pa.schema(
     [
@@ -73,7 +63,6 @@ SCHEMA = pa.schema(
         ("small", pa.int32()),
     ]
 )
-TABLE = Table("rows", 1, SCHEMA, ("id",), "ts")
 TABLE = Table("rows", 1, SCHEMA, ("id",), "ts")
 
 
