@@ -37,6 +37,7 @@ class Emulator:
     port: int = 0
     certificate: Path = Path()
     process: subprocess.Popen[str] | None = field(default=None, repr=False)
+    environment: dict[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)  # of each start
 
     @property
     def pid(self) -> int:
@@ -118,7 +119,7 @@ class Emulator:
         with (self.root / "emulator.log").open("a") as log:
             self.process = subprocess.Popen(
                 [*command, "--project", self.project, "--key-variable", KEY_VARIABLE, *self.options],
-                env={**os.environ, KEY_VARIABLE: self.api_key},
+                env={**self.environment, KEY_VARIABLE: self.api_key},
                 stdin=subprocess.PIPE,  # it ends when we do, however we end
                 stdout=subprocess.PIPE,
                 stderr=log,
