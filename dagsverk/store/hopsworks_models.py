@@ -34,6 +34,10 @@ logger = logging.getLogger(__name__)
 RECORD = "dagsverk.json"  # inside the model's files, for those who find it in Hopsworks
 REGISTRATION_S = 120
 ATTEMPTS = 3
+EXISTS = (
+    110012,
+    110047,
+)  # file or folder is there: in a folder of ours alone, by a try whose answer was lost
 
 _saves: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)  # one save of a name at a time
 
@@ -109,6 +113,8 @@ class HopsworksModels(FileModels):
         except BaseException as error:
             if not isinstance(error.__cause__, ModelRegistryException):  # else somebody else was first
                 self._discard(name, version)
+            if getattr(error.__cause__, "error_code", None) in EXISTS:
+                raise Unavailable(f"{error}: an answer was lost on the way; try again") from error
             raise
         return place
 
