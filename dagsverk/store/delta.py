@@ -164,19 +164,13 @@ class DeltaReads(ABC):
 
     def _newest(self, table: Table, handle: DeltaTable) -> Commit:
         """The newest write, or the creation."""
-        for limit in (1, RECENT, None):
-            for entry in handle.history(limit):
-                if entry["operation"] not in MAINTENANCE:
-                    return commit_of(entry)
+        for entry in _newest_first(handle):
+            return commit_of(entry)
         raise StoreError(f"table {table.name} has a log without its creation; restore it from a copy")
 
     def _newest_write(self, handle: DeltaTable) -> int:
         """The id of the newest commit that wrote rows, 0 if none did: unlike `_newest` not the creation's."""
-        for limit in (1, RECENT, None):
-            for entry in handle.history(limit):
-                if entry["operation"] not in MAINTENANCE and wrote(entry):
-                    return commit_of(entry).id
-        return 0
+        return next((commit_of(entry).id for entry in _newest_first(handle) if wrote(entry)), 0)
 
     def _version_as_of(self, table: Table, as_of: int | dt.datetime) -> int:
         if isinstance(as_of, dt.datetime):
@@ -206,6 +200,12 @@ class DeltaReads(ABC):
         pruned: dict[str, Any] = {"file_pruning_predicate": period.sql} if PRUNES else {}
         stored = handle.to_pyarrow_dataset(filesystem=local, **pruned)
         return stored if period.expression is None else stored.filter(period.expression)
+
+
+def _newest_first(handle: DeltaTable) -> Iterator[dict[str, Any]]:
+    """Writes and the creation, to look for one: first the newest few, then, from the start again, more."""
+    for limit in (1, RECENT, None):
+        yield from (entry for entry in handle.history(limit) if entry["operation"] not in MAINTENANCE)
 
 
 def wrote(entry: Mapping[str, Any]) -> bool:

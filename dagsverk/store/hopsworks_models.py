@@ -87,11 +87,9 @@ class HopsworksModels(FileModels):
         with errors(self._connection.address.url, "list the versions of", name):
             return {int(found.version) for found in self._connection.models.get_models(self._named(name))}
 
-    def _keep(self, name: str, version: int | None, folder: Path, content: Mapping[str, Any]) -> str:
+    def _keep(self, name: str, version: int, folder: Path, content: Mapping[str, Any]) -> str:
         """Register the files as a version of another store; where they are. Raises Conflict if somebody else
         has used its number."""
-        if version is None:
-            raise ValueError("a registry's version is chosen before its files are uploaded")
         ours = not self._files.create(_claim_path(name, version), _claim())  # by a copy that was killed
         if HopsFS(self._connection).entry(f"Models/{self._named(name)}/{version}") is not None:
             if not ours:

@@ -203,11 +203,11 @@ class FileModels:
 
     def _add(self, name: str, folder: Path, content: dict[str, Any]) -> Model:
         """Keep the files, then claim the next version for them."""
-        upload = self._keep(name, None, folder, content)
+        upload = self._upload(_folder_of(name), folder, content["files"])
         return self._claim_version(name, upload, content)
 
-    def _keep(self, name: str, version: int | None, folder: Path, content: Mapping[str, Any]) -> str:  # noqa: ARG002
-        """Copy the files of a version, None if it is not chosen yet; where they are."""
+    def _keep(self, name: str, version: int, folder: Path, content: Mapping[str, Any]) -> str:  # noqa: ARG002
+        """Copy the files of a version of another store; where they are."""
         return self._upload(_folder_of(name), folder, content["files"])
 
     def _upload(self, top: str, folder: Path, files: Mapping[str, str]) -> str:
