@@ -268,15 +268,11 @@ def hive_type(kind: pa.DataType) -> str:
 
 
 def _s3_options() -> dict[str, str]:
-    """What a data source does not say: how commits exclude each other, our patience, and the endpoint of a
-    server that is not Amazon's."""
-    from dagsverk.store.s3_access import patience_options  # botocore takes half a second to import
+    """What a data source does not say: how any table in a bucket is reached, and the endpoint of a server
+    that is not Amazon's."""
+    from dagsverk.store.s3_access import table_options  # botocore takes half a second to import
 
-    options = {
-        "aws_conditional_put": "etag",  # a commit is a file that only one writer can create,
-        "aws_s3_allow_unsafe_rename": "false",  # whatever the environment says
-        **patience_options(),
-    }
+    options = table_options()
     if endpoint := _endpoint():
         options["aws_endpoint_url"] = endpoint
         options["aws_allow_http"] = str(endpoint.startswith("http://")).lower()

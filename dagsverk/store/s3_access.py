@@ -65,9 +65,7 @@ class S3Access:
             "aws_access_key_id": keys.access_key,
             "aws_secret_access_key": keys.secret_key,
             "aws_allow_http": str(self._endpoint.startswith("http://")).lower(),
-            # a commit is a file that only one writer can create, whatever AWS_CONDITIONAL_PUT says
-            "aws_conditional_put": "etag",
-            **patience_options(),
+            **table_options(),
         }
         return Location(url, {**options, **({"aws_session_token": keys.token} if keys.token else {})})
 
@@ -146,11 +144,17 @@ def status(error: BaseException) -> int:
     return int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
-def patience_options() -> dict[str, str]:
-    """The same patience as options of delta-rs. Raises StoreError."""
+def table_options() -> dict[str, str]:
+    """What delta-rs is told of every table in a bucket: safe commits, our patience. Raises StoreError."""
     half = f"{patience_s() / 2:g}s"  # of a whole request with its body: it has no limit for silence alone
     connect = f"{patience_s() / ATTEMPTS:g}s"
-    return {"timeout": half, "retry_timeout": half, "connect_timeout": connect}  # no try begins after `retry`
+    return {
+        "aws_conditional_put": "etag",  # a commit is a file that only one writer can create,
+        "aws_s3_allow_unsafe_rename": "false",  # whatever the environment says
+        "timeout": half,
+        "retry_timeout": half,  # no try begins after it
+        "connect_timeout": connect,
+    }
 
 
 @contextmanager
