@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import socket
 import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import uvicorn
 
@@ -14,7 +18,11 @@ from ui.desk import Desk
 
 
 class Announcing(uvicorn.Server):
-    """A server that says where its pages are, once they can be opened."""
+    """A server that says where its pages are once they can be opened, and keeps nothing that was sent in."""
+
+    def __init__(self, config: uvicorn.Config, uploads: Path) -> None:
+        super().__init__(config)
+        self.uploads = uploads
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -23,17 +31,25 @@ class Announcing(uvicorn.Server):
             sys.stdout.write(f"Pages: http://{host}:{self.config.port} (Ctrl-C ends them)\n")
             sys.stdout.flush()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        shutil.rmtree(self.uploads, ignore_errors=True)
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     given = _parser().parse_args(arguments)
     if not 0.5 <= given.refresh_s <= 3600:
         raise SystemExit(f"--refresh-s must be from 0.5 to 3600 seconds, got {given.refresh_s:g}")
+    # A folder of this user's own, with a name that nobody knows beforehand: Gradio's is the same for all.
+    parent = Path(os.environ.get("GRADIO_TEMP_DIR", tempfile.gettempdir()))
+    parent.mkdir(parents=True, exist_ok=True)
+    uploads = os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="dagsverk-sent-in-", dir=parent)
     app = build_app(Desk(given.store), given.refresh_s)
     config = uvicorn.Config(
         app, host=given.host, port=given.port, log_level="warning", server_header=False,
         timeout_graceful_shutdown=2,  # pages hold their event streams open for ever
     )  # fmt: skip
-    Announcing(config).run()
+    Announcing(config, Path(uploads)).run()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import fastapi
 import gradio as gr
@@ -10,6 +11,7 @@ from starlette.staticfiles import StaticFiles
 
 from ui import api, frame, home, look, monitor, predict, recorder, speech_monitor, transcribe
 from ui.desk import Desk
+from ui.gate import Gate
 from ui.limits import MAX_MEDIA_BYTES, BodyLimit, SafeHeaders
 from ui.speech_desk import SpeechDesk
 
@@ -47,13 +49,31 @@ def build_app(desk: Desk, refresh_s: float = REFRESH_S) -> fastapi.FastAPI:
     speech = SpeechDesk(desk)
     app = api.build_api(desk, speech)
     app.mount("/look", StaticFiles(directory=look.ASSETS))
+    pages = build_pages(desk, refresh_s, speech)
+    app.add_middleware(Gate, pages=_paths(pages), inputs=_inputs(pages), uploads=_uploads())
     app.add_middleware(BodyLimit)
-    app.add_middleware(SafeHeaders)
+    app.add_middleware(SafeHeaders)  # outermost: on what is refused, too
     with warnings.catch_warnings():
         # Gradio warns that it turns off what is off
         warnings.filterwarnings("ignore", "SSR mode is not supported", UserWarning)
-        _mount(app, build_pages(desk, refresh_s, speech))
+        _mount(app, pages)
     return app
+
+
+def _paths(pages: gr.Blocks) -> set[str]:
+    return {f"/{path}" for path, *_ in pages.pages} | {f"/{path}/" for path, *_ in pages.pages if path}
+
+
+def _inputs(pages: gr.Blocks) -> dict[int, int]:
+    """How many values each function takes, by its number; those that run in the browser are not asked for."""
+    return {number: len(f.inputs) for number, f in pages.fns.items() if f.fn is not None and f.queue}
+
+
+def _uploads() -> Path:
+    """Where Gradio puts what is sent in, for our eyes only."""
+    folder = Path(gr.utils.get_upload_folder())
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
 
 
 def _mount(app: fastapi.FastAPI, pages: gr.Blocks) -> None:
@@ -76,3 +96,4 @@ def _mount(app: fastapi.FastAPI, pages: gr.Blocks) -> None:
         css_paths=[look.STYLE_SHEET],
         app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
     )
+    pages.has_launched = True  # only then does Gradio, too, look whether a file was sent in by anybody

@@ -64,7 +64,7 @@ class BodyLimit:
             if len(body) > self.max_bytes:
                 await _refuse(scope, receive, send, False, self.max_bytes)
                 return
-        await self.app(scope, _replay(body, receive), send)
+        await self.app(scope, replay(body, receive), send)
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the body on; when it grows too long, answer, and tell the app that the caller went away."""
@@ -99,7 +99,17 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, media: bool, limit
     await JSONResponse({"error": message}, status_code=413)(scope, receive, send)
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
+async def whole_body(receive: Receive) -> bytes:
+    """A body that `BodyLimit` has let in: it is short, and here already."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return body
+
+
+def replay(body: bytes, receive: Receive) -> Receive:
     """A receive channel that gives the body that was read already, then what comes after."""
     waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
