@@ -10,7 +10,7 @@ timed = start=$$(date +%s); $(2); status=$$?; \
         echo "$(1): $$(( $$(date +%s) - start )) s"; exit $$status
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up ui test lint bench clean browser
+.PHONY: help setup demo up ui test lint bench pins clean browser
 
 help:           ## what can be made
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
@@ -37,6 +37,9 @@ lint: $(READY)  ## ruff and strict mypy
 
 bench: $(READY) ## every benchmark with its default sizes
 	@$(call timed,benchmarks,set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(PY) $$script; done)
+
+pins:           ## constraints.txt anew: the newest versions that pyproject.toml allows
+	@PYTHON='$(PYTHON)' bash deployments/pins.sh
 
 browser:
 	@bash deployments/browser.sh

@@ -20,4 +20,5 @@ fi
 .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
 # Compiled now, once, on all cores: Prefect's first import takes 4 s without byte code, 1.5 s with it,
 # and a worker whose environment forbids writing byte code would pay that at every run.
-VIRTUAL_ENV="$PWD/.venv" .venv/bin/uv pip install --quiet --compile-bytecode -c constraints.txt -e '.[dev,speech,spoken,hopsworks]'
+VIRTUAL_ENV="$PWD/.venv" .venv/bin/uv pip install --quiet --compile-bytecode --exact -c constraints.txt \
+    -e '.[dev,speech,spoken,hopsworks]' pip uv

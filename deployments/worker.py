@@ -1,6 +1,6 @@
 """`python -m deployments.worker --pool cpu`: a process worker that loses no run when it is stopped.
 
-Prefect 3.8's own process worker, told to stop, kills its flows and leaves their runs "Running" for ever
+Prefect's own process worker, told to stop, kills its flows and leaves their runs "Running" for ever
 (PrefectHQ/prefect issues 16746 and 22528). This one stops taking runs, lets those in flight finish for a
 while, and puts the rest back in the queue, where the next worker finds them.
 """

@@ -60,7 +60,10 @@ def day(system="iris", date=DATE, config=QUICK, count=10):
 def state(store, system=IRIS):
     """Everything that a repeated day must leave alone."""
     tables = [store.read(table(system)) for table in (features_table, predictions_table, rejects_table)]
-    return [t.to_json() for t in tables] + [store.models(system.name), list(store.champions(system.name))]
+    return [t.to_json(date_format="iso") for t in tables] + [
+        store.models(system.name),
+        list(store.champions(system.name)),
+    ]
 
 
 def test_a_day_ends_with_a_champion_and_every_row_predicted_once(store):

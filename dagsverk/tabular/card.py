@@ -13,7 +13,7 @@ from dagsverk.tabular.scores import Group, Scores
 from dagsverk.tabular.system import Column, System
 from dagsverk.version import code_version
 
-LIBRARIES = ("dagsverk", "scikit-learn", "xgboost", "skops", "numpy", "pandas")
+LIBRARIES = ("dagsverk", "scikit-learn", "skops", "numpy", "pandas")
 
 INTERVALS = (
     "Means over the folds with 95 % intervals: a t interval whose variance is corrected for folds that share "
@@ -148,7 +148,9 @@ def _made_with(classifier: Classifier, lineage: Mapping[str, Any]) -> str:
     parameters = (
         ", ".join(f"{name} {value}" for name, value in classifier.recipe.parameters.items()) or "none"
     )
-    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    from xgboost import __version__ as xgboost_version  # the package that holds it has two names
+
+    libraries = ", ".join([*(f"{name} {version(name)}" for name in LIBRARIES), f"xgboost {xgboost_version}"])
     return (
         f"- Parameters: {parameters}\n- Code: {lineage.get('code', code_version())}\n"
         f"- Python {platform.python_version()}, {libraries}"
