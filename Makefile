@@ -2,25 +2,38 @@
 SHELL  := /bin/bash
 PYTHON ?= python3
 PY     := .venv/bin/python
+# What .venv holds: what a run needs; the Hopsworks SDK too; and what tests need. Each includes those before it.
 READY  := .venv/.dagsverk-ready
+SDK    := .venv/.dagsverk-hopsworks
+DEV    := .venv/.dagsverk-dev
+PINS   := pyproject.toml constraints.txt constraints-hopsworks.txt
 # uv reads its own variable: pass on where pip was told to look for files (e.g. the CPU build of torch)
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 # prints how long a command took, whether it succeeded or not
 timed = start=$$(date +%s); $(2); status=$$?; \
         echo "$(1): $$(( $$(date +%s) - start )) s"; exit $$status
 
+set-up = $(call timed,set-up,PYTHON='$(PYTHON)' bash deployments/setup.sh $(1) && touch $(2))
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up ui test lint bench pins clean browser
+.PHONY: help setup hopsworks demo up ui test lint bench pins clean browser
 
 help:           ## what can be made
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
 
 setup: $(READY) ## the virtual environment with the versions in constraints.txt
 
-$(READY): pyproject.toml constraints.txt
-	@$(call timed,set-up,PYTHON='$(PYTHON)' bash deployments/setup.sh && touch $(READY))
+hopsworks: $(SDK) ## adds the Hopsworks SDK, with the older versions that it asks for
 
-demo: $(READY)  ## one whole day of every system, then a summary (DEMO='--systems iris' STORE=s3, or hopsworks-emulator)
+# An environment that holds more is brought up to date with all that it holds.
+$(READY): $(PINS)
+	@$(call set-up,$(if $(wildcard $(DEV)),dev,$(if $(wildcard $(SDK)),hopsworks,run)),$@ $(wildcard $(SDK) $(DEV)))
+$(SDK): $(PINS)
+	@$(call set-up,$(if $(wildcard $(DEV)),dev,hopsworks),$(READY) $@ $(wildcard $(DEV)))
+$(DEV): $(PINS)
+	@$(call set-up,dev,$(READY) $(SDK) $@)
+
+demo: $(if $(STORE),$(DEV),$(READY)) ## one whole day of every system, then a summary (DEMO='--systems iris' STORE=s3, or hopsworks-emulator)
 	@$(if $(STORE),$(PY) tests/store_servers.py $(STORE) -- )$(PY) -m deployments.demo $(DEMO)
 
 up: $(READY)    ## Prefect, workers and pages, until Ctrl-C (UP='--no-pages')
@@ -29,17 +42,17 @@ up: $(READY)    ## Prefect, workers and pages, until Ctrl-C (UP='--no-pages')
 ui: $(READY)    ## the pages alone
 	@$(PY) -m ui $(UI)
 
-test: $(READY) browser ## all tests (TEST='tests/test_store_rows.py -x')
+test: $(DEV) browser ## all tests (TEST='tests/test_store_rows.py -x')
 	@$(call timed,tests,$(PY) -m pytest $(TEST))
 
-lint: $(READY)  ## ruff and strict mypy
+lint: $(DEV)    ## ruff and strict mypy
 	@$(call timed,lint,$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy)
 
-bench: $(READY) ## every benchmark with its default sizes
+bench: $(DEV)   ## every benchmark with its default sizes
 	@$(call timed,benchmarks,set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(PY) $$script; done)
 
-pins:           ## constraints.txt anew: the newest versions that pyproject.toml allows
-	@PYTHON='$(PYTHON)' bash deployments/pins.sh
+pins: $(READY)  ## both constraints files anew: the newest versions that pyproject.toml allows
+	@bash deployments/pins.sh
 
 browser:
 	@bash deployments/browser.sh

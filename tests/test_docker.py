@@ -85,7 +85,7 @@ def test_every_base_image_has_a_version_and_ours_the_python_of_the_project():
 def test_packages_come_in_the_versions_that_were_tested_together():
     installs = [rest for word, rest in STAGES["packages"] if word == "RUN" and "uv pip install" in rest]
     assert len(installs) == 3
-    assert all("-c constraints.txt" in line or "hops-deltalake==" in line for line in installs)
+    assert all("-c constraints-hopsworks.txt" in line or "hops-deltalake==" in line for line in installs)
 
 
 def test_what_the_images_copy_is_there_and_reaches_the_build():

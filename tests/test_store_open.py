@@ -105,6 +105,12 @@ def test_other_urls_are_refused_by_their_reason(url: str, says: str, monkeypatch
         open_store(url)
 
 
+def test_hopsworks_without_its_sdk_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "hopsworks", None)  # as where it is not installed
+    with pytest.raises(StoreError, match="make hopsworks"):
+        open_store("hopsworks://host/project")
+
+
 def test_a_url_with_keys_is_refused_without_repeating_them() -> None:
     with pytest.raises(StoreError) as refusal:
         open_store("s3://AKIAKEY:sEcReT@bucket/prefix")

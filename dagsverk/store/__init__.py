@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -68,10 +69,19 @@ def open_store(url: str | None = None, *, create: bool = True) -> Store:
     if url is None:
         url = os.environ.get(VARIABLE) or str(DEFAULT_FOLDER)
     if str(url).startswith("hopsworks://"):
-        from dagsverk.store.hopsworks import open_hopsworks  # the SDK takes seconds to import
-
-        return open_hopsworks(str(url), create=create)
+        return _hopsworks(str(url), create)
     return Embedded(_place(str(url), create), create=create)
+
+
+def _hopsworks(url: str, create: bool) -> Store:
+    if find_spec("hopsworks") is None:
+        raise StoreError(
+            "a store at hopsworks:// needs the Hopsworks SDK, which is not installed: make hopsworks, "
+            "or pip install -c constraints-hopsworks.txt -e '.[hopsworks]'"
+        )
+    from dagsverk.store.hopsworks import open_hopsworks  # the SDK takes seconds to import
+
+    return open_hopsworks(url, create=create)
 
 
 def _place(url: str, create: bool) -> TableFiles:
