@@ -6,6 +6,7 @@ Ours is reached by a Unix socket in a private folder and by nothing else: no por
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,8 +131,14 @@ def _begin(state: Path, cluster: Cluster) -> tuple[str, ...]:
 
 
 def _check(cluster: Cluster) -> None:
-    """Raises DatabaseError when the data folder is of another version than its name, or the disk full."""
-    found = (cluster.data / "PG_VERSION").read_text().strip()
+    """Raises DatabaseError when the data folder is not ours to use, or the disk full."""
+    try:
+        found = (cluster.data / "PG_VERSION").read_text().strip()
+    except OSError as error:
+        raise DatabaseError(
+            f"{cluster.data} is no database that user {os.geteuid()} can use ({error.strerror}; it belongs "
+            f"to user {cluster.data.stat().st_uid}): start as that user, or rename it to begin an empty one"
+        ) from error
     if found != cluster.major:
         raise DatabaseError(
             f"{cluster.data} was written by PostgreSQL {found}, not {cluster.major}: rename it to "

@@ -109,6 +109,8 @@ def make(cluster: Cluster) -> None:
         check_space(cluster.home)
         made = Path(tempfile.mkdtemp(prefix=f"{cluster.major}.new-", dir=cluster.home))
         _initdb(cluster, made)
+        if made.stat().st_mode & 0o077:
+            raise Unfit(f"the file system of {cluster.home} keeps no permissions")
         made.rename(cluster.data)
         _sync(cluster.home)
     except OSError as error:
@@ -133,7 +135,7 @@ def _initdb(cluster: Cluster, folder: Path) -> None:
     options = f"--username=postgres --auth-local=trust --auth-host=reject --wal-segsize=4 {locale}".split()
     command = cluster.command("initdb", "--pgdata", str(folder), *options)
     uid = _named_uid() if os.geteuid() == 0 else os.geteuid()
-    os.chown(folder, uid, -1)
+    _give(folder, uid)
     command = [*as_user(uid, "KILL", cluster, folder), *command]
     try:
         subprocess.run(
@@ -146,7 +148,14 @@ def _initdb(cluster: Cluster, folder: Path) -> None:
         raise DatabaseError(
             f"initdb did not end within {INITDB_S:.0f} s in {folder}: a slow disk?"
         ) from error
-    own(folder, cluster.uid)
+    _give(folder, cluster.uid)
+
+
+def _give(folder: Path, uid: int) -> None:
+    try:
+        own(folder, uid)
+    except OSError as error:
+        raise Unfit(f"it does not run as root, and root may not give a folder to user {uid} here") from error
 
 
 def _named_uid() -> int:

@@ -138,18 +138,23 @@ def _locked(lock: int, patience_s: float) -> bool:
 def _end_left(cluster: Cluster, lock: int) -> None:
     """End what an earlier start left: it was asked to stop in most cases, and is helped in the rest."""
     print(f"a server of {cluster.data} still runs; stopping it", flush=True)
-    for process in processes(cluster.data):
-        process.send_signal(signal.SIGCONT)  # a frozen one could not end
-    if (postmaster := _postmaster(cluster.data)) is not None:
-        postmaster.send_signal(signal.SIGINT)
+    _tell(_postmaster(cluster.data), signal.SIGINT)
+    _tell(processes(cluster.data), signal.SIGCONT)  # a frozen one could not end
     if _locked(lock, LEFT_S):
         return
-    for process in processes(cluster.data):
-        process.kill()
+    _tell(processes(cluster.data), signal.SIGKILL)
     if not _locked(lock, LEFT_S):
         raise DatabaseError(
             f"another process holds {cluster.lock} and does not end: stop it, then start again"
         )
+
+
+def _tell(those: list[psutil.Process], number: signal.Signals) -> None:
+    import psutil
+
+    for process in those:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
 
 
 def processes(data: Path) -> list[psutil.Process]:
@@ -164,32 +169,29 @@ def processes(data: Path) -> list[psutil.Process]:
     return found
 
 
-def _postmaster(data: Path) -> psutil.Process | None:
-    """The process that the data folder's lock file names, if it is a server of this folder."""
-    pid = _pid(data / "postmaster.pid")
-    return next((process for process in processes(data) if process.pid == pid), None)
-
-
-def _pid(lock_file: Path) -> int | None:
-    try:
-        return int(lock_file.read_text().split("\n", 1)[0])
-    except (OSError, ValueError):
-        return None
+def _postmaster(data: Path) -> list[psutil.Process]:
+    """The server process that the data folder's lock file names; none if it is gone."""
+    with contextlib.suppress(OSError, ValueError):
+        pid = int((data / "postmaster.pid").read_text().split("\n", 1)[0])
+        return [process for process in processes(data) if process.pid == pid]
+    return []
 
 
 def _forget_stale(cluster: Cluster) -> None:
-    """Remove a lock file whose number may belong to another program now: the server would refuse to start.
+    """Remove lock files of a server that was killed: should their number belong to another process now, the
+    server would refuse to start.
 
-    We hold our own lock, so that no server of this folder runs; one that was started by hand is looked for.
+    We hold our own lock, so that no server of ours runs; one that was started by hand is looked for.
     """
-    lock_file = cluster.data / "postmaster.pid"
-    if _pid(lock_file) is None:
+    lock_files = (cluster.data / "postmaster.pid", cluster.socket_folder / f"{postgres.SOCKET_NAME}.lock")
+    if not any(path.exists() for path in lock_files):
         return
-    if (postmaster := _postmaster(cluster.data)) is not None:
+    if running := processes(cluster.data):
         raise DatabaseError(
-            f"process {postmaster.pid} already serves {cluster.data}: stop it, then start again"
+            f"process {running[0].pid} already serves {cluster.data}: stop it, then start again"
         )
-    lock_file.unlink()
+    for path in lock_files:
+        path.unlink(missing_ok=True)
 
 
 def private(folder: Path, uid: int) -> None:

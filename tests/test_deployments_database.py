@@ -240,7 +240,7 @@ def test_nobody_else_gets_to_the_socket(server):
 
 
 def test_the_server_listens_on_no_port(server):
-    assert not any(process.net_connections("inet") for process in server.processes())
+    assert psutil.Process(server.pid).net_connections("inet") == []
 
 
 def test_a_socket_folder_of_somebody_elses_is_refused_with_the_way_out(server):
@@ -350,4 +350,24 @@ def test_settings_of_other_postgresql_clients_do_not_reach_ours(empty):
 def test_a_full_disk_is_said_before_the_database_is_made(tmp_path, monkeypatch):
     monkeypatch.setattr(postgres, "SPACE_BYTES", 2**60)
     with pytest.raises(DatabaseError, match="Make room"):
+        prepare(tmp_path)
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="for root alone")
+def test_root_of_a_sandbox_that_knows_no_other_user_gets_sqlite_and_a_sentence(tmp_path):
+    code = (
+        "import pathlib, sys; from deployments.database import prepare; found = prepare(pathlib.Path(sys.argv[1]));"
+        "print(found.shown, found.notes)"
+    )
+    command = ["unshare", "--user", "--map-root-user", sys.executable, "-c", code, str(tmp_path)]
+    told = subprocess.run(command, check=False, cwd=launch.ROOT, capture_output=True, text=True)
+    if "unshare failed" in told.stderr:
+        pytest.skip("user namespaces are closed here")
+    assert "sqlite+aiosqlite" in told.stdout and "may not give a folder" in told.stdout, told.stderr
+
+
+def test_a_folder_that_is_no_database_is_a_sentence(tmp_path):
+    major = postgres.find(tmp_path).major
+    (tmp_path / "postgres" / major).mkdir(parents=True)
+    with pytest.raises(DatabaseError, match="is no database that user"):
         prepare(tmp_path)
