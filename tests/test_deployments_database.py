@@ -356,8 +356,8 @@ def test_a_full_disk_is_said_before_the_database_is_made(tmp_path, monkeypatch):
 @pytest.mark.skipif(not AS_ROOT, reason="for root alone")
 def test_root_of_a_sandbox_that_knows_no_other_user_gets_sqlite_and_a_sentence(tmp_path):
     code = (
-        "import pathlib, sys; from deployments.database import prepare; found = prepare(pathlib.Path(sys.argv[1]));"
-        "print(found.shown, found.notes)"
+        "import pathlib, sys; from deployments.database import prepare\n"
+        "found = prepare(pathlib.Path(sys.argv[1])); print(found.shown, found.notes)"
     )
     command = ["unshare", "--user", "--map-root-user", sys.executable, "-c", code, str(tmp_path)]
     told = subprocess.run(command, check=False, cwd=launch.ROOT, capture_output=True, text=True)
