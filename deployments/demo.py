@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import datetime as dt
+import logging
 import os
 import sys
 import time
@@ -17,15 +19,16 @@ import yaml
 
 from deployments import launch
 from deployments.engine import log_path
-from deployments.installation import Server, running_server, start_workers
-from deployments.launch import Folders, LaunchError, Stages, say
+from deployments.installation import Installation, running_server
+from deployments.launch import DEMO_QUEUE, Folders, LaunchError, Stages, say
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun
 
 LIMIT_S = 900.0
-CRASH_SETTLES_S = 15.0  # a crashed run is resumed within a second or two; after this it stays crashed
+GIVE_UP_S = 10.0
+CRASH_SETTLES_S = 90.0  # a crashed run is resumed within seconds, or fails; after this nobody sees to it
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         chosen = chosen_days(arguments.systems, days_of(launch.ROOT / "prefect.yaml"))
         date = checked(arguments.date, dt.datetime.now(dt.UTC).date())
-        with running_server(folders, stages, arguments.port) as server:
-            asyncio.run(demo(server, folders, stages, chosen, date, arguments.time_limit_s))
+        with running_server(folders, stages, arguments.port) as installation:
+            registration = installation.register()
+            installation.add_worker([DEMO_QUEUE])
+            keep_prefect_quiet(folders.logs / "launcher.log")
+            installation.registered(registration)
+            asyncio.run(demo(installation, chosen, date, stages.started + arguments.time_limit_s))
     except LaunchError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
@@ -101,36 +108,37 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-async def demo(
-    server: Server, folders: Folders, stages: Stages, chosen: Sequence[Day], date: dt.date, limit_s: float
-) -> None:
-    """Register, run the days, print what they did. Raises LaunchError when a day does not complete."""
+def keep_prefect_quiet(path: Path) -> None:
+    """Import Prefect while the server boots; what it logs here goes to the file, not between our lines."""
+    import prefect.client.orchestration  # noqa: F401
+
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s | %(levelname)-7s | %(name)s - %(message)s"))
+    for name in ("", "prefect", "prefect.flow_runs"):
+        logger = logging.getLogger(name)
+        for old in list(logger.handlers):
+            if type(old).__name__ == "PrefectConsoleHandler":
+                logger.removeHandler(old)
+    for name in ("prefect", "asyncio"):  # asyncio: sockets that were open when their server ended
+        logging.getLogger(name).addHandler(handler)
+
+
+async def demo(installation: Installation, chosen: Sequence[Day], date: dt.date, deadline: float) -> None:
+    """Run the days, print what they did. Raises LaunchError when a day does not complete."""
     from prefect.client.orchestration import get_client
 
-    from deployments.recovery import recover
-    from deployments.register import DEMO_QUEUE, register
-    from deployments.worker import on_signals
-
-    stop = asyncio.Event()
-    on_signals(stop.set)
-    deadline = stages.started + limit_s
+    stages = installation.stages
     async with get_client() as client:
-        with stages.stage("deployments registered"):
-            await register(client)
-            await recover(client, folders.prefect)
         days = [await trigger(client, day, date) for day in chosen]
-        workers = start_workers([DEMO_QUEUE])
         try:
             with stages.stage(f"days of {', '.join(day.system for day in chosen)}"):
-                await watch(client, server, days, deadline, stop)
-            check(days, folders)
+                await watch(client, installation, days, deadline)
+            check(days, installation.folders)
             with stages.stage("summary"):
                 told = await asyncio.to_thread(summaries, chosen)
         finally:
             await give_up_on(client, days)
-            with stages.stage("workers stopped"):
-                await workers.stop(5, stop)
-    show(told, date, folders)
+    show(told, date, installation.folders)
 
 
 def days_of(prefect_file: Path) -> list[Day]:
@@ -161,8 +169,6 @@ def chosen_days(asked: str | None, known: Sequence[Day]) -> list[Day]:
 
 async def trigger(client: PrefectClient, day: Day, date: dt.date) -> Watched:
     """Ask Prefect for a run of the system's day, as a click on "Run" does."""
-    from deployments.register import DEMO_QUEUE
-
     deployment = await client.read_deployment_by_name(day.deployment)
     parameters = {} if day.spoken else {"date": date.isoformat()}
     run = await client.create_flow_run_from_deployment(
@@ -172,15 +178,12 @@ async def trigger(client: PrefectClient, day: Day, date: dt.date) -> Watched:
 
 
 async def watch(
-    client: PrefectClient, server: Server, days: Sequence[Watched], deadline: float, stop: asyncio.Event
+    client: PrefectClient, installation: Installation, days: Sequence[Watched], deadline: float
 ) -> None:
     """Show progress until every day has ended. Raises LaunchError, or KeyboardInterrupt on Ctrl-C."""
     begun = time.monotonic()
     while not all(day.ended(time.monotonic()) for day in days):
-        if stop.is_set():
-            raise KeyboardInterrupt
-        if reason := server.child.ended():
-            raise LaunchError(reason)
+        installation.check()
         if time.monotonic() > deadline:
             waiting = ", ".join(f"{d.system}: {d.line}" for d in days if not d.completed)
             raise LaunchError(f"the time limit is up ({waiting}); allow more with --time-limit-s")
@@ -223,11 +226,13 @@ async def give_up_on(client: PrefectClient, days: Sequence[Watched]) -> None:
     """Cancel days that have not ended, so that the next start does not go on with them."""
     from prefect.states import Cancelled
 
-    for day in days:
-        if day.run.state is None or not day.run.state.is_final():
-            await client.set_flow_run_state(
-                day.run.id, Cancelled(message="The demo was stopped."), force=True
-            )
+    with contextlib.suppress(TimeoutError):  # the next start does it as well
+        async with asyncio.timeout(GIVE_UP_S):
+            for day in days:
+                if day.run.state is None or not day.run.state.is_final():
+                    await client.set_flow_run_state(
+                        day.run.id, Cancelled(message="The demo was stopped."), force=True
+                    )
 
 
 def summaries(days: Sequence[Day]) -> dict[str, str]:

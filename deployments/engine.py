@@ -3,6 +3,9 @@
 The pool templates name it as their command. Prefect's own `prefect.engine` shares the worker's process group,
 so Ctrl-C in a terminal would reach the flow before its worker could let it finish; and what a flow prints
 is lost when the worker does not relay it (it must not: a broken pipe crashes the flow when its worker dies).
+
+The process holds its run's claim (`deployments.claims`), so that a run never has two processes on a machine,
+and it ends with its worker: nobody else could cancel it, count it or report its end.
 """
 
 from __future__ import annotations
@@ -10,8 +13,16 @@ from __future__ import annotations
 import contextlib
 import os
 import runpy
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
+
+from deployments import claims
+
+WATCH_S = 0.5  # between two looks at who our parent is
+GRACE_S = 10.0  # from SIGTERM, which saves a training's state, to SIGKILL
 
 
 def log_path(folder: str | Path, flow_run_id: str) -> Path:
@@ -28,12 +39,29 @@ def keep_output(path: Path) -> None:
     os.close(handle)
 
 
+def end_with_worker(worker_pid: int) -> None:
+    """When the worker has died: SIGTERM to ourselves, SIGKILL to our whole session after a grace period."""
+    while os.getppid() == worker_pid:
+        time.sleep(WATCH_S)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE_S)
+    os.killpg(os.getpgid(0), signal.SIGKILL)
+
+
 def main() -> None:
+    worker_pid = os.getppid()
+    run_id, folder = os.environ.get("PREFECT__FLOW_RUN_ID", "unknown"), os.environ.get("DAGSVERK_LOGS")
     with contextlib.suppress(PermissionError):  # already the leader of its session
         os.setsid()
-    if folder := os.environ.get("DAGSVERK_LOGS"):
+    if folder:
         with contextlib.suppress(OSError):  # a full disk shall not keep a flow from running
-            keep_output(log_path(folder, os.environ.get("PREFECT__FLOW_RUN_ID", "unknown")))
+            keep_output(log_path(folder, run_id))
+        try:
+            claims.hold(folder, run_id)
+        except claims.AlreadyHeld as error:
+            print(f"{error}; this one ends", file=sys.stderr)
+            sys.exit(0)  # otherwise its worker would report the other's run as crashed
+    threading.Thread(target=end_with_worker, args=(worker_pid,), name="worker-watch", daemon=True).start()
     runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
 
 

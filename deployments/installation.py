@@ -1,136 +1,185 @@
-"""One embedded installation: a Prefect server as a child process, our workers in this process's own loop."""
+"""One embedded installation as processes: database, Prefect server, worker and pages, supervised.
+
+The launcher itself imports no Prefect: it stays small, and hears Ctrl-C whatever the others do.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import logging
+import functools
 import os
 import signal
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import threading
+from collections.abc import Iterator, MutableMapping, Sequence
+from dataclasses import dataclass, field
 from types import FrameType
-from typing import TYPE_CHECKING
 
-from deployments import launch
-from deployments.launch import Child, Folders, Stages, say
+from deployments import database, launch
+from deployments.launch import Child, Folders, LaunchError, Stages, say
+from deployments.supervisor import Running, Service, Supervisor
 
-if TYPE_CHECKING:
-    from deployments.worker import DrainingWorker
+POOLS_SERVED = ("cpu", "gpu")
+STOP_MARGIN_S = 30.0  # for a worker to hand runs back and end, after it has waited for them
 
 
-@dataclass(frozen=True)
-class Server:
-    """A running Prefect server."""
+@dataclass
+class Signals:
+    """Ctrl-C and SIGTERM: the first asks to stop, the second not to wait."""
 
-    child: Child
+    stop: threading.Event = field(default_factory=threading.Event)
+    hurry: threading.Event = field(default_factory=threading.Event)
+
+    def listen(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._heard)
+
+    def _heard(self, _number: int, _frame: FrameType | None) -> None:
+        (self.hurry if self.stop.is_set() else self.stop).set()
+
+
+@dataclass
+class Installation:
+    """A running Prefect server and what else was started."""
+
+    folders: Folders
     url: str
+    supervisor: Supervisor
+    signals: Signals
+    stages: Stages
 
     @property
     def api_url(self) -> str:
         return f"{self.url}/api"
 
+    def ready(self, running: Running, stage: str) -> None:
+        """Wait until a service is ready. Raises LaunchError; KeyboardInterrupt when told to stop."""
+        with self.stages.stage(stage):
+            self.supervisor.wait_ready(running, self.signals.stop)
+        self.check()
+
+    def check(self) -> None:
+        """Raises LaunchError when something vital was given up, KeyboardInterrupt when told to stop."""
+        if self.signals.stop.is_set():
+            raise KeyboardInterrupt
+        self.supervisor.check()
+
+    def register(self) -> Child:
+        """Begin to bring the server to what prefect.yaml describes: a process that waits for the server."""
+        arguments = ["deployments.register", "--abandon-demo"]
+        log = self.folders.logs / "register.log"
+        log.write_bytes(b"")  # what it says is about this start
+        return Child("the registration", arguments, log, keep_open=self.supervisor.keep_open)
+
+    def registered(self, child: Child) -> None:
+        """Wait for its end. Raises LaunchError with what it said when it failed."""
+        with self.stages.stage("deployments registered"):
+            try:
+                while (reason := child.ended()) is None:
+                    self.check()
+                    self.signals.stop.wait(0.1)
+            finally:
+                child.kill()
+        if child.process.returncode != 0:
+            raise LaunchError(reason)
+
+    def add_worker(self, queues: Sequence[str] = (), drain_s: float = 5.0) -> Running:
+        """One process serves all pools. It waits by itself for the server and its pools."""
+        options = [f"--pool={pool}" for pool in POOLS_SERVED] + [f"--queue={name}" for name in queues]
+        command = ["deployments.worker", *options, f"--drain-s={drain_s}"]
+        return self.supervisor.add(
+            Service(
+                name="the worker",
+                command=lambda: command,
+                log=self.folders.logs / "worker.log",
+                grace_s=drain_s + STOP_MARGIN_S,
+            )
+        )
+
+    def add_pages(self, port: int) -> tuple[Running, str]:
+        """The pages, and their address."""
+        chosen = _port(port, "the pages answer")
+        url = f"http://{launch.HOST}:{chosen}"
+        command = ["ui", "--host", launch.HOST, "--port", str(chosen)]
+        running = self.supervisor.add(
+            Service(
+                name="the pages",
+                command=lambda: command,
+                log=self.folders.logs / "pages.log",
+                ready=functools.partial(launch.responds, f"{url}/healthz"),
+                alive=functools.partial(launch.responds, f"{url}/healthz"),
+                vital=False,
+            )
+        )
+        return running, url
+
 
 @contextlib.contextmanager
-def running_server(folders: Folders, stages: Stages, port: int = launch.SERVER_PORT) -> Iterator[Server]:
-    """Start the server below the state folder and stop it at the end. Raises LaunchError.
+def running_server(
+    folders: Folders, stages: Stages, port: int = launch.SERVER_PORT
+) -> Iterator[Installation]:
+    """Database and Prefect server below the state folder, stopped at the end with all that was added.
 
-    Changes this process's environment, which its children inherit; Prefect must not be imported before.
+    Raises LaunchError. Changes this process's environment, which its children inherit; Prefect must not be
+    imported before.
     """
-    _stop_on_signals()
+    signals = Signals()
+    signals.listen()
     folders.make()
-    with launch.sole_owner(folders) as tell_owner:
-        chosen = launch.free_port(port)
-        if port and chosen != port:
-            say(f"port {port} is taken: Prefect answers on {chosen}")
-        server_url = f"http://{launch.HOST}:{chosen}"
-        tell_owner(f"{server_url}/api")
-        if note := launch.adopt(os.environ, launch.environment(folders, f"{server_url}/api", os.environ)):
+    with launch.sole_owner(folders) as owner:
+        url = f"http://{launch.HOST}:{_port(port, 'Prefect answers')}"
+        owner.tell(f"{url}/api")
+        if note := launch.adopt(os.environ, launch.environment(folders, f"{url}/api", os.environ)):
             say(note)
-        child = launch.start_server(chosen, folders)
+        installation = Installation(folders, url, Supervisor(owner.descriptor), signals, stages)
         try:
-            with stages.stage("server started"):
-                _import_prefect(folders)
-                child.wait_until(f"{server_url}/api/ready", launch.SERVER_START_S)
-            yield Server(child, server_url)
+            add_server(installation.supervisor, folders, url, os.environ)
+            yield installation
         finally:
-            with stages.stage("server stopped"):
-                child.stop()
+            with stages.stage("stopped"):
+                installation.supervisor.stop(signals.hurry)
 
 
-def _stop_on_signals() -> None:
-    """Ctrl-C and SIGTERM raise KeyboardInterrupt, also when a shell started us in the background."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, _interrupt)
+def add_server(
+    supervisor: Supervisor, folders: Folders, url: str, environ: MutableMapping[str, str]
+) -> Running:
+    """The database, where it is ours, and the server on it. Raises LaunchError.
 
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-def _import_prefect(folders: Folders) -> None:
-    """Import while the server boots, and send Prefect's own log lines to a file, not between ours."""
-    import deployments.recovery
-    import deployments.worker  # noqa: F401
-
-    keep_log(folders.logs / "launcher.log")
-
-
-def keep_log(path: Path) -> None:
-    """Write what Prefect logs in this process to the file instead of the terminal."""
-    handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s | %(levelname)-7s | %(name)s - %(message)s"))
-    for name in ("", "prefect"):
-        logger = logging.getLogger(name)
-        for old in list(logger.handlers):
-            if type(old).__name__ == "PrefectConsoleHandler":
-                logger.removeHandler(old)
-    for name in ("prefect", "asyncio"):  # asyncio: sockets that were open when their server ended
-        logging.getLogger(name).addHandler(handler)
-
-
-class Workers:
-    """Workers in the running loop: 40 MB each and no start of their own, as against 100 MB and 3 s."""
-
-    def __init__(self, workers: Sequence[DrainingWorker]) -> None:
-        self.workers = workers
-        self.tasks = [asyncio.create_task(worker.start(printer=_silent)) for worker in workers]
-
-    @property
-    def busy(self) -> int:
-        return sum(worker.busy for worker in self.workers)
-
-    def failure(self) -> BaseException | None:
-        """Why a worker ended by itself; None while all work."""
-        return next((task.exception() for task in self.tasks if task.done()), None)
-
-    async def stop(self, limit_s: float, give_up: asyncio.Event) -> bool:
-        """Drain all at once, then end them. Returns whether every run ended by itself."""
-        from deployments.worker import stop_worker
-
-        pairs = zip(self.workers, self.tasks, strict=True)
-        return all(await asyncio.gather(*(stop_worker(w, t, limit_s, give_up) for w, t in pairs)))
-
-
-def start_workers(queues: Sequence[str] = ()) -> Workers:
-    """A worker per pool; `queues` limits them to those queues."""
-    from deployments.register import POOLS
-    from deployments.worker import DrainingWorker, prepare_environment
-
-    prepare_environment()
-    return Workers(
-        [
-            DrainingWorker(
-                work_pool_name=pool,
-                work_queues=list(queues) or None,
-                name=f"{pool}-{os.getpid()}",
-                create_pool_if_not_found=False,
+    Takes DAGSVERK_DATABASE out of `environ`: it may hold a password, and only the server needs it.
+    """
+    try:
+        found = database.prepare(folders.state, environ.get(database.VARIABLE, ""))
+    except database.DatabaseError as error:
+        raise LaunchError(str(error)) from error
+    of_server = found.server_environment(environ)
+    environ.pop(database.VARIABLE, None)
+    for note in found.notes:
+        say(note)
+    if found.arguments:
+        supervisor.add(
+            Service(
+                name="PostgreSQL",
+                command=lambda: found.arguments,
+                log=folders.logs / "postgres.log",
+                ready=found.ready,
+                grace_s=30.0,
             )
-            for pool in POOLS
-        ]
+        )
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    return supervisor.add(
+        Service(
+            name="the Prefect server",
+            command=lambda: launch.server_arguments(host, int(port)),
+            log=folders.logs / "server.log",
+            ready=functools.partial(launch.answers, f"{url}/api/ready"),
+            alive=functools.partial(launch.responds, f"{url}/api/health"),
+            start_s=launch.SERVER_START_S,
+            environ=of_server,
+        )
     )
 
 
-def _silent(*_: object) -> None:
-    return None
+def _port(preferred: int, what: str) -> int:
+    chosen = launch.free_port(preferred)
+    if preferred and chosen != preferred:
+        say(f"port {preferred} is taken: {what} on {chosen}")
+    return chosen

@@ -5,15 +5,18 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import http.client
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -21,7 +24,9 @@ from typing import IO
 ROOT = Path(__file__).resolve().parents[1]
 HOST = "127.0.0.1"
 SERVER_PORT, PAGES_PORT = 4200, 7860
+DEMO_QUEUE = "demo"  # the demo serves this queue only, so that it never starts what a cron left waiting
 SERVER_START_S = 180.0  # an empty database is migrated first: 11 s on a quiet machine
+LEFTOVERS_S = 60.0  # what a killed launcher has started needs so long to end
 RUN_LOGS_KEPT_S = 14 * 24 * 3600.0
 
 # Prefect's defaults suit a hosted service; these suit one machine. Reasons and figures: docs/architecture.md.
@@ -119,24 +124,67 @@ def free_port(preferred: int) -> int:
     raise LaunchError(f"no free port on {HOST}")
 
 
+@dataclass(frozen=True)
+class Owner:
+    """The lock of a state folder. Children inherit it, so that it is free only when the last has ended."""
+
+    handle: IO[str]
+
+    @property
+    def descriptor(self) -> int:
+        return self.handle.fileno()
+
+    def tell(self, api_url: str) -> None:
+        """Say to a second start where we answer."""
+        self.handle.truncate(0)
+        self.handle.write(json.dumps({"pid": os.getpid(), "api_url": api_url}))
+        self.handle.flush()
+
+
 @contextlib.contextmanager
-def sole_owner(folders: Folders) -> Iterator[Callable[[str], None]]:
-    """Hold the state folder; call what this gives with our address. LaunchError when another holds it."""
+def sole_owner(folders: Folders, wait_s: float = LEFTOVERS_S) -> Iterator[Owner]:
+    """Hold the state folder. LaunchError when another holds it.
+
+    What a launcher that was killed had started ends by itself, and is waited for.
+    """
     path = folders.state / "launcher.json"
     with path.open("a+") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            handle.seek(0)
-            raise LaunchError(_held(folders, handle.read())) from error
-
-        def tell(api_url: str) -> None:
-            handle.truncate(0)
-            handle.write(json.dumps({"pid": os.getpid(), "api_url": api_url}))
-            handle.flush()
-
-        yield tell
+        deadline, told = time.monotonic() + wait_s, False
+        while not _locked(handle):
+            text = _content(handle)
+            if _alive(text) or time.monotonic() > deadline:
+                raise LaunchError(_held(folders, text))
+            if not told:
+                say("waiting for what a start that was killed has left to end")
+                told = True
+            time.sleep(0.2)
+        owner = Owner(handle)
+        yield owner
         handle.truncate(0)
+
+
+def _locked(handle: IO[str]) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _content(handle: IO[str]) -> str:
+    handle.seek(0)
+    return handle.read()
+
+
+def _alive(text: str) -> bool:
+    """Whether the launcher that wrote this still runs; True where that cannot be told."""
+    try:
+        os.kill(int(json.loads(text)["pid"]), 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, KeyError, TypeError, OSError):
+        return True
+    return True
 
 
 def _held(folders: Folders, text: str) -> str:
@@ -152,7 +200,12 @@ class Child:
     """A process of ours in its own session, which ends when we do, with its output in a file."""
 
     def __init__(
-        self, name: str, arguments: Sequence[str], log: Path, environ: Mapping[str, str] | None = None
+        self,
+        name: str,
+        arguments: Sequence[str],
+        log: Path,
+        environ: Mapping[str, str] | None = None,
+        keep_open: int | None = None,
     ) -> None:
         self.name, self.log = name, log
         with log.open("ab") as output:
@@ -164,6 +217,7 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is for us; we stop our children in order
+                pass_fds=() if keep_open is None else (keep_open,),
             )
 
     def ended(self) -> str | None:
@@ -172,27 +226,24 @@ class Child:
             return None
         return f"{self.name} ended with code {code}; the end of {self.log}:\n{tail(self.log)}"
 
-    def wait_until(self, url: str, limit_s: float) -> None:
-        """Return when the address answers 200. Raises LaunchError when the child ends or the time is up."""
-        deadline = time.monotonic() + limit_s
-        while not answers(url):
-            if reason := self.ended():
-                raise LaunchError(reason)
-            if time.monotonic() > deadline:
-                raise LaunchError(
-                    f"{self.name} did not answer at {url} within {limit_s:.0f} s; see {self.log}"
-                )
-            time.sleep(0.1)
-
-    def stop(self, grace_s: float = 10.0) -> None:
-        """SIGTERM, and SIGKILL after the grace period."""
-        self.process.terminate()
-        try:
-            self.process.wait(grace_s)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+    def kill(self) -> None:
+        """SIGKILL, and what is left of it."""
+        self.process.kill()
+        self.process.wait()
         _close(self.process.stdin)
+
+    def stop(
+        self, grace_s: float = 10.0, number: int = signal.SIGTERM, hurry: threading.Event | None = None
+    ) -> None:
+        """The signal, once more when `hurry` is set, and SIGKILL after the grace period."""
+        self.process.send_signal(number)
+        deadline, hurried = time.monotonic() + grace_s, hurry is None or hurry.is_set()
+        while self.process.poll() is None and time.monotonic() < deadline:
+            if hurry is not None and not hurried and hurry.is_set():
+                self.process.send_signal(number)
+                hurried = True
+            time.sleep(0.05)
+        self.kill()
 
 
 def _close(stream: IO[bytes] | None) -> None:
@@ -200,16 +251,11 @@ def _close(stream: IO[bytes] | None) -> None:
         stream.close()
 
 
-def start_server(port: int, folders: Folders, environ: Mapping[str, str] | None = None) -> Child:
+def server_arguments(host: str, port: int) -> list[str]:
     """The Prefect server, without the command line's own import (2 s)."""
     application = "prefect.server.api.server:create_app"
-    options = f"--host {HOST} --port {port} --log-level warning --timeout-graceful-shutdown 3".split()
-    arguments = ["uvicorn", "--factory", application, *options]
-    return Child("the Prefect server", arguments, folders.logs / "server.log", environ)
-
-
-def start_pages(port: int, folders: Folders) -> Child:
-    return Child("the pages", ["ui", "--host", HOST, "--port", str(port)], folders.logs / "pages.log")
+    options = f"--host {host} --port {port} --log-level warning --timeout-graceful-shutdown 3".split()
+    return ["uvicorn", "--factory", application, *options]
 
 
 def answers(url: str) -> bool:
@@ -217,7 +263,18 @@ def answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310  our own address
             return bool(response.status == 200)
-    except (OSError, urllib.error.URLError):
+    except (OSError, http.client.HTTPException):  # the second: a probe that reached itself, not the server
+        return False
+
+
+def responds(url: str) -> bool:
+    """Whether a GET is answered within two seconds, in whatever way."""
+    try:
+        with urllib.request.urlopen(url, timeout=2):  # noqa: S310  our own address
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, http.client.HTTPException):
         return False
 
 

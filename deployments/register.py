@@ -1,6 +1,6 @@
 """`python -m deployments.register`: bring a Prefect server to what this folder and `prefect.yaml` describe.
 
-Pools and queues, limits, every deployment, automations. Repeating it changes nothing. The server is the one
+Pools and queues, limits, every deployment. Repeating it changes nothing. The server is the one
 in PREFECT_API_URL; `make up`, `make demo` and the images all use this module.
 """
 
@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import io
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -25,21 +26,23 @@ from prefect.cli.deploy._config import _load_deploy_configs_and_actions
 from prefect.cli.deploy._core import _run_single_deploy
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
-from prefect.client.schemas.objects import WorkPool
+from prefect.client.schemas.filters import FlowRunFilter, WorkQueueFilter
+from prefect.client.schemas.objects import TERMINAL_STATES, StateType, WorkPool
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
+from prefect.states import Cancelled
 from rich.console import Console
 
 from dagsverk.speech.languages import language
 from dagsverk.tabular.system import systems
-from deployments.launch import ROOT, LaunchError, say
+from deployments import claims
+from deployments.launch import DEMO_QUEUE, ROOT, LaunchError, say
 
 HERE = Path(__file__).resolve().parent
 PREFECT_FILE = ROOT / "prefect.yaml"
 PAGE = 200  # most rows that the server gives at a time
-DEMO_QUEUE = "demo"  # the demo serves this queue only, so that it never starts what a cron left waiting
+RETIRED_AUTOMATIONS = ("crash-zombies", "requeue-stuck-submissions", "resume-lost")
 POOLS: Mapping[str, str] = {
     "cpu": "days, features, synthesis, tabular training, inference, monitoring",
     "gpu": "fine-tuning and evaluation of speech models; without a GPU they run on the processor",
@@ -82,7 +85,7 @@ async def register(
     await asyncio.gather(
         *(register_pool(client, name, pool_type, done) for name in POOLS),
         *(register_limit(client, name, done) for name in limits_of(prefect_file)),
-        register_automations(client, done),
+        retire_automations(client, done),
     )
     await deploy_all(client, prefect_file, done)
     return done
@@ -152,32 +155,28 @@ async def register_limit(client: PrefectClient, name: str, done: Registered) -> 
         done.changed(f"limit {name} set to 1")
 
 
-async def register_automations(client: PrefectClient, done: Registered) -> None:
-    """Automations of automations.yaml, by name: created, replaced where they differ, else left alone."""
-    wanted = [AutomationCore.model_validate(a) for a in _read_yaml(HERE / "automations.yaml")["automations"]]
-    known = {a.name: a for a in await client.read_automations()}
-    for automation in wanted:
-        present = known.get(automation.name)
-        if present is None:
-            await client.create_automation(automation)
-            done.changed(f"automation {automation.name} created")
-        elif _essence(present) != _essence(automation):
-            await client.update_automation(present.id, automation)
-            done.changed(f"automation {automation.name} updated")
+async def retire_automations(client: PrefectClient, done: Registered) -> None:
+    """Remove those of earlier versions: what they did, the reconciler of every worker does now."""
+    for automation in await client.read_automations():
+        if automation.name in RETIRED_AUTOMATIONS:
+            await client.delete_automation(automation.id)
+            done.changed(f"automation {automation.name} removed")
 
 
-def _essence(automation: AutomationCore) -> dict[str, Any]:
-    """What we decide about an automation, without the ids and defaults that the server adds."""
-    essence: dict[str, Any] = _without_ids(
-        automation.model_dump(mode="json", include=set(AutomationCore.model_fields))
+async def abandon_demo(client: PrefectClient, logs: Path) -> list[str]:
+    """Cancel what a demo that was stopped has left: nobody asked for it any more. Returns names."""
+    states = [state for state in StateType if state not in TERMINAL_STATES]
+    runs = await client.read_flow_runs(
+        flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": states}}}),
+        work_queue_filter=WorkQueueFilter.model_validate({"name": {"any_": [DEMO_QUEUE]}}),
     )
-    return essence
-
-
-def _without_ids(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _without_ids(v) for k, v in value.items() if k != "id"}
-    return [_without_ids(v) for v in value] if isinstance(value, list) else value
+    left = [run for run in runs if claims.life(logs, str(run.id)) is not claims.Life.LIVES]
+    for run in left:
+        await client.set_flow_run_state(
+            run.id, Cancelled(message="Left by a demo that was stopped."), force=True
+        )
+        claims.release(logs, str(run.id))
+    return [run.name for run in left]
 
 
 def _read_yaml(path: Path) -> Any:
@@ -256,9 +255,12 @@ def _digest(entry: Mapping[str, Any], actions: Mapping[str, Any], code: str) -> 
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-async def run(pool_type: str, prefect_file: Path, wait_s: float) -> Registered:
+async def run(pool_type: str, prefect_file: Path, wait_s: float, abandon: bool) -> Registered:
     async with get_client() as client:
         await wait_for_server(client, wait_s)
+        if abandon:
+            for name in await abandon_demo(client, Path(os.environ["DAGSVERK_LOGS"])):
+                say(f"{name} cancelled: left by a demo that was stopped")
         return await register(client, pool_type=pool_type, prefect_file=prefect_file)
 
 
@@ -271,9 +273,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--wait-s", type=float, default=180, help="seconds to wait for the server (%(default)s)"
     )
+    parser.add_argument(
+        "--abandon-demo",
+        action="store_true",
+        help="cancel runs of a demo that was stopped (needs DAGSVERK_LOGS)",
+    )
     arguments = parser.parse_args(argv)
     try:
-        done = asyncio.run(run(arguments.pool_type, arguments.prefect_file, arguments.wait_s))
+        done = asyncio.run(
+            run(arguments.pool_type, arguments.prefect_file, arguments.wait_s, arguments.abandon_demo)
+        )
     except LaunchError as error:
         print(f"register: {error}", file=sys.stderr)
         return 1

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import contextlib
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
+
 from deployments import launch
-from deployments.installation import Server, Workers, running_server, start_workers
-from deployments.launch import Child, Folders, LaunchError, Stages, say
+from deployments.installation import Installation, running_server
+from deployments.launch import Folders, LaunchError, Stages, say
 
 DRAIN_S = 30.0
 
@@ -21,11 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
     folders, stages = Folders(arguments.state.resolve()), Stages()
     try:
-        with (
-            running_server(folders, stages, arguments.port) as server,
-            pages(folders, arguments.pages_port if arguments.pages else None) as shown,
-        ):
-            asyncio.run(serve(server, shown, folders, stages, arguments.drain_s))
+        with running_server(folders, stages, arguments.port) as installation:
+            serve(installation, arguments.pages_port if arguments.pages else None, arguments.drain_s)
     except LaunchError as error:
         print(f"up: {error}", file=sys.stderr)
         return 1
@@ -52,94 +49,38 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-class Pages:
-    """The pages as a child process; None as port: no pages."""
-
-    def __init__(self, child: Child, url: str) -> None:
-        self.child, self.url = child, url
-
-
-@contextlib.contextmanager
-def pages(folders: Folders, port: int | None) -> Iterator[Pages | None]:
-    """The pages, started beside everything else and stopped at the end."""
-    if port is None:
-        yield None
-        return
-    chosen = launch.free_port(port)
-    if port and chosen != port:
-        say(f"port {port} is taken: the pages answer on {chosen}")
-    child = launch.start_pages(chosen, folders)
-    try:
-        yield Pages(child, f"http://{launch.HOST}:{chosen}")
-    finally:
-        child.stop()
+def serve(installation: Installation, pages_port: int | None, drain_s: float) -> None:
+    """Start what is missing, register, and watch until a signal. Raises LaunchError when all cannot go on."""
+    launch.prune_logs(installation.folders.logs, time.time())
+    registration = installation.register()
+    worker = installation.add_worker(drain_s=drain_s)
+    pages, address = installation.add_pages(pages_port) if pages_port is not None else (None, "")
+    installation.registered(registration)
+    installation.ready(worker, "worker ready")
+    if pages:
+        installation.ready(pages, "pages ready")
+    announce(installation, address)
+    while not installation.signals.stop.wait(0.3):
+        installation.supervisor.check()
+    say(f"stopping; runs in flight get up to {drain_s:.0f} s, after Ctrl-C again they go back to the queue")
 
 
-async def serve(
-    server: Server, shown: Pages | None, folders: Folders, stages: Stages, drain_s: float
-) -> None:
-    """Register, recover, work until a signal, drain. Raises LaunchError when the server or a worker ends."""
-    from prefect.client.orchestration import get_client
-
-    from deployments.recovery import recover
-    from deployments.register import register
-    from deployments.worker import on_signals
-
-    stop, give_up = asyncio.Event(), asyncio.Event()
-    on_signals(lambda: give_up.set() if stop.is_set() else stop.set())
-    launch.prune_logs(folders.logs, time.time())
-    async with get_client() as client:
-        with stages.stage("deployments registered"):
-            registered = await register(client)
-        for line in await recover(client, folders.prefect):
-            say(f"  {line}")
-    workers = start_workers()
-    if shown:
-        with stages.stage("pages ready"):
-            await pages_ready(shown, stop)
-    announce(server, shown, folders, stages, registered.deployments)
-    try:
-        await until(stop, server, shown, workers)
-    finally:
-        if workers.busy:
-            say(f"waiting up to {drain_s:.0f} s for {workers.busy} run(s); Ctrl-C again: back to the queue")
-        if not await workers.stop(drain_s, give_up):
-            say("runs were put back in the queue; the next start goes on with them")
-
-
-async def pages_ready(shown: Pages, stop: asyncio.Event) -> None:
-    """Return when the pages answer, or when all of it is to stop. Raises LaunchError when they ended."""
-    while not stop.is_set() and not await asyncio.to_thread(launch.answers, f"{shown.url}/healthz"):
-        if reason := shown.child.ended():
-            raise LaunchError(reason)
-        await asyncio.sleep(0.2)
-
-
-def announce(
-    server: Server, shown: Pages | None, folders: Folders, stages: Stages, names: Sequence[str]
-) -> None:
-    say(f"{'ready after':<44}{stages.total_s:6.1f} s\n")
-    say(f"  Prefect  {server.url}   {len(names)} deployments; run one: prefect deployment run {names[0]}")
-    if shown:
-        say(f"  pages    {shown.url}")
-    say(f"  state    {folders.state}")
-    say(f"  shell    export PREFECT_API_URL={server.api_url}")
+def announce(installation: Installation, pages: str) -> None:
+    names = deployment_names(launch.ROOT / "prefect.yaml")
+    say(f"{'ready after':<44}{installation.stages.total_s:6.1f} s\n")
+    run_one = f"prefect deployment run {names[0]}"
+    say(f"  Prefect  {installation.url}   {len(names)} deployments; run one: {run_one}")
+    if pages:
+        say(f"  pages    {pages}")
+    say(f"  state    {installation.folders.state}")
+    say(f"  shell    export PREFECT_API_URL={installation.api_url}")
     say("\nCtrl-C stops all of it.")
 
 
-async def until(stop: asyncio.Event, server: Server, shown: Pages | None, workers: Workers) -> None:
-    """Wait for a signal. Raises LaunchError when the server or a worker ends first; pages may end."""
-    told = False
-    while not stop.is_set():
-        if reason := server.child.ended():
-            raise LaunchError(reason)
-        if failure := workers.failure():
-            raise LaunchError(f"a worker ended: {failure}") from failure
-        if shown and not told and (reason := shown.child.ended()):
-            say(f"{reason}\nthe rest goes on without pages")
-            told = True
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), 0.5)
+def deployment_names(prefect_file: Path) -> list[str]:
+    """FLOW/NAME of each entry: a flow bears its function's name, with hyphens."""
+    entries = yaml.safe_load(prefect_file.read_text())["deployments"]
+    return [f"{e['entrypoint'].rpartition('.')[2].replace('_', '-')}/{e['name']}" for e in entries]
 
 
 if __name__ == "__main__":

@@ -1,60 +1,80 @@
-"""`python -m deployments.worker --pool cpu`: a process worker that loses no run when it is stopped.
+"""`python -m deployments.worker --pool cpu`: a worker whose stop loses no run, and which settles lost ones.
 
 Prefect's own process worker, told to stop, kills its flows and leaves their runs "Running" for ever
-(PrefectHQ/prefect issues 16746 and 22528). This one stops taking runs, lets those in flight finish for a
-while, and puts the rest back in the queue, where the next worker finds them.
+(PrefectHQ/prefect issues 16746 and 22528). This one takes no more runs, lets those in flight finish for a
+while, and puts the rest back in the queue, where the next worker finds them. What nobody could put back (a
+kill at any line) its reconciler does: deployments/reconcile.py.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import signal
+import socket
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import anyio
-from prefect.states import AwaitingRetry, Failed, Running
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.states import AwaitingRetry
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
+from deployments import claims
 from deployments.launch import ROOT, prune_logs
+from deployments.reconcile import Reconciler
 
 if TYPE_CHECKING:
     import anyio.abc
+    from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun
 
 DRAIN_S = 60.0
-RESUMABLE = "resumable"  # tag of runs that go on after a crash
-MAX_ATTEMPTS = 8  # of one run on one worker: crashed runs are resumed without counting
+HAND_BACK_S = 8.0  # for the server's answer when we stop: what is not handed back now is found lost later
+END_S = 15.0  # for all the rest of a stop
 SETTLED = ProcessWorkerResult(status_code=0, identifier="settled")
 
 
 class DrainingWorker(ProcessWorker):
     """A process worker whose stop loses no run. `drain()` first, then cancel the task that runs `start()`."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, ended: Callable[[], object] = lambda: None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.draining = False
         self.in_flight: set[UUID] = set()
-        self.attempts: Counter[UUID] = Counter()
+        self.ended = ended  # called when a process of ours has ended
 
     @classmethod
     def __dispatch_key__(cls) -> str | None:
         return "draining-process"  # in Prefect's list of classes "process" stays its own
 
     @property
-    def busy(self) -> int:
+    def managed(self) -> set[UUID]:
         """Runs that were taken and have not ended."""
-        return len(self.in_flight | self._submitting_flow_run_ids)
+        return self.in_flight | self._submitting_flow_run_ids
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         return [] if self.draining else await super().get_and_submit_flow_runs()
+
+    async def _propose_pending_state(self, flow_run: FlowRun) -> bool:
+        """Claim the run first: killed between the two, we have claimed a run that is still in the queue."""
+        logs, run_id = os.environ["DAGSVERK_LOGS"], str(flow_run.id)
+        if claims.life(logs, run_id) is claims.Life.LIVES:
+            return False  # taken for lost, but its process lives: it stays where it is until that ends
+        try:
+            claims.claim(logs, run_id, self.name)
+        except OSError as error:
+            self._logger.warning("cannot claim run %s (%s): it stays in the queue", run_id, error)
+            return False
+        return await super()._propose_pending_state(flow_run)
 
     async def run(
         self,
@@ -62,79 +82,34 @@ class DrainingWorker(ProcessWorker):
         configuration: ProcessJobConfiguration,
         task_status: anyio.abc.TaskStatus[int] | None = None,
     ) -> ProcessWorkerResult:
-        if flow_run.id in self.in_flight:
-            return await self.keep(flow_run, task_status)
-        self.attempts[flow_run.id] += 1
-        if self.attempts[flow_run.id] > MAX_ATTEMPTS:
-            return await self.refuse(flow_run, task_status)
         self.in_flight.add(flow_run.id)
         try:
-            result = await super().run(flow_run, configuration, task_status)
-            return SETTLED if await self.resume(flow_run) else result
+            await super().run(flow_run, configuration, task_status)
         except anyio.get_cancelled_exc_class():
-            with anyio.CancelScope(shield=True):
+            with anyio.move_on_after(HAND_BACK_S, shield=True):
                 await self.hand_back(flow_run)
             raise
         finally:
             self.in_flight.discard(flow_run.id)
-
-    async def resume(self, flow_run: FlowRun) -> bool:
-        """Put a run back in the queue whose process has just crashed, if it is tagged resumable.
-
-        Prefect's retries do not apply to crashes. An automation could do this, but on SQLite under load
-        automations miss events (the database is locked, and after four tries the event is dropped).
-        """
-        if RESUMABLE not in flow_run.tags:
-            return False
-        current = await self.client.read_flow_run(flow_run.id)
-        if current.state is None or not current.state.is_crashed():
-            return False
-        await self.requeue(flow_run, "Its process crashed; it goes on where it stopped.")
-        return True
-
-    async def keep(
-        self, flow_run: FlowRun, task_status: anyio.abc.TaskStatus[int] | None
-    ) -> ProcessWorkerResult:
-        """Start no second process for a run that was taken for lost while its process lives here."""
-        await self.client.set_flow_run_state(
-            flow_run.id, Running(message="Its process is alive."), force=True
-        )
-        return _settled(task_status)
-
-    async def refuse(
-        self, flow_run: FlowRun, task_status: anyio.abc.TaskStatus[int] | None
-    ) -> ProcessWorkerResult:
-        """Fail a run that crashes at every attempt: a flow cannot refuse when its import is what crashes."""
-        message = (
-            f"Given up after {MAX_ATTEMPTS} attempts on this worker; see the run's log, then start a new run."
-        )
-        await self.client.set_flow_run_state(flow_run.id, Failed(message=message), force=True)
-        return _settled(task_status)
+            self.ended()
+        return SETTLED  # a crash has been reported already, and may be settled: not to be reported twice
 
     async def hand_back(self, flow_run: FlowRun) -> None:
         """Put a run, whose process has just been stopped with us, back in the queue."""
         current = await self.client.read_flow_run(flow_run.id)
-        if current.state is not None and current.state.is_final():
+        if current.state is not None and current.state.is_final() and not current.state.is_crashed():
             return
-        await self.requeue(flow_run, "Its worker was stopped; the next worker goes on with it.")
-
-    async def requeue(self, flow_run: FlowRun, message: str) -> None:
+        message = "Handed back: its worker was stopped; the next worker goes on with it."
         await self.client.set_flow_run_state(flow_run.id, AwaitingRetry(message=message), force=True)
+        claims.release(os.environ["DAGSVERK_LOGS"], str(flow_run.id))
 
     async def drain(self, limit_s: float, give_up: asyncio.Event | None = None) -> bool:
         """Take no more runs and wait for those in flight. Returns whether all of them ended in time."""
         self.draining = True
         deadline = time.monotonic() + limit_s
-        while self.busy and time.monotonic() < deadline and not (give_up and give_up.is_set()):
+        while self.managed and time.monotonic() < deadline and not (give_up and give_up.is_set()):
             await asyncio.sleep(0.1)
-        return not self.busy
-
-
-def _settled(task_status: anyio.abc.TaskStatus[int] | None) -> ProcessWorkerResult:
-    """What `run` gives for a run whose state is already right: the base class shall not touch it."""
-    if task_status is not None:
-        task_status.started(os.getpid())
-    return SETTLED
+        return not self.managed
 
 
 def prepare_environment(root: Path = ROOT) -> None:
@@ -152,32 +127,78 @@ def _prepend(name: str, entry: str) -> None:
     os.environ[name] = os.pathsep.join([entry, *entries])
 
 
-async def stop_worker(
-    worker: DrainingWorker, task: asyncio.Task[None], limit_s: float, give_up: asyncio.Event
-) -> bool:
-    """Drain, then end the worker's task. Returns whether every run ended by itself."""
-    drained = await worker.drain(limit_s, give_up)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    return drained
+def make_workers(
+    pools: Sequence[str],
+    queues: Sequence[str],
+    limit: int | None,
+    name: str | None,
+    ended: Callable[[], object],
+) -> list[DrainingWorker]:
+    """A worker per pool. A name is of one process only: claims are told apart by it."""
+    unique = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns() // 1_000_000 % 100_000:05d}"
+    return [
+        DrainingWorker(
+            work_pool_name=pool,
+            work_queues=list(queues) or None,
+            limit=limit,
+            name=f"{name or pool}-{unique}",
+            create_pool_if_not_found=False,
+            ended=ended,
+        )
+        for pool in pools
+    ]  # fmt: skip
 
 
-async def work(pool: str, drain_s: float, limit: int | None, name: str | None) -> None:
-    """Serve a pool until SIGTERM or SIGINT; a second signal hands runs back at once."""
+async def work(
+    pools: Sequence[str], queues: Sequence[str], drain_s: float, limit: int | None, name: str | None
+) -> None:
+    """Serve pools until SIGTERM or SIGINT; a second signal hands runs back at once."""
     stop, give_up = asyncio.Event(), asyncio.Event()
     on_signals(lambda: give_up.set() if stop.is_set() else stop.set())
-    worker = DrainingWorker(work_pool_name=pool, limit=limit, name=name, create_pool_if_not_found=False)
-    task = asyncio.create_task(worker.start())
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    if task.done():
-        stopping.cancel()
-        return task.result()
-    if worker.busy:
-        print(f"worker {pool}: waiting up to {drain_s:.0f} s for {worker.busy} run(s)", flush=True)
-    drained = await stop_worker(worker, task, drain_s, give_up)
-    print(f"worker {pool}: {'all runs ended' if drained else 'runs handed back'}", flush=True)
-    return None
+    async with get_client() as client:
+        await wait_for_pools(client, pools, stop)
+        reconciler = Reconciler(client, Path(os.environ["DAGSVERK_LOGS"]), lambda: managed_by(workers))
+        workers = make_workers(pools, queues, limit, name, reconciler.soon.set)
+        tasks = [asyncio.create_task(w.start(printer=_silent)) for w in workers]
+        tasks.append(asyncio.create_task(reconciler.run()))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        failed = next((task for task in tasks if task.done()), None)
+        drained = await stop_workers(workers, tasks, drain_s, give_up)
+        print(f"worker: {'all runs ended' if drained else 'runs handed back'}", flush=True)
+        if failed:
+            failed.result()
+
+
+async def wait_for_pools(client: PrefectClient, pools: Sequence[str], stop: asyncio.Event) -> None:
+    """Return when the server has them: both may be starting beside us."""
+    while not stop.is_set():
+        with contextlib.suppress(httpx.HTTPError, PrefectHTTPStatusError):
+            known = {pool.name for pool in await client.read_work_pools()}
+            if set(pools) <= known:
+                return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), 0.5)
+
+
+def managed_by(workers: Sequence[DrainingWorker]) -> set[UUID]:
+    return set().union(*(worker.managed for worker in workers))
+
+
+async def stop_workers(
+    workers: Sequence[DrainingWorker],
+    tasks: Sequence[asyncio.Task[None]],
+    limit_s: float,
+    give_up: asyncio.Event,
+) -> bool:
+    """Drain all at once, then end them. Returns whether every run ended by itself."""
+    if waiting := len(managed_by(workers)):
+        print(f"worker: waiting up to {limit_s:.0f} s for {waiting} run(s)", flush=True)
+    drained = all(await asyncio.gather(*(worker.drain(limit_s, give_up) for worker in workers)))
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks, timeout=END_S)
+    return drained
 
 
 def on_signals(act: Callable[[], object]) -> None:
@@ -187,20 +208,26 @@ def on_signals(act: Callable[[], object]) -> None:
         loop.add_signal_handler(number, act)
 
 
+def _silent(*_: object) -> None:
+    return None
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m deployments.worker", description=__doc__)
     parser.add_argument(
-        "--pool", required=True, help="work pool to serve; `python -m deployments.register` makes it"
-    )
-    parser.add_argument("--name", help="name in the Prefect UI; two workers need two names")
-    parser.add_argument("--limit", type=int, help="most runs at a time")
+        "--pool", required=True, action="append",
+        help="work pool to serve, may be given again; `python -m deployments.register` makes it",
+    )  # fmt: skip
+    parser.add_argument("--queue", action="append", default=[], help="serve only this queue of the pools")
+    parser.add_argument("--name", help="how its name in the Prefect UI begins (default: the pool's)")
+    parser.add_argument("--limit", type=int, help="most runs at a time, per pool")
     parser.add_argument(
         "--drain-s", type=float, default=DRAIN_S, help="seconds that runs get to finish (%(default)s)"
     )
     arguments = parser.parse_args(argv)
     prepare_environment()
     prune_logs(Path(os.environ["DAGSVERK_LOGS"]), time.time())
-    asyncio.run(work(arguments.pool, arguments.drain_s, arguments.limit, arguments.name))
+    asyncio.run(work(arguments.pool, arguments.queue, arguments.drain_s, arguments.limit, arguments.name))
     return 0
 
 

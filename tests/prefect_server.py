@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,8 +14,9 @@ from pathlib import Path
 import pytest
 from prefect.client.orchestration import PrefectClient
 
-from deployments import launch
-from deployments.launch import Child, Folders
+from deployments import installation, launch
+from deployments.launch import Folders
+from deployments.supervisor import Supervisor
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE_S = 120.0  # for a loaded machine; a quiet one needs seconds
@@ -25,7 +27,6 @@ class TestServer:
     """Where the server answers, and the environment of processes that use it."""
 
     __test__ = False
-    child: Child
     api_url: str
     folders: Folders
     environment: dict[str, str]
@@ -88,9 +89,10 @@ def prefect_server(tmp_path_factory) -> Iterator[TestServer]:
     api_url = f"http://{launch.HOST}:{port}/api"
     environment = launch.environment(folders, api_url, os.environ)
     environment["PYTHONPATH"] = str(Path(__file__).parent)  # for the flows that tests deploy
-    child = launch.start_server(port, folders, environment)
+    supervisor = Supervisor()
     try:
-        child.wait_until(f"{api_url}/ready", launch.SERVER_START_S)
-        yield TestServer(child, api_url, folders, environment)
+        server = installation.add_server(supervisor, folders, api_url.removesuffix("/api"), environment)
+        supervisor.wait_ready(server, threading.Event())
+        yield TestServer(api_url, folders, environment)
     finally:
-        child.stop()
+        supervisor.stop()

@@ -1,22 +1,26 @@
 """What the deployments do on a real Prefect server with real workers."""
 
+import fcntl
 import os
+import re
 import signal
-import subprocess
-import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from prefect.client.schemas.filters import DeploymentFilter
-from prefect.client.schemas.objects import FlowRun, State, StateType
-from prefect.states import Running
+from prefect.client.schemas.objects import ConcurrencyLeaseHolder, FlowRun, State, StateType
+from prefect.events.schemas.automations import AutomationCore
+from prefect.states import AwaitingRetry, Cancelling, Completed, Crashed, Running
 from prefect_server import ROOT, TestServer, wait_for
 
-from deployments import launch, recovery
+from deployments import claims, launch
 from deployments.engine import log_path
-from deployments.register import DEMO_QUEUE, POOLS
-from deployments.worker import MAX_ATTEMPTS
+from deployments.launch import DEMO_QUEUE
+from deployments.reconcile import ATTEMPTS, RESUMED, SETTLES_S, Outcome, Reconciler
+from deployments.register import POOLS, RETIRED_AUTOMATIONS, Registered, retire_automations
 
 ENTRIES = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
 GATED = """
@@ -214,84 +218,164 @@ def test_a_child_that_fails_fails_its_parent(prefect_server, gated, tmp_path):
     assert "gated/child ended Failed" in ended.message
 
 
-def test_a_worker_fails_a_run_that_always_crashes_and_keeps_one_whose_process_it_has(prefect_server, gated):
-    code = f"""
-import asyncio
-from prefect.client.orchestration import get_client
-from deployments.worker import DrainingWorker
+def look(server: TestServer, *, late_s: float = SETTLES_S + 1) -> list[str]:
+    """What a reconciler does that has seen the present facts for so long."""
 
-async def main():
-    async with DrainingWorker(work_pool_name="cpu") as worker, get_client() as client:
-        deployment = await client.read_deployment_by_name("{gated}")
-        hopeless, alive = [
-            await client.create_flow_run_from_deployment(deployment.id, parameters={{"folder": "nowhere"}})
-            for _ in range(2)
-        ]
-        worker.attempts[hopeless.id] = {MAX_ATTEMPTS}
-        worker.in_flight.add(alive.id)
-        for run in (hopeless, alive):
-            await worker.run(run, None)
-            print((await client.read_flow_run(run.id)).state)
-            await client.delete_flow_run(run.id)
+    async def looked(client):
+        found = Reconciler(client, server.folders.logs, prefect_home=server.folders.prefect)
+        found.watch.last = time.monotonic()
+        for run in await found.candidates():
+            found.watch.since[run.id] = ((run.state_id, None), time.monotonic() - late_s)
+        return await found.look()
 
-asyncio.run(main())
-"""
-    done = prefect_server.run("-c", code)
-    assert f"Given up after {MAX_ATTEMPTS} attempts" in done.stdout, done.stderr
-    assert "Running('Its process is alive.')" in done.stdout, done.stdout
+    return server.ask(looked)
 
 
-def test_recovery_requeues_a_run_without_a_process_and_frees_the_places_it_held(prefect_server, gated):
-    async def lose_and_recover(client):
-        run = await start(client, gated, {"folder": "nowhere"})
-        await client.set_flow_run_state(run.id, Running(), force=True)
-        await client.increment_concurrency_slots(["tabular-iris"], 1, "concurrency")
-        told = await recovery.recover(client, prefect_server.folders.prefect)
-        found = await client.read_flow_run(run.id)
-        limit = await client.read_global_concurrency_limit_by_name("tabular-iris")
-        await client.delete_flow_run(run.id)  # no worker of another test shall take it
-        return run, told, found, limit
+async def taken(client, server: TestServer, deployment: str, worker: str = "worker-1") -> FlowRun:
+    """A run that says it runs, and that a worker of this machine has claimed."""
+    run = await start(client, deployment, {"folder": "nowhere"})
+    await client.update_flow_run_labels(run.id, {"prefect.worker.name": "worker-1"})
+    await client.set_flow_run_state(run.id, Running(), force=True)
+    claims.claim(server.folders.logs, str(run.id), worker)
+    return run
 
-    run, told, found, limit = prefect_server.ask(lose_and_recover)
-    assert found.state_name == "AwaitingRetry"
+
+@pytest.fixture
+def lost(prefect_server, gated):
+    """Makes such runs, and removes them, so that no worker of another test takes them."""
+    made = []
+
+    def make(**more) -> FlowRun:
+        made.append(prefect_server.ask(lambda client: taken(client, prefect_server, gated, **more)))
+        return made[-1]
+
+    yield make
+    for run in made:
+        prefect_server.ask(lambda client, r=run: client.delete_flow_run(r.id))
+
+
+def read(server: TestServer, run: FlowRun) -> FlowRun:
+    return server.ask(lambda client: client.read_flow_run(run.id))
+
+
+def test_a_run_whose_process_is_gone_is_resumed_and_the_place_it_held_is_free(prefect_server, lost):
+    run = lost()
+
+    async def hold_a_place(client):
+        holder = ConcurrencyLeaseHolder(type="flow_run", id=run.id)
+        await client.increment_concurrency_slots_with_lease(
+            ["tabular-iris"], 1, "concurrency", 60, holder=holder
+        )
+
+    prefect_server.ask(hold_a_place)
+    told = look(prefect_server)
+    assert read(prefect_server, run).state_name == "AwaitingRetry"
+    limit = prefect_server.ask(lambda client: client.read_global_concurrency_limit_by_name("tabular-iris"))
     assert limit.active_slots == 0
     assert any(run.name in line for line in told)
 
 
-def test_recovery_leaves_a_run_alone_whose_process_lives(prefect_server, gated):
-    async def begin(client):
-        run = await start(client, gated, {"folder": "nowhere"})
-        await client.set_flow_run_state(run.id, Running(), force=True)
-        return run
-
-    async def recover(client):
-        return await recovery.recover(client, prefect_server.folders.prefect)
-
-    run = prefect_server.ask(begin)
-    alive = subprocess.Popen(
-        [sys.executable, "-c", "input()"],
-        stdin=subprocess.PIPE,
-        env={**os.environ, "PREFECT__FLOW_RUN_ID": str(run.id)},
-    )
-    try:
-        told = prefect_server.ask(recover)
-        assert any(f"{run.name} still runs" in line for line in told)
-        assert prefect_server.ask(lambda client: client.read_flow_run(run.id)).state.is_running()
-    finally:
-        alive.communicate()
-        prefect_server.ask(lambda client: client.delete_flow_run(run.id))
+def test_a_run_that_crashed_while_nobody_watched_is_resumed(prefect_server, lost):
+    run = lost()
+    prefect_server.ask(lambda client: client.set_flow_run_state(run.id, Crashed(), force=True))
+    look(prefect_server)
+    assert read(prefect_server, run).state_name == "AwaitingRetry"
 
 
-def test_recovery_cancels_what_a_stopped_demo_left(prefect_server, gated):
-    async def leave_and_recover(client):
+def test_a_run_whose_process_lives_is_left_alone_whatever_the_server_says(prefect_server, lost):
+    run = lost()
+    claim = claims.claim_path(prefect_server.folders.logs, str(run.id))
+    with claim.open("r+") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        prefect_server.ask(lambda client: client.set_flow_run_state(run.id, Crashed(), force=True))
+        look(prefect_server, late_s=10_000)
+        assert read(prefect_server, run).state.is_crashed()
+
+
+def test_a_run_that_another_machine_has_taken_since_is_not_judged_by_our_claim(prefect_server, lost):
+    run = lost(worker="worker-0")
+    look(prefect_server)
+    assert read(prefect_server, run).state.is_running()
+
+
+def test_a_run_that_changes_under_our_eyes_is_left_as_it_is(prefect_server, lost):
+    run = lost()
+
+    async def settle(client):
+        stale = await client.read_flow_run(run.id)
+        await client.set_flow_run_state(run.id, Completed(), force=True)
+        return await Reconciler(client, prefect_server.folders.logs).settle(stale, Outcome.RESUME, "gone")
+
+    assert prefect_server.ask(settle) is None
+    assert read(prefect_server, run).state.is_completed()
+
+
+def test_a_run_whose_process_died_while_it_was_cancelled_is_cancelled(prefect_server, lost):
+    run = lost()
+    prefect_server.ask(lambda client: client.set_flow_run_state(run.id, Cancelling(), force=True))
+    look(prefect_server)
+    assert read(prefect_server, run).state.is_cancelled()
+
+
+def test_a_run_that_crashes_again_and_again_fails_with_the_last_reason(prefect_server, lost):
+    run = lost()
+
+    async def crash_often(client):
+        for _ in range(ATTEMPTS):
+            again = AwaitingRetry(message=f"{RESUMED}: its process is gone.")
+            for state in (Running(), Crashed(message="exit 137"), again):
+                await client.set_flow_run_state(run.id, state, force=True)
+        await client.set_flow_run_state(run.id, Crashed(message="exit 137"), force=True)
+
+    prefect_server.ask(crash_often)
+    look(prefect_server)
+    ended = read(prefect_server, run).state
+    assert ended.is_failed()
+    assert re.search(r"8 attempts in a row got nowhere.*exit 137", ended.message)
+
+
+def test_what_a_stopped_demo_left_is_cancelled_at_the_next_start(prefect_server, gated):
+    async def leave(client):
         deployment = await client.read_deployment_by_name(gated)
-        run = await client.create_flow_run_from_deployment(
+        return await client.create_flow_run_from_deployment(
             deployment.id, parameters={"folder": "nowhere"}, work_queue_name=DEMO_QUEUE
         )
-        await recovery.recover(client, prefect_server.folders.prefect)
-        return await client.read_flow_run(run.id)
 
-    assert prefect_server.ask(leave_and_recover).state.is_cancelled()
+    run = prefect_server.ask(leave)
+    done = prefect_server.run("-m", "deployments.register", "--abandon-demo")
+    assert run.name in done.stdout
+    assert read(prefect_server, run).state.is_cancelled()
+
+
+def test_automations_of_earlier_versions_are_removed(prefect_server, registered):
+    async def make_and_register(client):
+        automation = AutomationCore.model_validate(
+            {
+                "name": RETIRED_AUTOMATIONS[0],
+                "trigger": {"type": "event", "posture": "Reactive", "expect": ["x"], "threshold": 1},
+                "actions": [{"type": "do-nothing"}],
+            }
+        )
+        await client.create_automation(automation)
+        done = Registered()
+        await retire_automations(client, done)
+        return done.changes, await client.read_automations()
+
+    changes, left = prefect_server.ask(make_and_register)
+    assert changes == [f"automation {RETIRED_AUTOMATIONS[0]} removed"]
+    assert not {a.name for a in left} & set(RETIRED_AUTOMATIONS)
+
+
+def test_a_flow_ends_with_its_worker_and_the_next_worker_goes_on(prefect_server, gated, tmp_path):
+    gate = Gate(prefect_server, gated, tmp_path)
+    with prefect_server.worker(drain_s=0) as worker:
+        first = gate.wait_for_attempt(1)
+        worker.kill()
+        wait_for(lambda: not psutil.pid_exists(first), "the end of the flow's process")
+    with prefect_server.worker(drain_s=0):
+        wait_for(lambda: len(gate.pids()) == 2, "the attempt of the next worker")
+        gate.open()
+        gate.wait_until_completed()
 
 
 def test_a_pool_of_another_type_is_refused_with_the_next_move(prefect_server, registered):

@@ -1,0 +1,315 @@
+"""The one place that settles runs whose process is gone: `RULES`, and a loop that applies them.
+
+Every worker runs it, on whichever machine and whoever started it; `python -m deployments.reconcile` runs it
+alone, for pools of other types. It compares what the server says of a run, what processes live (claims), and
+for how long neither has changed. It acts on what it has just read again, never on what it read before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import datetime as dt
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.responses import SetStateStatus
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.settings import PREFECT_HOME
+from prefect.states import AwaitingRetry, Cancelled, Crashed, Failed
+
+from deployments import claims
+from deployments.claims import Life
+from deployments.leases import release_leases
+
+LOG = logging.getLogger("prefect.dagsverk.reconcile")
+RESUMABLE = "resumable"  # tag of runs that go on after a crash
+LOOK_S = 5.0  # between two looks
+SETTLES_S = 3.0  # a process that has just ended has reported its end, or its worker is about to
+LOST_S, LOST_PENDING_S = 120.0, 300.0  # without a sign of life from elsewhere: four heartbeats; a slow start
+ATTEMPTS = 8  # in a row that got nowhere
+SOMEWHERE_S = 600.0  # an attempt that ran for so long got somewhere
+CRASHES_LOOKED_AT = dt.timedelta(days=7)
+RESUMED = "Goes on where it stopped"  # how the message of such a state begins; they are counted by it
+STARTED = (StateType.RUNNING, StateType.PENDING, StateType.CANCELLING)
+
+
+class Outcome(Enum):
+    """What is to be done about a run."""
+
+    LEAVE = "nothing"
+    RESUME = "back into the queue"
+    CRASH = "crashed"
+    CANCEL = "cancelled"
+    FAIL = "failed: given up"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """Everything that a decision about a run depends on."""
+
+    state: StateType
+    life: Life
+    same_s: float = 0.0  # seconds awake in which neither its state nor its last heartbeat changed
+    managed: bool = False  # a worker of this process waits for its process, and will report its end
+    resumable: bool = True
+    deployed: bool = True
+    heard: bool = True  # it has sent a heartbeat, or its worker is one of ours
+    parent_ended: bool = False  # it is a part of a run that has ended
+    fruitless: int = 0  # attempts in a row that got nowhere
+
+
+Rule = tuple[str, Callable[[Seen], bool], Outcome]
+
+# The first that fits decides. Each has its test.
+RULES: Sequence[Rule] = (
+    ("its worker waits for it", lambda s: s.managed, Outcome.LEAVE),
+    ("its process lives", lambda s: s.life is Life.LIVES, Outcome.LEAVE),
+    ("its end may be on the way", lambda s: s.same_s < SETTLES_S, Outcome.LEAVE),
+    ("the run that it is a part of has ended", lambda s: s.parent_ended, Outcome.CRASH),
+    ("somebody called a function, and it sends no heartbeat", lambda s: not s.deployed and not s.heard,
+        Outcome.LEAVE),
+    ("it may be slow to start elsewhere", lambda s: s.life is Life.ELSEWHERE and s.state is StateType.PENDING
+        and s.same_s < LOST_PENDING_S, Outcome.LEAVE),
+    ("it may live elsewhere", lambda s: s.life is Life.ELSEWHERE and s.state in STARTED
+        and s.same_s < LOST_S, Outcome.LEAVE),
+    ("it was to be cancelled", lambda s: s.state is StateType.CANCELLING, Outcome.CANCEL),
+    ("its process is gone, and it cannot go on", lambda s: not (s.resumable and s.deployed)
+        and s.state in STARTED, Outcome.CRASH),
+    ("it crashed, and cannot go on", lambda s: not (s.resumable and s.deployed), Outcome.LEAVE),
+    (f"{ATTEMPTS} attempts in a row got nowhere", lambda s: s.fruitless >= ATTEMPTS, Outcome.FAIL),
+    ("its process is gone", lambda _: True, Outcome.RESUME),
+)  # fmt: skip
+
+
+def decide(seen: Seen) -> tuple[Outcome, str]:
+    """What is to be done, and why."""
+    return next((outcome, why) for why, fits, outcome in RULES if fits(seen))
+
+
+def fruitless(states: Iterable[State]) -> int:
+    """How many of the last attempts got nowhere, from a run's history: resumed, and under ten minutes."""
+    count, began = 0, None
+    for state in sorted(states, key=lambda s: s.timestamp):
+        if state.type is StateType.RUNNING:
+            began = began or state.timestamp
+            continue
+        if began and (state.timestamp - began).total_seconds() >= SOMEWHERE_S:
+            count = 0
+        began = None
+        count += state.name == "AwaitingRetry" and (state.message or "").startswith(RESUMED)
+    return count
+
+
+@dataclass
+class Watch:
+    """For how long the facts about each run have been the same, in seconds that this process was awake.
+
+    Not by the clock: a laptop that slept, a process that was stopped, a clock that was set or a server that
+    did not answer would make every run look lost. After a gap all waiting begins anew.
+    """
+
+    since: dict[UUID, tuple[object, float]] = field(default_factory=dict)
+    last: float | None = None
+
+    def look(self, facts: dict[UUID, object], now: float) -> dict[UUID, float]:
+        """Seconds per run since its facts changed."""
+        if self.last is None or now - self.last > 3 * LOOK_S + 5:
+            self.since.clear()
+        self.last = now
+        known = self.since
+        self.since = {
+            run: known[run] if run in known and known[run][0] == fact else (fact, now)
+            for run, fact in facts.items()
+        }
+        return {run: now - begun for run, (_, begun) in self.since.items()}
+
+
+class Reconciler:
+    """Looks every few seconds, and at once when `soon` is set."""
+
+    def __init__(
+        self,
+        client: PrefectClient,
+        logs: Path,
+        managed: Callable[[], Collection[UUID]] = frozenset,
+        prefect_home: Path | None = None,
+    ) -> None:
+        self.client, self.logs, self.managed = client, logs, managed
+        self.prefect_home = prefect_home or PREFECT_HOME.value()
+        self.watch, self.soon = Watch(), asyncio.Event()
+
+    async def run(self) -> None:
+        """Until cancelled. A server that does not answer is waited for."""
+        while True:
+            try:
+                await self.look()
+            except (httpx.HTTPError, PrefectHTTPStatusError, OSError) as error:
+                LOG.debug("no look at the runs this time: %s", error)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.soon.wait(), LOOK_S)
+            self.soon.clear()
+
+    async def look(self) -> list[str]:
+        """One look at all runs that may need settling. Returns what was done, a line each."""
+        runs = await self.candidates()
+        beats = await self.heartbeats(runs)
+        same = self.watch.look({r.id: (r.state_id, beats.get(r.id)) for r in runs}, time.monotonic())
+        told = []
+        for run in runs:
+            seen = await self.seen(run, same[run.id], run.id in beats)
+            outcome, why = decide(seen)
+            if outcome is not Outcome.LEAVE and (line := await self.settle(run, outcome, why)):
+                LOG.info(line)
+                told.append(line)
+        return told
+
+    async def candidates(self) -> list[FlowRun]:
+        """Runs that count as started, and crashed ones of the last days."""
+        started = await self._all({"state": {"type": {"any_": list(STARTED)}}})
+        since = (dt.datetime.now(dt.UTC) - CRASHES_LOOKED_AT).isoformat()
+        crashed = await self._all(
+            {
+                "state": {"type": {"any_": [StateType.CRASHED]}},
+                "expected_start_time": {"after_": since},
+                "tags": {"all_": [RESUMABLE]},
+            }
+        )
+        return [*started, *crashed]
+
+    async def _all(self, wanted: dict[str, object]) -> list[FlowRun]:
+        found: list[FlowRun] = []
+        while page := await self.client.read_flow_runs(
+            flow_run_filter=FlowRunFilter.model_validate(wanted), limit=200, offset=len(found)
+        ):
+            found += page
+            if len(page) < 200:
+                break
+        return found
+
+    async def heartbeats(self, runs: Iterable[FlowRun]) -> dict[UUID, str]:
+        """When each run that is not of this machine was last heard of."""
+        away = [r for r in runs if r.state_type in STARTED and self.life(r) is Life.ELSEWHERE]
+        if not away:
+            return {}
+        body = {
+            "filter": {
+                "event": {"name": ["prefect.flow-run.heartbeat"]},
+                "resource": {"id": [f"prefect.flow-run.{r.id}" for r in away]},
+                "order": "DESC",
+            },
+            "limit": 50,
+        }
+        answer = await self.client.request("POST", "/events/filter", json=body)
+        newest: dict[UUID, str] = {}
+        for event in answer.json()["events"]:
+            newest.setdefault(
+                UUID(event["resource"]["prefect.resource.id"].rpartition(".")[2]), event["occurred"]
+            )
+        return newest
+
+    def life(self, run: FlowRun) -> Life:
+        """A claim that another worker's has followed, elsewhere, says nothing any more."""
+        found = claims.life(self.logs, str(run.id))
+        if found is not Life.ENDED:
+            return found
+        taken_by = run.labels.get("prefect.worker.name")
+        return found if taken_by in (None, claims.claimant(self.logs, str(run.id))) else Life.ELSEWHERE
+
+    async def seen(self, run: FlowRun, same_s: float, heard: bool) -> Seen:
+        state = run.state_type or StateType.SCHEDULED
+        resumable = RESUMABLE in run.tags
+        history = await self.client.read_flow_run_states(run.id) if resumable and same_s >= SETTLES_S else []
+        return Seen(
+            state=state,
+            life=self.life(run),
+            same_s=same_s,
+            managed=run.id in self.managed(),
+            resumable=resumable,
+            deployed=run.deployment_id is not None,
+            heard=heard,
+            parent_ended=await self.parent_ended(run) if run.parent_task_run_id else False,
+            fruitless=fruitless(history),
+        )
+
+    async def parent_ended(self, run: FlowRun) -> bool:
+        """Whether the run that called this one as a part of itself has ended."""
+        if run.deployment_id is not None or run.parent_task_run_id is None:
+            return False
+        try:
+            task = await self.client.read_task_run(run.parent_task_run_id)
+            parent = await self.client.read_flow_run(task.flow_run_id) if task.flow_run_id else None
+        except ObjectNotFound:
+            return True
+        return parent is not None and parent.state is not None and parent.state.is_final()
+
+    async def settle(self, run: FlowRun, outcome: Outcome, why: str) -> str | None:
+        """Do it, unless the run has changed in the meantime. Returns what was done."""
+        claims.end_leftovers(str(run.id))
+        now = await self.client.read_flow_run(run.id)
+        if now.state_id != run.state_id or now.id in self.managed():
+            return None
+        await release_leases(self.client, str(run.id), self.prefect_home)  # before the next attempt can hold one
+        await self._end_tasks(now)
+        answer = await self.client.set_flow_run_state(now.id, await self._wanted(now, outcome, why))
+        if answer.status is not SetStateStatus.ACCEPT:
+            return None
+        claims.release(self.logs, str(run.id))
+        return f"{run.name}: {why}; {outcome.value}"
+
+    async def _end_tasks(self, run: FlowRun) -> None:
+        """Tasks of a dead attempt would be shown as running for ever."""
+        of_run = FlowRunFilter.model_validate({"id": {"any_": [run.id]}})
+        for task in await self.client.read_task_runs(flow_run_filter=of_run):
+            if task.state is not None and not task.state.is_final():
+                await self.client.set_task_run_state(
+                    task.id, Crashed(message="Its process is gone."), force=True
+                )
+
+    async def _wanted(self, run: FlowRun, outcome: Outcome, why: str) -> State:
+        last = run.state.message if run.state and run.state.is_crashed() else why
+        if outcome is Outcome.CANCEL:
+            return Cancelled(message=f"Cancelled: {why}.")
+        if outcome is Outcome.CRASH:
+            return Crashed(message=f"Crashed: {why}.")
+        if outcome is Outcome.FAIL:
+            return Failed(message=f"Given up: {why}; the last: {last} See its log, then start a new run.")
+        tries = fruitless(await self.client.read_flow_run_states(run.id))
+        wait = dt.timedelta(seconds=min(2**tries - 1, 60))
+        return AwaitingRetry(
+            message=f"{RESUMED}: {why} ({last}).", scheduled_time=dt.datetime.now(dt.UTC) + wait
+        )
+
+
+async def alone(logs: Path) -> None:
+    async with get_client() as client:
+        await Reconciler(client, logs).run()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m deployments.reconcile", description=__doc__)
+    parser.add_argument(
+        "--logs", type=Path, default=Path(os.environ.get("DAGSVERK_LOGS", ".dagsverk/logs")),
+        help="folder with the claims of this machine's workers (%(default)s)",
+    )  # fmt: skip
+    asyncio.run(alone(parser.parse_args(argv).logs))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
