@@ -25,7 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from deployments.installation import Server, Workers, running_server, start_workers  # noqa: E402
+from deployments.installation import Installation, running_server  # noqa: E402
 from deployments.launch import Folders, Stages  # noqa: E402
 
 
@@ -98,18 +98,26 @@ def cpu_s() -> float:
 
 
 def cpu_of(pid: int) -> float:
-    """Processor seconds of a running process; 0 where the system does not tell (it is not Linux)."""
+    """Processor seconds of a process and its ended children; 0 where the system does not tell (not Linux)."""
     stat = Path(f"/proc/{pid}/stat")
     if not stat.exists():
         return 0.0
-    ticks = stat.read_text().rpartition(")")[2].split()[11:13]  # utime, stime
+    ticks = stat.read_text().rpartition(")")[2].split()[11:15]  # utime, stime, of children
     return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
-async def deployed_day(client, server: Server, workers: Workers, system: str, date: dt.date) -> Deployed:
+def cpu_of_service(installation: Installation, name: str) -> float:
+    """Processor seconds of a service and of its children that ended."""
+    services = {running.service.name: running for running in installation.supervisor.services}
+    child = services[name].child
+    return cpu_of(child.process.pid) if child else 0.0
+
+
+async def deployed_day(client, installation: Installation, system: str, date: dt.date) -> Deployed:
     """Ask for a run and wait for it."""
     deployment = await client.read_deployment_by_name(f"day/{system}")
-    begun, cpu_begun = dt.datetime.now(dt.UTC), (cpu_s(), cpu_of(server.child.process.pid))
+    parts = ("the worker", "the Prefect server")
+    begun, cpu_begun = dt.datetime.now(dt.UTC), [cpu_of_service(installation, name) for name in parts]
     run = await client.create_flow_run_from_deployment(deployment.id, parameters={"date": date.isoformat()})
     while run.state is None or not run.state.is_final():
         await asyncio.sleep(0.1)
@@ -120,25 +128,18 @@ async def deployed_day(client, server: Server, workers: Workers, system: str, da
     states = {s.name: s.timestamp for s in await client.read_flow_run_states(run.id)}
     marks = [begun, states["Pending"], states["Running"], states["Completed"], ended]
     spans = [(b - a).total_seconds() for a, b in itertools.pairwise(marks)]
-    while workers.busy:  # the process of the flow counts when it has ended
-        await asyncio.sleep(0.1)
-    await asyncio.sleep(2)  # the server still writes what it has been told
-    cpu_ended = (cpu_s(), cpu_of(server.child.process.pid))
+    await asyncio.sleep(4)  # the flow's process ends, and the server still writes what it has been told
+    cpu_ended = [cpu_of_service(installation, name) for name in parts]
     return Deployed(*spans, *(b - a for a, b in zip(cpu_begun, cpu_ended, strict=True)))
 
 
-async def deployed_days(server: Server, system: str, date: dt.date, repeats: int) -> list[Deployed]:
+async def deployed_days(
+    installation: Installation, system: str, date: dt.date, repeats: int
+) -> list[Deployed]:
     from prefect.client.orchestration import get_client
 
-    from deployments.register import register
-
     async with get_client() as client:
-        await register(client)
-        workers = start_workers()
-        try:
-            return [await deployed_day(client, server, workers, system, date) for _ in range(repeats)]
-        finally:
-            await workers.stop(0, asyncio.Event())
+        return [await deployed_day(client, installation, system, date) for _ in range(repeats)]
 
 
 def table(plain: list[Plain], deployed: list[Deployed]) -> str:
@@ -181,8 +182,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         plain = [plain_day(arguments.system, arguments.date, folder / "plain") for _ in range(arguments.days)]
-        with running_server(Folders(folder / "state"), Stages(), port=0) as server:
-            deployed = asyncio.run(deployed_days(server, arguments.system, arguments.date, arguments.days))
+        with running_server(Folders(folder / "state"), Stages(), port=0) as installation:
+            registration = installation.register()
+            installation.add_worker()
+            installation.registered(registration)
+            days = deployed_days(installation, arguments.system, arguments.date, arguments.days)
+            deployed = asyncio.run(days)
     print(f"\n{arguments.system}, {arguments.date}\n\n{table(plain, deployed)}")
     if arguments.json:
         figures = {"plain": [p.__dict__ for p in plain], "deployed": [d.__dict__ for d in deployed]}

@@ -264,7 +264,9 @@ class Reconciler:
         now = await self.client.read_flow_run(run.id)
         if now.state_id != run.state_id or now.id in self.managed():
             return None
-        await release_leases(self.client, str(run.id), self.prefect_home)  # before the next attempt can hold one
+        await release_leases(
+            self.client, str(run.id), self.prefect_home
+        )  # before the next attempt can hold one
         await self._end_tasks(now)
         answer = await self.client.set_flow_run_state(now.id, await self._wanted(now, outcome, why))
         if answer.status is not SetStateStatus.ACCEPT:

@@ -8,10 +8,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
+from uuid import UUID
 
 from prefect import runtime
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import ConcurrencyLeaseHolder, FlowRun
 from prefect.concurrency.sync import concurrency
 from prefect.context import FlowRunContext
 from prefect.deployments import run_deployment
@@ -29,7 +30,10 @@ def one_at_a_time(system: str, family: str = "tabular") -> Iterator[None]:
     The limit is made by `python -m deployments.register`; where it is missing (a flow called as a function)
     nothing is held, and writes by key keep the tables right all the same.
     """
-    with concurrency(f"{family}-{system}", occupy=1, lease_duration=LEASE_S):
+    run = runtime.flow_run.id
+    # by the holder, a reconciler finds the lease of a run that was killed, and gives the place back at once
+    holder = ConcurrencyLeaseHolder(type="flow_run", id=UUID(str(run))) if run else None
+    with concurrency(f"{family}-{system}", occupy=1, lease_duration=LEASE_S, holder=holder):
         yield
 
 

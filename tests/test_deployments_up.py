@@ -37,7 +37,9 @@ class Up:
                 stderr=subprocess.STDOUT,
                 env=environ,
             )
-        wait_for(lambda: "Ctrl-C stops all of it" in self.said or self.process.poll() is not None, "the start")
+        wait_for(
+            lambda: "Ctrl-C stops all of it" in self.said or self.process.poll() is not None, "the start"
+        )
         assert self.process.poll() is None, self.said
 
     @property
