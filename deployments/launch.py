@@ -42,7 +42,7 @@ SETTINGS: Mapping[str, str] = {
     # Slots of limits are leased. Leases kept in memory would be forgotten by a restart, the slots would not.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     "PREFECT_SERVER_SERVICES_SCHEDULER_MAX_RUNS": "7",  # days ahead, not 100: less to write at each start
-    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # s; four missed ones, and a run elsewhere is lost (reconcile.py)
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # s; after four missed ones a run elsewhere is lost
     "PREFECT_CLIENT_MAX_RETRIES": "8",  # waits out a server that is away for eight minutes
     "PREFECT_WORKER_QUERY_SECONDS": "2",
     "PREFECT_WORKER_HEARTBEAT_SECONDS": "10",

@@ -66,7 +66,8 @@ from deployments import launch
 with launch.sole_owner(launch.Folders(Path({str(folders.state)!r}))) as owner:
     owner.tell("http://127.0.0.1:4200/api")
     code = "import time; time.sleep(3)"
-    left = subprocess.Popen([sys.executable, "-c", code], pass_fds=[owner.descriptor], stdout=subprocess.DEVNULL)
+    command = [sys.executable, "-c", code]
+    left = subprocess.Popen(command, pass_fds=[owner.descriptor], stdout=subprocess.DEVNULL)
     print("held", flush=True)
     sys.stdin.read()
 """

@@ -1,4 +1,4 @@
-"""`make up` as a person meets it: one start, its processes killed one by one, Ctrl-C, a launcher that dies."""
+"""`make up` as a person meets it: one start, its processes killed one by one, Ctrl-C, a dead launcher."""
 
 import contextlib
 import os
