@@ -8,6 +8,7 @@ from typing import Annotated
 from prefect import flow
 from pydantic import AfterValidator, Field
 
+from dagsverk.addresses import SCHEMA, refuse_keys
 from dagsverk.store import ModelRef, TableRef
 from dagsverk.tabular.config import TrainingConfig
 from dagsverk.tabular.days import SynthesisConfig
@@ -17,10 +18,11 @@ from tasks.runs import day_of, days_between, one_at_a_time, run_name
 
 SystemName = Annotated[str, AfterValidator(known_system), Field(json_schema_extra={"enum": systems()})]
 Share = Annotated[float, Field(ge=0, le=1)]
+Source = Annotated[str, AfterValidator(refuse_keys), Field(json_schema_extra=SCHEMA)]
 
 
 @flow(name="features", flow_run_name="features {system}")
-def features(system: SystemName, source: str | None = None, max_bad_share: Share = 0.1) -> TableRef:
+def features(system: SystemName, source: Source | None = None, max_bad_share: Share = 0.1) -> TableRef:
     """Raw rows -> checked rows in the feature table, bad ones set aside.
 
     Args:
@@ -84,7 +86,7 @@ def monitoring(system: SystemName) -> list[str]:
 def day(
     system: SystemName,
     date: dt.date | None = None,
-    source: str | None = None,
+    source: Source | None = None,
     max_bad_share: Share = 0.1,
     training: TrainingConfig = TrainingConfig(),
     synthesis: SynthesisConfig = SynthesisConfig(),

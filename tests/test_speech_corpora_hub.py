@@ -130,14 +130,18 @@ def test_a_data_set_of_one_split_is_split_by_speaker(tmp_path):
 
 
 def test_audio_that_lies_in_files_of_its_own_is_read_and_what_is_gone_is_told(tmp_path):
-    lay_out({"sound/0.wav": wav(), "sound/1.wav": wav()}, tmp_path)
-    paths = [str(tmp_path / "sound" / f"{i}.wav") for i in range(3)]
-    rows = datasets.Dataset.from_dict({"audio": paths, "text": ["hej"] * 3, "split": ["x"] * 3})
+    lay_out({"secret.wav": wav(), "own/sound/0.wav": wav(), "own/sound/1.wav": wav()}, tmp_path)
+    whole = str(tmp_path / "own" / "sound" / "1.wav")
+    outside = [str(tmp_path / "secret.wav"), "sound/../../secret.wav", "/etc/passwd", "file:///etc/passwd",
+               "hf://datasets/other/private/1.wav", "hf://x::file:///etc/passwd"]  # fmt: skip
+    paths = ["sound/0.wav", whole, "sound/2.wav", *outside]
+    count = len(paths)
+    rows = datasets.Dataset.from_dict({"audio": paths, "text": ["hej"] * count, "split": ["x"] * count})
     corpus = opened(saved(tmp_path, datasets.DatasetDict({"train": rows, "dev": rows, "test": rows})))
     found = [sound for clip, sound in corpus.read(corpus.listing().clips) if clip.split == "test"]
     assert found[:2] == [wav(), wav()]
-    assert isinstance(found[2], SetAside)
-    assert found[2].reason == "missing audio"
+    reasons = [one.reason for one in found[2:] if isinstance(one, SetAside)]
+    assert reasons == ["missing audio"] + ["path outside the folder"] * len(outside)
 
 
 def test_another_recording_changes_the_fingerprint_and_another_place_does_not(tmp_path):

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from dagsverk.addresses import SCHEMA, refuse_address, refuse_keys
+
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -22,7 +24,8 @@ MAX_LABEL_TOKENS = 448  # the decoder has positions for no more, prompt and end 
 class CorpusConfig:
     """Where the recordings are. Empty columns are found by their usual names."""
 
-    source: str = "spoken"  # "spoken", a folder or .tar(.gz), local or s3://, or "hub:name" (Hugging Face)
+    # "spoken", a folder or .tar(.gz), local or s3://, or "hub:name" (Hugging Face)
+    source: Annotated[str, Field(json_schema_extra=SCHEMA)] = "spoken"
     subset: str = ""  # of a Hugging Face data set, such as sv_se
     audio_column: str = ""
     text_column: str = ""
@@ -35,6 +38,8 @@ class CorpusConfig:
     def __post_init__(self) -> None:
         if not self.source.strip():
             raise ValueError("source is empty; name a folder, an archive, s3://…, hub:NAME, or spoken")
+        refuse_keys(self.source)
+        refuse_address(self.subset, "the name of a subset")
         for name in ("train_clips", "dev_clips", "test_clips"):
             _at_least(name, getattr(self, name), 1)
 
@@ -55,6 +60,7 @@ class PrepareConfig:
     def __post_init__(self) -> None:
         if self.n_mels not in (80, 128):
             raise ValueError(f"n_mels must be 80 or 128, got {self.n_mels!r}")
+        refuse_address(self.tokenizer, "nano, a hub name or a folder as tokenizer")
         _at_least("shard_clips", self.shard_clips, 1)
         if not 0 <= self.min_clip_s < self.max_clip_s <= WINDOW_S:
             raise ValueError(
@@ -102,6 +108,8 @@ class FinetuneConfig:
             raise ValueError(
                 "model is empty; want nano, a hub name such as openai/whisper-small, or a folder"
             )
+        refuse_address(self.model, "nano, a hub name or a folder as model")
+        refuse_address(self.push_to_hub, "name/repository in push_to_hub")
         for name in (
             "steps",
             "accumulate",

@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from dagsverk.reading import NotRegular, open_regular
 from dagsverk.speech.errors import CorpusError
 from dagsverk.speech.languages import known_language
 
@@ -29,6 +30,7 @@ VARIABLE = "DAGSVERK_RECORDINGS"
 DEFAULT_FOLDER = Path(".dagsverk/recordings")
 METADATA = "metadata.jsonl"
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")  # of a data set: a folder's name on any file system
+FILE_NAME = re.compile(r"clips/[0-9a-f]{20}\.wav")
 MAX_CLIPS = 10_000  # in one data set; its list is written anew with every clip
 MAX_LETTERS = {"text": 500, "speaker": 60, "translation": 500}
 
@@ -45,6 +47,10 @@ class Recording:
     duration_s: float
     created: str  # ISO 8601, UTC
     consent: bool = True  # the speaker agreed; nothing is kept otherwise
+
+    def __post_init__(self) -> None:
+        if not FILE_NAME.fullmatch(self.file_name):  # undoing removes it
+            raise ValueError(f"file_name is {self.file_name!r}")
 
 
 class Recordings:
@@ -66,9 +72,12 @@ class Recordings:
     def clips(self) -> list[Recording]:
         """All kept clips, oldest first; [] before the first. Raises CorpusError for a damaged list."""
         try:
-            lines = (self.folder / METADATA).read_text(encoding="utf-8").splitlines()
+            with open_regular(self.folder / METADATA) as file:
+                lines = file.read().decode().splitlines()
         except FileNotFoundError:
             return []
+        except NotRegular as error:
+            raise CorpusError(f"{self.folder / METADATA} is {error}; record into another data set") from error
         try:
             return [Recording(**json.loads(line)) for line in lines if line.strip()]
         except (ValueError, TypeError) as error:

@@ -11,9 +11,19 @@ import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, TypeAlias, cast
 
-from dagsverk.speech.corpora.places import Entry, connect, open_object, s3_errors
+from dagsverk.reading import NotRegular, TooLarge, open_regular, read_at_most
+from dagsverk.speech.corpora.places import (
+    MAX_CLIP_BYTES,
+    MAX_FILES,
+    MAX_TABLE_BYTES,
+    Entry,
+    connect,
+    open_object,
+    s3_errors,
+    unreadable,
+)
 from dagsverk.speech.errors import CorpusError
 
 BLOCK_BYTES = 1 << 20
@@ -21,6 +31,23 @@ FIRST = 100  # members that tell what an archive holds
 TABLES = (".tsv", ".csv", ".jsonl", ".txt")
 NOT_NEEDED = ("validated.tsv", "invalidated.tsv", "other.tsv", "reported.tsv")  # large, and not read here
 END = 1024  # zero bytes end every tar file
+MAX_TABLES_BYTES = 1 << 30  # of all tables and texts of one archive: they are kept in memory
+MAX_NAME_LETTERS = 500
+MAX_HEADER_BYTES = 1 << 16  # of a long name, or of other facts about one member: tarfile reads them whole
+MAX_HEADERS = 1000  # that hold for all members
+MAX_TIMES = 100  # sound and texts grow by less when they are unpacked,
+ENDS = 16  # times that somebody may ask for more at the end
+FREE_BYTES = 1 << 30  # and up to here it does not matter
+HEADERS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+DAMAGED = (tarfile.TarError, zlib.error, gzip.BadGzipFile, ValueError, OverflowError, RecursionError)
+
+Member: TypeAlias = tuple[str, tarfile.TarInfo, IO[bytes] | None]
 
 
 class ArchivePlace:
@@ -41,6 +68,7 @@ class ArchivePlace:
         self.sequential = self._compressed or self._s3 is not None
         self._files: dict[str, Entry] = {}
         self._tables: dict[str, bytes] = {}
+        self._room = MAX_TABLES_BYTES
         self._offsets: dict[str, int] = {}
         self.sha256 = ""
 
@@ -60,8 +88,13 @@ class ArchivePlace:
         return self._files
 
     def table(self, path: str) -> bytes:
-        self.files()
-        return self._tables[path]
+        entry = self.files().get(path)
+        if path in self._tables:
+            return self._tables[path]
+        where = f"{self.url}/{path}"
+        if entry is None or not entry.fault:
+            raise unreadable(where, TooLarge(min(MAX_TABLE_BYTES, self._room)))
+        raise unreadable(where, NotRegular(entry.fault))
 
     def read(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         if not self.sequential:
@@ -73,13 +106,15 @@ class ArchivePlace:
                 return
             if name in wanted:
                 wanted.discard(name)
-                yield name, content.read()
+                if content is not None:
+                    with contextlib.suppress(TooLarge):
+                        yield name, read_at_most(content, MAX_CLIP_BYTES)
 
     def _pick(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         files = self.files()
-        with self._errors(), Path(self.url).open("rb") as file:
+        with self._errors(), open_regular(Path(self.url)) as file:
             for path in paths:
-                if path in files:
+                if path in self._offsets and files[path].size <= MAX_CLIP_BYTES:
                     file.seek(self._offsets[path])
                     yield path, file.read(files[path].size)
 
@@ -88,39 +123,55 @@ class ArchivePlace:
         with self._errors(), contextlib.closing(Hashing(self._open())) as raw:
             with contextlib.closing(Tail(self._plain(raw))) as plain:
                 for name, member, content in self._walk(plain):
-                    if name in self._files:
-                        continue  # of equal names the first counts, here and in `read`
-                    self._files[name] = Entry(member.size, str(member.size))
-                    self._offsets[name] = member.offset_data
-                    if name.endswith(TABLES) and not name.endswith(NOT_NEEDED):
-                        self._tables[name] = content.read()
+                    if name not in self._files:  # of equal names the first counts, here and in `read`
+                        self._note(name, member, content)
                 plain.drain()
                 if plain.tail != bytes(END):
                     raise self._cut_short(raw.count)
             raw.drain()
             self.sha256 = raw.digest.hexdigest()
 
-    def _members(self) -> Iterator[tuple[str, tarfile.TarInfo, IO[bytes]]]:
+    def _note(self, name: str, member: tarfile.TarInfo, content: IO[bytes] | None) -> None:
+        if len(self._files) == MAX_FILES:
+            raise CorpusError(f"{self.url} holds more than {MAX_FILES:,} files; divide it")
+        if content is None:
+            link, device = member.issym() or member.islnk(), member.isdev()
+            kind = "a link" if link else "a device or pipe" if device else "no regular file"
+            self._files[name] = Entry(0, "", kind)
+            return
+        self._files[name] = Entry(member.size, str(member.size))
+        self._offsets[name] = member.offset_data
+        wanted = name.endswith(TABLES) and not name.endswith(NOT_NEEDED)
+        if wanted and member.size <= min(MAX_TABLE_BYTES, self._room):
+            self._tables[name] = read_at_most(content, member.size)
+            self._room -= member.size
+
+    def _members(self) -> Iterator[Member]:
         with self._errors(), contextlib.closing(self._open()) as raw:
             yield from self._walk(self._plain(raw))
 
-    def _walk(self, plain: Any) -> Iterator[tuple[str, tarfile.TarInfo, IO[bytes]]]:
-        """Regular files in order, each as a stream. Links, devices and names that lead out are left out."""
-        with tarfile.open(fileobj=plain, mode="r|", bufsize=BLOCK_BYTES) as archive:
+    def _walk(self, plain: Any) -> Iterator[Member]:
+        """Files in order, a regular one with its stream. Folders and names that lead out are left out."""
+        with tarfile.open(fileobj=plain, mode="r|", bufsize=BLOCK_BYTES, tarinfo=PlainMember) as archive:
             for member in archive:
                 archive.members = []  # type: ignore[attr-defined]  # else it remembers every member
+                if member.size < 0:
+                    raise tarfile.ReadError(f"a member of {member.size:,} bytes")
+                if len(archive.pax_headers) > MAX_HEADERS:
+                    raise tarfile.ReadError(f"more than {MAX_HEADERS:,} headers")
                 name = member.name.removeprefix("./")
                 parts = name.split("/")
-                if member.isreg() and "" not in parts and not any(part.startswith(".") for part in parts):
-                    yield name, member, cast(IO[bytes], archive.extractfile(member))
+                outside = "" in parts or any(part.startswith(".") for part in parts)
+                if not outside and not member.isdir() and len(name) <= MAX_NAME_LETTERS:
+                    yield name, member, archive.extractfile(member) if member.isreg() else None
 
     def _open(self) -> BinaryIO:
         if self._s3 is not None:
             return open_object(self._s3, self.url)
-        return Path(self.url).open("rb")
+        return open_regular(Path(self.url))
 
     def _plain(self, raw: Any) -> BinaryIO:
-        return cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if self._compressed else raw
+        return cast(BinaryIO, Unpacked(raw, compressed=self._compressed))
 
     def _cut_short(self, position: int) -> CorpusError:
         clips = sum(not name.endswith(TABLES) for name in self._files)
@@ -136,7 +187,11 @@ class ArchivePlace:
                 yield
             except EOFError as error:
                 raise self._cut_short(self._length()) from error
-            except (tarfile.ReadError, zlib.error, gzip.BadGzipFile) as error:
+            except NotRegular as error:
+                raise CorpusError(
+                    f"{self.url} is {error}; want a folder, or a regular file: a .tar or .tar.gz"
+                ) from error
+            except DAMAGED as error:
                 if "unexpected end of data" in str(error):
                     raise self._cut_short(self._length()) from error
                 raise CorpusError(
@@ -152,6 +207,43 @@ class ArchivePlace:
             return file.seek(0, io.SEEK_END)
 
 
+class PlainMember(tarfile.TarInfo):
+    """A member with a header of a usual size, and no sparse file: a small one may claim to be of any size."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:  # where tarfile wants to be extended
+        if self.type == tarfile.GNUTYPE_SPARSE:
+            self._refuse_sparse()
+        if self.size < 0 or (self.type in HEADERS and self.size > MAX_HEADER_BYTES):
+            raise tarfile.ReadError(f"a header of {self.size:,} bytes")
+        return cast(tarfile.TarInfo, super()._proc_member(archive))  # type: ignore[misc]
+
+    def _refuse_sparse(self, *_: Any) -> None:
+        raise tarfile.ReadError("a sparse file: pack it without --sparse")
+
+    _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_sparse
+
+
+class Unpacked(io.RawIOBase):
+    """What a stream holds, inflated. Raises ReadError when it grows as no sound and no text does, and when it
+    is read on behind its end: tarfile would for years, to pass over a member that claims such a size."""
+
+    def __init__(self, source: BinaryIO, *, compressed: bool) -> None:
+        self._source, self._compressed = source, compressed
+        self._plain = cast(BinaryIO, gzip.GzipFile(fileobj=source)) if compressed else source
+        self._count = self._ends = 0
+
+    def read(self, size: int = -1) -> bytes:
+        block = self._plain.read(size)
+        self._count += len(block)
+        self._ends += not block
+        if self._ends > ENDS:
+            raise tarfile.ReadError("unexpected end of data")
+        grown = self._compressed and self._count > FREE_BYTES
+        if grown and self._count > MAX_TIMES * self._source.tell():
+            raise tarfile.ReadError(f"it grows to more than {MAX_TIMES} times its size")
+        return block
+
+
 class Hashing(io.RawIOBase):
     """A stream that knows how many bytes went by, and their SHA-256."""
 
@@ -165,6 +257,9 @@ class Hashing(io.RawIOBase):
         self.count += len(block)
         self.digest.update(block)
         return block
+
+    def tell(self) -> int:
+        return self.count
 
     def drain(self) -> None:
         while self.read(BLOCK_BYTES):

@@ -36,6 +36,8 @@ def release_folders(files: Iterable[str]) -> list[str]:
         above, _, name = path.rpartition("/")
         if name in TABLES:
             tables.add(above)
+        elif name == "clips":  # a linked folder: its clips are set aside
+            clips.add(above)
         elif above.endswith("clips"):
             clips.add(above.removesuffix("clips").rstrip("/"))
     return sorted(f"{folder}/" if folder else "" for folder in tables & clips)

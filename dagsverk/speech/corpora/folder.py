@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dagsverk.speech.corpora.places import Entry, Place
+from dagsverk.speech.corpora.places import REGULAR, Entry, Place
 from dagsverk.speech.corpora.rows import (
     SPLIT_NAMES,
     find_columns,
@@ -26,6 +26,7 @@ from dagsverk.speech.errors import CorpusError
 
 USUAL_TABLES = ("metadata", "texts", "transcripts")
 TABLE_ENDINGS = (".jsonl", ".csv", ".tsv")
+MAX_TEXT_BYTES = 1 << 20  # beside a recording of 30 s
 SOUND = (
     ".wav", ".mp3", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".mp4", ".webm", ".mkv", ".mov", ".aac", ".amr",
     ".wma", ".aif", ".aiff", ".avi", ".3gp",
@@ -66,7 +67,7 @@ class FolderCorpus:
             files = self.place.files()
             faults: list[SetAside] = []
             path = find_table(list(files), self.place.url)
-            clips = self._rows(path, faults) if path else self._pairs(files)
+            clips = self._rows(path, faults) if path else self._pairs(files, faults)
             self._listing = list_with_audio(self.place, files, list(clips), faults)
         return self._listing
 
@@ -124,7 +125,7 @@ class FolderCorpus:
             },
         )
 
-    def _pairs(self, files: Mapping[str, Entry]) -> Iterator[Clip]:
+    def _pairs(self, files: Mapping[str, Entry], faults: list[SetAside]) -> Iterator[Clip]:
         """Recordings with a text of the same name beside them; top folders may be called train, dev, test."""
         sound = [path for path in files if path.lower().endswith(SOUND)]
         texts = {path.removesuffix(".txt") for path in files if path.endswith(".txt")}
@@ -137,6 +138,14 @@ class FolderCorpus:
             )
         for path in paired:
             text = path.rpartition(".")[0] + ".txt"
+            if files[text].fault:
+                detail = f"{text!r} is {files[text].fault}; {REGULAR}"
+                faults.append(SetAside(clip=path, reason="not a regular file", detail=detail))
+                continue
+            if files[text].size > MAX_TEXT_BYTES:
+                detail = f"{text!r} has {files[text].size:,} bytes, want at most {MAX_TEXT_BYTES:,}"
+                faults.append(SetAside(clip=path, reason="too long", detail=detail))
+                continue
             split: Split = SPLIT_NAMES.get(path.split("/")[0].lower(), "train")
             yield Clip(
                 id=path,

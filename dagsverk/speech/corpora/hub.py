@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import datasets
-import fsspec
 from datasets.exceptions import DatasetsError
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, HfFileSystem
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
+from dagsverk.reading import Below, NotRegular, TooLarge, read_at_most
 from dagsverk.speech.config import CorpusConfig
-from dagsverk.speech.corpora.places import LocalPlace
+from dagsverk.speech.corpora.data_sets import DESCRIPTIONS, check_card, leads_out, local_folder
+from dagsverk.speech.corpora.places import MAX_CLIP_BYTES, LocalPlace
 from dagsverk.speech.corpora.rows import (
     SPLIT_NAMES,
     find_columns,
@@ -61,7 +62,7 @@ class HubCorpus:
 
     def __post_init__(self) -> None:
         self._source = self.config.source.removeprefix("hub:")
-        self._local = Path(self._source).expanduser() if Path(self._source).expanduser().exists() else None
+        self._local = local_folder(self._source)
         self._subset = self.config.subset
         self._opened: dict[tuple[str, ...] | None, dict[str, Rows]] = {}
         if not self._subset and self._source == "google/fleurs":
@@ -107,6 +108,9 @@ class HubCorpus:
         with self._errors():
             found = HfApi().dataset_info(self._source, timeout=ANSWER_S)
             files = [one.rfilename for one in found.siblings or []]
+            check_card(found.card_data, self._source)
+            if DESCRIPTIONS[1] in files:
+                raise CorpusError(f"{self._source} has a {DESCRIPTIONS[1]}, which is not read here")
             script = f"{self._source.rpartition('/')[2]}.py"
             if script in files and not any(name.endswith(".parquet") for name in files):
                 copy = HfApi().dataset_info(self._source, revision=AS_PARQUET, timeout=ANSWER_S)
@@ -201,18 +205,29 @@ class HubCorpus:
         found = value if isinstance(value, Mapping) else {"path": value}
         if isinstance(content := found.get("bytes"), bytes):
             return content
-        path = str(found.get("path") or "")
+        path = self._own(str(found.get("path") or ""))
+        if leads_out(path):
+            detail = f"row {clip.audio} names {path[:80]!r}; want a path in the data set"
+            return SetAside(clip=clip.id, reason="path outside the folder", detail=detail)
         try:
-            if path.startswith("hf://"):
-                with fsspec.open(path, "rb") as file:
-                    return bytes(file.read())
-            if self._local and "://" not in path and path:
-                beside = self._local / path
-                return (beside if beside.exists() else Path(path)).read_bytes()
-        except NETWORK:
+            if self._local and path:
+                return Below(self._local).read(path, MAX_CLIP_BYTES)
+            if path:
+                with HfFileSystem().open(f"datasets/{self._source}@{self._revision[0]}/{path}", "rb") as file:
+                    return read_at_most(file, MAX_CLIP_BYTES)
+        except NotRegular as fault:
+            return SetAside(clip=clip.id, reason="not a regular file", detail=f"{path[:80]!r} is {fault}")
+        except (TooLarge, *NETWORK):
             pass
         detail = f"row {clip.audio} holds no audio and names no file that can be read ({path[:80]!r})"
         return SetAside(clip=clip.id, reason="missing audio", detail=detail)
+
+    def _own(self, path: str) -> str:
+        """The path within the data set, where it names a file there; else the path as it is."""
+        tops = [f"{self._local}/", f"{self._local.resolve()}/"] if self._local else []
+        if not self._local:
+            tops = [f"hf://datasets/{self._source}{at}/" for at in (f"@{self._revision[0]}", "")]
+        return next((path.removeprefix(top) for top in tops if path.startswith(top)), path)
 
     def _identities(self) -> list[str]:
         if self._local:

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
-from urllib.parse import urlsplit
 
+from dagsverk.addresses import refuse_keys
+from dagsverk.objects import read_object, read_objects
+from dagsverk.reading import Below, NotRegular, TooLarge, kind_of
 from dagsverk.speech.errors import CorpusError
 
 MAX_CLIP_BYTES = 256 << 20  # no clip of 30 s needs more; an hours-long file is not brought into memory
+MAX_TABLE_BYTES = 512 << 20  # the largest of Common Voice has about 400 million
+MAX_FILES = 5_000_000  # twice the clips of Common Voice's largest language
+MAX_DEPTH = 50  # of folders in folders
 NEAR_FOLDERS = 50  # looked into, to tell what a place holds
 TOGETHER = 32  # objects fetched from S3 at the same time
+BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+REGULAR = "want a regular file below the folder"
 
 
 @dataclass(frozen=True)
@@ -23,6 +32,7 @@ class Entry:
 
     size: int
     stamp: str
+    fault: str = ""  # what it is if no regular file below the place, such as "a pipe": it is never read
 
 
 class Place(Protocol):
@@ -40,7 +50,7 @@ class Place(Protocol):
         """Every file, in the order in which reading is cheapest."""
 
     def table(self, path: str) -> bytes:
-        """The content of a file of text that `files` lists."""
+        """The content of a file of text that `files` lists, of at most MAX_TABLE_BYTES."""
 
     def read(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """Files with their content; in the place's order where it is sequential, else as asked. Absent or
@@ -49,6 +59,10 @@ class Place(Protocol):
 
 def check_address(source: str) -> str:
     """The address, if it is a local path or s3://bucket/path without a password in it. Raises CorpusError."""
+    try:
+        refuse_keys(source)
+    except ValueError as error:
+        raise CorpusError(str(error)) from error
     scheme = source.split("://", 1)[0] if "://" in source else ""
     if scheme and scheme != "s3":
         raise CorpusError(
@@ -56,70 +70,89 @@ def check_address(source: str) -> str:
             "spoken (download the archive first)"
         )
     if scheme:
-        parts = urlsplit(source)
-        if "@" in parts.netloc or parts.query or parts.fragment:
-            raise CorpusError(
-                "an s3:// address holds a user, password or query (not shown); give keys in AWS_* variables"
-            )
-        if not parts.netloc or "//" in parts.path:
+        bucket, _, path = source.removeprefix("s3://").partition("/")
+        if not BUCKET.fullmatch(bucket) or "//" in path:
             raise CorpusError(f"{source} does not name a bucket; want s3://bucket/path")
     return source.rstrip("/") or source
 
 
 def local_path(source: str) -> Path:
-    return Path(source).expanduser()
+    """Raises CorpusError if no file can have this name."""
+    try:
+        path = Path(source).expanduser()
+        path.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, no such user, no right to look
+        raise CorpusError(f"{source!r} cannot be looked up ({error}); check the path") from error
+    return path
 
 
 class LocalPlace:
-    """A folder. Links are followed, as they are in every folder (data managers keep files behind links)."""
+    """A folder. Only regular files below it are read; of links, those to a file below the same folder."""
 
     sequential = False
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._below = Below(folder)
         self.name = folder.resolve().name
         self.url = str(folder)
 
     def near(self) -> set[str]:
-        try:
+        with self._listing():
             return walk_near(self._level)
-        except OSError as error:
-            raise CorpusError(
-                f"cannot list {self.url}: {error.strerror}; check path and permissions"
-            ) from error
 
     def _level(self, below: str) -> list[str]:
-        with os.scandir(self._folder / below) as entries:
-            return [f"{below}{entry.name}{'/' * entry.is_dir()}" for entry in entries]
+        try:
+            with self._below.folder(below) as handle, os.scandir(handle) as entries:
+                return [f"{below}{entry.name}{'/' * _is_folder(entry)}" for entry in entries]
+        except NotRegular:  # a folder linked from elsewhere: that it is there tells enough
+            return []
 
     def files(self) -> dict[str, Entry]:
+        found: dict[str, Entry] = {}
+        with self._listing():
+            for path, entry in self._walk("", MAX_DEPTH):
+                found[path] = entry
+                if len(found) > MAX_FILES:
+                    raise CorpusError(f"{self.url} holds more than {MAX_FILES:,} files; divide it")
+        return found
+
+    def _walk(self, below: str, depth: int) -> Iterator[tuple[str, Entry]]:
+        with self._below.folder(below) as handle, os.scandir(handle) as entries:
+            looked = [(one.name, one.stat(follow_symlinks=False)) for one in entries if one.name[0] != "."]
+        for name, seen in sorted(looked):
+            path, kind = f"{below}{name}", stat.S_IFMT(seen.st_mode)
+            if kind == stat.S_IFDIR and depth:
+                with contextlib.suppress(NotRegular, FileNotFoundError):  # swapped or removed since
+                    yield from self._walk(f"{path}/", depth - 1)
+            elif kind == stat.S_IFLNK:
+                with contextlib.suppress(FileNotFoundError):  # a link to nothing
+                    yield path, self._linked(path)
+            else:
+                yield path, _entry(seen)
+
+    def _linked(self, path: str) -> Entry:
         try:
-            return dict(self._walk("", frozenset()))
+            with self._below.open(path) as file:
+                return _entry(os.fstat(file.fileno()))
+        except NotRegular as fault:
+            return Entry(0, "", str(fault) if "link" in str(fault) else f"a link to {fault}")
+        except PermissionError:
+            return Entry(0, "", "a link to what may not be read")
+
+    @contextlib.contextmanager
+    def _listing(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise CorpusError(
                 f"cannot list {self.url}: {error.strerror}; check path and permissions"
             ) from error
-
-    def _walk(self, below: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, Entry]]:
-        here = (self._folder / below).stat()
-        if (here.st_dev, here.st_ino) in above:  # a link back to where we came from
-            return
-        with os.scandir(self._folder / below) as entries:
-            listed = sorted(entries, key=lambda entry: entry.name)
-        for entry in listed:
-            path = f"{below}{entry.name}"
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                yield from self._walk(f"{path}/", above | {(here.st_dev, here.st_ino)})
-            else:
-                with contextlib.suppress(FileNotFoundError):  # a link to nothing
-                    found = entry.stat()
-                    yield path, Entry(found.st_size, f"{found.st_size}-{found.st_mtime_ns}")
 
     def table(self, path: str) -> bytes:
         try:
-            return (self._folder / path).read_bytes()
+            return self._below.read(path, MAX_TABLE_BYTES)
+        except (NotRegular, TooLarge) as error:
+            raise unreadable(f"{self.url}/{path}", error) from error
         except OSError as error:
             raise CorpusError(
                 f"cannot read {self.url}/{path}: {error.strerror}; check permissions"
@@ -127,8 +160,29 @@ class LocalPlace:
 
     def read(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         for path in paths:
-            with contextlib.suppress(OSError):
-                yield path, (self._folder / path).read_bytes()
+            with contextlib.suppress(OSError, NotRegular, TooLarge):
+                yield path, self._below.read(path, MAX_CLIP_BYTES)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads round in a circle, or to where we may not look
+        return False
+
+
+def unreadable(where: str, error: NotRegular | TooLarge) -> CorpusError:
+    """Why a table is not read."""
+    if isinstance(error, TooLarge):
+        return CorpusError(f"{where} has {error}, which is not brought into memory; divide the table")
+    return CorpusError(f"{where} is {error}; {REGULAR}")
+
+
+def _entry(seen: os.stat_result) -> Entry:
+    if not stat.S_ISREG(seen.st_mode):
+        deep = stat.S_ISDIR(seen.st_mode)
+        return Entry(0, "", f"more than {MAX_DEPTH} folders deep" if deep else kind_of(seen.st_mode))
+    return Entry(seen.st_size, f"{seen.st_size}-{seen.st_mtime_ns}")
 
 
 class S3Place:
@@ -167,21 +221,24 @@ class S3Place:
         }
 
     def table(self, path: str) -> bytes:
-        with s3_errors("read", f"{self.url}/{path}"):
-            return bytes(self._s3.cat_file(f"{self._root}/{path}"))
+        where = f"{self.url}/{path}"
+        with s3_errors("read", where):
+            try:
+                return read_object(self._s3, f"{self._root}/{path}", MAX_TABLE_BYTES)
+            except TooLarge as error:
+                raise unreadable(where, error) from error
 
     def read(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         for start in range(0, len(paths), TOGETHER):
             some = paths[start : start + TOGETHER]
-            keys = [f"{self._root}/{path}" for path in some]
-            with s3_errors("read", self.url):
-                found = self._s3.cat_ranges(keys, None, None, on_error="return")  # whole; cat would glob
-            for path, content in zip(some, found, strict=True):
-                if isinstance(content, bytes):
-                    yield path, content
-                elif not isinstance(content, FileNotFoundError):
-                    with s3_errors("read", f"{self.url}/{path}"):
-                        raise content if isinstance(content, BaseException) else OSError("no answer")
+            found = read_objects(self._s3, [f"{self._root}/{path}" for path in some], MAX_CLIP_BYTES)
+            for path in some:
+                with s3_errors("read", f"{self.url}/{path}"):
+                    content = next(found)
+                    if isinstance(content, bytes):
+                        yield path, content
+                    elif not isinstance(content, (FileNotFoundError, TooLarge)):
+                        raise content
 
 
 def walk_near(level: Callable[[str], list[str]]) -> set[str]:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from dagsverk.speech.corpora.places import MAX_CLIP_BYTES, Entry, Place
+from dagsverk.speech.corpora.places import MAX_CLIP_BYTES, REGULAR, Entry, Place
 from dagsverk.speech.corpus import SPLITS, Clip, Listing, SetAside, Split
 from dagsverk.speech.errors import CorpusError
 from dagsverk.speech.languages import LANGUAGES
@@ -138,7 +138,9 @@ def list_with_audio(
     there = []
     for clip in clips:
         entry = files.get(clip.audio)
-        if entry is None:
+        if fault := _fault(files, clip.audio):
+            faults.append(SetAside(clip=clip.id, reason="not a regular file", detail=fault))
+        elif entry is None:
             detail = f"no file {clip.audio!r} in {place.name}"
             faults.append(SetAside(clip=clip.id, reason="missing audio", detail=detail))
         elif entry.size > MAX_CLIP_BYTES:
@@ -154,6 +156,15 @@ def list_with_audio(
     order = {path: position for position, path in enumerate(files)}
     ordered = sorted(listing.clips, key=lambda clip: order[clip.audio])
     return Listing(clips=ordered, set_aside=listing.set_aside, fingerprint=listing.fingerprint)
+
+
+def _fault(files: dict[str, Entry], path: str) -> str:
+    """Why a path that the place has is not read; so it is with all that lies below a linked folder."""
+    while path:
+        if path in files:
+            return f"{path!r} is {files[path].fault}; {REGULAR}" if files[path].fault else ""
+        path = path.rpartition("/")[0]
+    return ""
 
 
 def read_clips(place: Place, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | SetAside]]:

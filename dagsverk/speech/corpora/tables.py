@@ -11,6 +11,10 @@ from typing import Any
 from dagsverk.speech.corpus import SetAside
 from dagsverk.speech.errors import CorpusError
 
+MAX_ROWS = 5_000_000
+MAX_CELLS = 100_000_000
+MAX_LINE_BYTES = 1 << 20
+
 Row = dict[str, str]
 
 
@@ -28,31 +32,29 @@ def parse_tsv(
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """(line, row) of a TSV in which quotes mean themselves. Lines with another number of fields are faults.
 
-    Raises: CorpusError if it is no UTF-8, or has not the columns that are needed.
+    Raises: CorpusError if it is no UTF-8, is too large, or has not the columns that are needed.
     """
-    lines = decode_utf8(content, where).split("\n")
-    names = [name.strip() for name in lines[0].rstrip("\r").split("\t")]
+    lines = text_lines(content, where, "\t")
+    _, header = next(lines, (1, ""))
+    names = [name.strip() for name in header.split("\t")]
     if missing := needed - set(names):
-        raise CorpusError(f"{where} has no column {', '.join(sorted(missing))}; it has {', '.join(names)}")
-    for number, line in enumerate(lines[1:], start=2):
-        values = line.rstrip("\r").split("\t")
-        if len(values) == len(names):
-            yield number, dict(zip(names, values, strict=True))
+        raise CorpusError(
+            f"{where} has no column {', '.join(sorted(missing))}; it has {', '.join(names[:50])}"
+        )
+    for number, line in lines:
+        count = line.count("\t") + 1
+        if count == len(names):
+            yield number, dict(zip(names, line.split("\t"), strict=True))
         elif line.strip():
-            detail = f"{len(values)} fields, the header has {len(names)}"
-            faults.append(
-                SetAside(
-                    clip=f"{where.rpartition('/')[2]} line {number}", reason="malformed row", detail=detail
-                )
-            )
+            faults.append(_malformed(where, number, f"{count} fields, the header has {len(names)}"))
 
 
 def parse_csv(content: bytes, where: str, faults: list[SetAside]) -> Iterator[tuple[int, Row]]:
     """(line, row) of a CSV; with semicolons where the header has them, as spreadsheets of Europe write."""
-    text = decode_utf8(content, where)
-    header = text.split("\n", 1)[0]
-    delimiter = ";" if header.count(";") > header.count(",") else ","
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    header = content.split(b"\n", 1)[0]
+    delimiter = ";" if header.count(b";") > header.count(b",") else ","
+    lines = (f"{line}\n" for _, line in text_lines(content, where, delimiter))
+    reader = csv.reader(lines, delimiter=delimiter)
     try:
         names = [name.strip() for name in next(reader, [])]
         for values in reader:
@@ -69,18 +71,44 @@ def parse_csv(content: bytes, where: str, faults: list[SetAside]) -> Iterator[tu
 
 def parse_jsonl(content: bytes, where: str, faults: list[SetAside]) -> Iterator[tuple[int, Row]]:
     """(line, row) of JSON lines, values as text. A last line that was not finished is set aside."""
-    for number, line in enumerate(decode_utf8(content, where).split("\n"), start=1):
+    for number, line in text_lines(content, where, ","):
         if not line.strip():
             continue
         try:
             found = json.loads(line)
-        except ValueError as error:
+            row = {str(name): _plain(value) for name, value in found.items()}
+        except (ValueError, RecursionError) as error:
             faults.append(_malformed(where, number, f"no JSON: {error}"))
-            continue
-        if isinstance(found, dict):
-            yield number, {str(name): _plain(value) for name, value in found.items()}
-        else:
+        except AttributeError:
             faults.append(_malformed(where, number, "want a JSON object"))
+        else:
+            yield number, row
+
+
+def text_lines(content: bytes, where: str, delimiter: str) -> Iterator[tuple[int, str]]:
+    """(number, line) without its end; one at a time, so that a large table is in memory once.
+
+    Raises: CorpusError if it is no UTF-8, or has more rows, cells or bytes in a line than tables of texts.
+    """
+    rows, cells = content.count(b"\n"), content.count(delimiter.encode())
+    if rows > MAX_ROWS or cells > MAX_CELLS:
+        raise CorpusError(
+            f"{where} has {rows:,} lines and {cells:,} times {delimiter!r}; want at most {MAX_ROWS:,} and "
+            f"{MAX_CELLS:,}: divide it"
+        )
+    place = 3 if content.startswith(b"\xef\xbb\xbf") else 0
+    source = io.BytesIO(content)
+    source.seek(place)
+    for number, line in enumerate(iter(lambda: source.readline(MAX_LINE_BYTES + 1), b""), start=1):
+        if len(line) > MAX_LINE_BYTES:
+            raise CorpusError(
+                f"{where} line {number} has more than {MAX_LINE_BYTES:,} bytes; is it a table of texts?"
+            )
+        try:
+            yield number, line.decode().removesuffix("\n").removesuffix("\r")
+        except UnicodeDecodeError as error:
+            raise not_utf8(where, place + error.start) from error
+        place += len(line)
 
 
 def decode_utf8(content: bytes, where: str) -> str:
@@ -88,7 +116,11 @@ def decode_utf8(content: bytes, where: str) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise CorpusError(f"{where} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
+        raise not_utf8(where, error.start) from error
+
+
+def not_utf8(where: str, place: int) -> CorpusError:
+    return CorpusError(f"{where} is not UTF-8 (byte {place}); save it as UTF-8")
 
 
 def _plain(value: Any) -> str:
