@@ -17,6 +17,7 @@ import socket
 import stat
 import struct
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ SERVER_UID = 65528
 SOCKET_NAME = ".s.PGSQL.5432"
 SOCKET_PATH_BYTES = 100  # Linux takes 107, macOS 103
 SPACE_BYTES = 64 * 2**20  # an empty database is 31 MB, 46 after the first start of Prefect
+SYNCFS = sys.platform == "linux"  # writes out a file system at once (0.2 s), not 1,300 files (1 to 4 s)
 INITDB_S = 120.0
 READY_S = 1.0
 GREETING = b"\0\3\0\0" + b"user\0postgres\0" + b"\0"  # protocol 3.0
@@ -134,6 +136,8 @@ def _initdb(cluster: Cluster, folder: Path) -> None:
     )
     options = f"--username=postgres --auth-local=trust --auth-host=reject --wal-segsize=4 {locale}".split()
     command = cluster.command("initdb", "--pgdata", str(folder), *options)
+    if SYNCFS:
+        command.append("--sync-method=syncfs")
     uid = _named_uid() if os.geteuid() == 0 else os.geteuid()
     _give(folder, uid)
     command = [*as_user(uid, "KILL", cluster, folder), *command]

@@ -47,8 +47,7 @@ SETTINGS = {
     "max_logical_replication_workers": "0",
     "min_wal_size": "16MB",
     "max_wal_size": "64MB",
-    # After a kill everything is written out first: file by file 1 to 4 s, the file system at once 0.2 s.
-    **({"recovery_init_sync_method": "syncfs"} if sys.platform == "linux" else {}),
+    **({"recovery_init_sync_method": "syncfs"} if postgres.SYNCFS else {}),  # before it recovers from a kill
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_checkpoints": "off",
