@@ -35,8 +35,11 @@ SETTINGS: Mapping[str, str] = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",  # no second, hidden server when the address is missing
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",  # 3.7 times less server time per task
-    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+    # 3.7 times less server time per task. An event is dropped after six failed writes: three seconds apart
+    # they outlast a restart of the database; a full batch would be tried again with each further event.
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "1000",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "3",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_MAX_FLUSH_RETRIES": "1000",  # not 5; its queue is bounded too
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
     "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "3d",
     # Slots of limits are leased. Leases kept in memory would be forgotten by a restart, the slots would not.
@@ -44,6 +47,7 @@ SETTINGS: Mapping[str, str] = {
     "PREFECT_SERVER_SERVICES_SCHEDULER_MAX_RUNS": "7",  # days ahead, not 100: less to write at each start
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # s; after four missed ones a run elsewhere is lost
     "PREFECT_CLIENT_MAX_RETRIES": "8",  # waits out a server that is away for eight minutes
+    "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",  # what the server answers while its database is away
     "PREFECT_WORKER_QUERY_SECONDS": "2",
     "PREFECT_WORKER_HEARTBEAT_SECONDS": "10",
 }

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from prefect import flow
+from prefect import flow, task
 
 from tasks.speech import run_part
 
@@ -16,6 +16,19 @@ def gated(folder: str) -> None:
         notes.write(f"{os.getpid()}\n")
     (place / "gate").read_bytes()
     (place / "done").write_text("done")
+
+
+@task
+def step(number: int) -> int:
+    return number
+
+
+@flow
+def stepping(folder: str, steps: int) -> None:
+    """Some tasks, then as the gated flow."""
+    for number in range(steps):
+        step(number)
+    gated.fn(folder)
 
 
 @flow
