@@ -16,7 +16,7 @@ timed = start=$$(date +%s); $(2); status=$$?; \
 set-up = $(call timed,set-up,PYTHON='$(PYTHON)' bash deployments/setup.sh $(1) && touch $(2))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup hopsworks demo up ui test lint bench pins clean browser
+.PHONY: help setup hopsworks demo up ui test lint bench audit pins clean browser
 
 help:           ## what can be made
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
@@ -50,6 +50,9 @@ lint: $(DEV)    ## ruff and strict mypy
 
 bench: $(DEV)   ## every benchmark with its default sizes
 	@$(call timed,benchmarks,set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(PY) $$script; done)
+
+audit: $(READY) ## known holes and licences of all that is installed; a bill of materials in build/
+	@$(PY) -m deployments.audit
 
 pins: $(READY)  ## both constraints files anew: the newest versions that pyproject.toml allows
 	@bash deployments/pins.sh
