@@ -8,10 +8,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 
 from deployments import database, launch
@@ -19,6 +21,7 @@ from deployments.launch import Child, Folders, LaunchError, Stages, say
 from deployments.supervisor import Running, Service, Supervisor
 
 POOLS_SERVED = ("cpu", "gpu")
+ROOM_BYTES = 64 * 2**20
 STOP_MARGIN_S = 30.0  # for a worker to hand runs back and end, after it has waited for them
 
 
@@ -106,7 +109,7 @@ class Installation:
                 command=lambda: command,
                 log=self.folders.logs / "pages.log",
                 ready=functools.partial(launch.responds, f"{url}/healthz"),
-                alive=functools.partial(launch.responds, f"{url}/healthz"),
+                alive=functools.partial(launch.responds, f"{url}/api/openapi.json"),  # asks no store
                 vital=False,
             )
         )
@@ -162,6 +165,7 @@ def add_server(
                 log=folders.logs / "postgres.log",
                 ready=found.ready,
                 grace_s=30.0,
+                excuse=functools.partial(disk_full, folders.state),
             )
         )
     host, _, port = url.removeprefix("http://").rpartition(":")
@@ -176,6 +180,12 @@ def add_server(
             environ=of_server,
         )
     )
+
+
+def disk_full(folder: Path) -> str:
+    """A sentence when there is no room for what a database writes; empty when there is."""
+    free = shutil.disk_usage(folder).free
+    return "" if free > ROOM_BYTES else f"the disk of {folder} is full: make room on it"
 
 
 def _port(preferred: int, what: str) -> int:

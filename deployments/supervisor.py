@@ -41,6 +41,7 @@ class Service:
     stop_signal: int = signal.SIGTERM
     environ: Mapping[str, str] | None = None
     vital: bool = True  # the rest cannot go on without it
+    excuse: Callable[[], str] = str  # why it cannot start through no fault of its own; empty: no excuse
 
 
 @dataclass
@@ -57,6 +58,7 @@ class Running:
     fruitless: int = 0
     again_at: float = 0.0
     given_up: bool = False
+    excused: str = ""
 
 
 @dataclass
@@ -167,8 +169,14 @@ class Supervisor:
     def _lost(self, running: Running, reason: str, now: float) -> None:
         running.child, running.was_ready = None, False
         running.fruitless += 1
-        running.again_at = now + min(0.5 * 2 ** (running.fruitless - 1), LONGEST_PAUSE_S)
-        if running.fruitless <= MOST_STARTS:
+        pause_s = 0.5 * 2 ** (running.fruitless - 1) if running.fruitless > 1 else 0.0
+        running.again_at = now + min(pause_s, LONGEST_PAUSE_S)
+        if excuse := running.service.excuse():
+            running.fruitless = min(running.fruitless, MOST_STARTS)
+            if excuse != running.excused:
+                say(f"{reason.splitlines()[0]}: {excuse}; it is tried again until then")
+            running.excused = excuse
+        elif running.fruitless <= MOST_STARTS:
             say(f"{reason.splitlines()[0]}: it is started again")
         elif running.service.vital:
             running.given_up, self.failure = True, reason

@@ -83,7 +83,13 @@ def wait_for(condition: Callable[[], object], what: str, limit_s: float = PATIEN
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory) -> Iterator[TestServer]:
     """An embedded server with an empty database, as `make up` starts it."""
-    folders = Folders(tmp_path_factory.mktemp("installation"))
+    with running_prefect(Folders(tmp_path_factory.mktemp("installation"))) as server:
+        yield server
+
+
+@contextmanager
+def running_prefect(folders: Folders) -> Iterator[TestServer]:
+    """Database and server below the folders, stopped at the end."""
     folders.make()
     port = launch.free_port(0)
     api_url = f"http://{launch.HOST}:{port}/api"

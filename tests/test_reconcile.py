@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -245,9 +246,17 @@ def test_what_a_dead_flow_left_running_is_killed_by_the_runs_id(tmp_path):
             process.communicate()
 
 
+def lease(folder: Path, name: str, run: str, limit: str) -> None:
+    found = {"id": name, "resource_ids": [limit], "expiration": "2026-01-01T00:00:00+00:00"}
+    metadata = {"slots": 1, "holder": {"type": "flow_run", "id": run}}
+    (folder / f"{name}.json").write_text(json.dumps({**found, "metadata": metadata}))
+
+
 def test_leases_are_found_by_their_holder_and_a_spoilt_file_is_passed_over(tmp_path):
-    (tmp_path / "a.json").write_text(json.dumps({"metadata": {"holder": {"type": "flow_run", "id": "run"}}}))
-    (tmp_path / "b.json").write_text(json.dumps({"metadata": {"holder": {"id": "other"}}}))
+    limit = "5f0c7e1e-0000-4000-8000-000000000002"
+    lease(tmp_path, "a", "run", limit)
+    lease(tmp_path, "b", "other", limit)
     (tmp_path / "c.json").write_text('{"metadata": ')
-    (tmp_path / "expirations.json").write_text(json.dumps({"a": "2026-01-01"}))
+    (tmp_path / leases.INDEX).write_text(json.dumps({"a": "2026-01-01"}))
     assert leases.leases_of("run", tmp_path) == ["a"]
+    assert leases.places_held(tmp_path) == {UUID(limit): 2}

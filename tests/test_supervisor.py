@@ -95,6 +95,24 @@ def test_a_vital_service_that_cannot_start_is_given_up_with_the_end_of_its_log(w
         found.wait_ready(running, threading.Event())
 
 
+def test_a_vital_service_with_an_excuse_is_tried_until_it_has_none(watched, monkeypatch, capsys, tmp_path):
+    found, service = watched
+    monkeypatch.setattr(supervisor, "LONGEST_PAUSE_S", 0.0)
+    room = tmp_path / "room"
+    source = f"import pathlib, time\nif not pathlib.Path({str(room)!r}).exists(): raise SystemExit(1)\n{STAY}"
+    tries = []
+
+    def excuse() -> str:
+        tries.append(1)
+        return "" if room.exists() else "the disk is full"
+
+    running = found.add(service("database", source, excuse=excuse, ready=room.exists))
+    wait_for(lambda: len(tries) > 2 * supervisor.MOST_STARTS, "more tries than others get")
+    room.touch()
+    found.wait_ready(running, threading.Event())
+    assert capsys.readouterr().out.count("the disk is full") == 1
+
+
 def test_the_rest_goes_on_without_a_service_that_is_not_vital(watched, monkeypatch, capsys):
     found, service = watched
     monkeypatch.setattr(supervisor, "LONGEST_PAUSE_S", 0.0)
