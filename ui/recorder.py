@@ -13,7 +13,7 @@ import gradio as gr
 
 from dagsverk.speech.config import PrepareConfig
 from dagsverk.speech.corpora import italian, swedish
-from dagsverk.speech.errors import AudioError, CorpusError
+from dagsverk.speech.errors import AudioError, CorpusError, SpeechError
 from dagsverk.speech.languages import LANGUAGES, Language
 from dagsverk.speech.recordings import MAX_LETTERS, Recording, Recordings
 from dagsverk.tabular.system import System
@@ -28,6 +28,7 @@ from ui.speech_parts import (
     microphone_notice,
     seconds,
 )
+from ui.transcripts import DECODERS
 
 PATH = "recorder"
 WORDS = "Read sentences aloud and keep them: a small data set of one’s own, ready to train on."
@@ -164,15 +165,17 @@ def listen(sound: str | None) -> str:
         _, length_s, hint = checked(sound)
     except AudioError as error:
         return parts.page(refused(error))
+    except SpeechError as error:  # Busy
+        return parts.page(parts.note("It could not be listened to.", str(error), bad=True))
     return parts.page(parts.note(f"{length_s:.1f} s recorded.", hint or "Listen to it, then keep it."))
 
 
 def checked(sound: str) -> tuple[bytes, float, str]:
-    """(WAV, its length in s, a hint or nothing) of a recording that can be used. Raises AudioError."""
+    """(WAV, its length in s, a hint or nothing) of a recording that can be used. Raises AudioError, Busy."""
     from dagsverk.speech import audio  # FFmpeg: on first use
 
     limits = PrepareConfig()  # what preparation would set aside is not kept
-    heard = audio.decode(Path(sound), max_s=limits.max_clip_s)
+    heard = DECODERS.decode(Path(sound), max_s=limits.max_clip_s)
     audio.check(
         heard, min_s=MIN_S, max_s=limits.max_clip_s, silence_dbfs=limits.silence_dbfs,
         max_clipped_share=limits.max_clipped_share,
@@ -213,7 +216,7 @@ def keep_one(
         )
     except AudioError as error:
         return [*stay, parts.page(refused(error))]
-    except (ValueError, CorpusError, OSError) as error:
+    except (ValueError, SpeechError, OSError) as error:
         return [*stay, parts.page(parts.note("Not kept.", str(error), bad=True))]
     told = parts.note("Kept.", f"“{clip.text}”, {clip.duration_s:.1f} s.")
     return [*another(name, code, own, prompt), None, parts.page(told)]

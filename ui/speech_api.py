@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import tempfile
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,12 +17,14 @@ from fastapi import Path as InPath
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
-from dagsverk.speech.errors import AudioError
+from dagsverk.speech.errors import AudioError, Busy, SpeechError
+from dagsverk.speech.turns import LOOK_S, Check
 from dagsverk.store import NotFound
 from ui.speech_desk import NoSpeechModel, SpeechDesk, UnknownLanguage, named_language
-from ui.transcripts import Busy, CannotTranslate, Task, hear
+from ui.transcripts import RECORDINGS, CannotTranslate, Heard, Left, Task, hear
 
 KEY = r"^[0-9A-Za-z_-]{1,80}$"
+THREADS = ThreadPoolExecutor(16, thread_name_prefix="recording")  # more than there are places, in line too
 ONE_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 BODY = {
     "requestBody": {
@@ -40,13 +47,14 @@ def add_speech_routes(app: FastAPI, speech: SpeechDesk) -> None:
         language: str, request: Request, task: Annotated[Task, Query()] = "transcribe"
     ) -> dict[str, Any]:
         known = named_language(language)
-        speech.promoted(known)  # before megabytes are sent for nothing
+        await run_in_threadpool(speech.promoted, known)  # before megabytes are sent for nothing
+        RECORDINGS.refuse_if_full()
         with tempfile.TemporaryDirectory(prefix="dagsverk-recording-") as folder:
             path = Path(folder) / "recording"
             with path.open("wb") as file:
                 async for block in request.stream():
                     file.write(block)
-            heard = await run_in_threadpool(hear, speech, known, path, task)
+            heard = await _while_asked(request, partial(hear, speech, known, path, task))
         return heard.to_dict()
 
     @app.get("/api/speech/{language}", summary="The scores that the speech monitor draws")
@@ -69,6 +77,27 @@ def add_speech_routes(app: FastAPI, speech: SpeechDesk) -> None:
                 f"evaluation {key} kept no sound {number}; see /api/speech/{language}"
             ) from error
         return ranged(wav, request.headers.get("range", ""))
+
+
+async def _while_asked(request: Request, work: Callable[[Check], Heard]) -> Heard:
+    """What comes of the work, which ends if the caller goes; in a thread that no other route waits for."""
+    left = threading.Event()
+
+    def check() -> None:
+        if left.is_set():
+            raise Left
+
+    async def watch() -> None:
+        while not await request.is_disconnected():
+            await asyncio.sleep(LOOK_S)
+        left.set()
+
+    watching = asyncio.create_task(watch())
+    try:
+        return await asyncio.get_running_loop().run_in_executor(THREADS, work, check)
+    finally:
+        left.set()
+        watching.cancel()
 
 
 def speech_report(speech: SpeechDesk, name: str) -> dict[str, Any]:
@@ -123,3 +152,11 @@ def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(Busy)
     def busy(_: Request, error: Busy) -> JSONResponse:
         return JSONResponse({"error": str(error)}, status_code=503, headers={"retry-after": "30"})
+
+    @app.exception_handler(SpeechError)
+    def no_speech(_: Request, error: SpeechError) -> JSONResponse:
+        return JSONResponse({"error": str(error)}, status_code=503)
+
+    @app.exception_handler(Left)
+    def gone(_: Request, __: Left) -> JSONResponse:
+        return JSONResponse({"error": "the caller hung up"}, status_code=499)  # which nobody reads

@@ -86,7 +86,6 @@ class SpeechDesk:
         self._views: dict[str, SpeechView] = {}
         self._loaded: dict[str, int] = {}  # language -> version
         self._lock = threading.RLock()
-        self.busy = threading.Lock()  # one recording is transcribed at a time: it takes every core
 
     @property
     def store(self) -> Store:

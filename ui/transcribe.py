@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import gradio as gr
 
-from dagsverk.speech.errors import AudioError, SpeechError
+from dagsverk.speech.errors import AudioError, Busy, SpeechError
 from dagsverk.speech.languages import LANGUAGES, Language
 from dagsverk.store import Model, StoreError
 from dagsverk.tabular.system import System
@@ -27,13 +27,14 @@ from ui.speech_parts import (
     microphone_notice,
     seconds,
 )
-from ui.transcripts import MAX_S, Both, Busy, Listening, Loading, hear_both
+from ui.transcripts import MAX_S, Both, Decoding, Listening, Loading, Stage, Waiting, hear_both
 
 PATH = "transcribe"
 TITLE = "Transcribe"
 WORDS = (
     "Speak, or give a recording or a film: what is said is written down on this machine, by its own model."
 )
+WAITING = "Waiting for its turn …"
 ADVICE = {
     "empty file": "The file has no content.",
     "not audio": "Give a sound or video file, such as MP3, WAV, M4A, OGG, MP4 or MKV.",
@@ -41,6 +42,7 @@ ADVICE = {
     "too long": f"At most {MAX_S / 3600:g} hours are written down at once: cut it into parts.",
     "missing audio": "It is kept here for an hour only: give it again.",
 }
+VISITORS = 10  # each has a thread of the server; who comes later waits without a word on how long
 COPY = """
 element.addEventListener("click", async (event) => {
   const button = event.target.closest("button[data-copy]");
@@ -96,7 +98,7 @@ def build(demo: gr.Blocks, speech: SpeechDesk, systems: Sequence[System]) -> Non
     started.then(None, js=SHOW_ANSWER)
     running = started.then(
         run, [language, sound, file], shown,
-        concurrency_id="transcribe", concurrency_limit=2, **quiet,
+        concurrency_id="transcribe", concurrency_limit=VISITORS, **quiet,
     )  # fmt: skip
     running.then(lambda: _buttons(running=False), None, buttons, **quiet)
     stop.click(
@@ -153,7 +155,11 @@ def refused(error: AudioError) -> Html:
     return parts.note("This recording cannot be used:", f"{error}. {ADVICE.get(error.reason, '')}", bad=True)
 
 
-def _stage(stage: Loading | Listening | Both) -> Html:
+def _stage(stage: Stage | Both) -> Html:
+    if isinstance(stage, Waiting):
+        return bar(WAITING, None)
+    if isinstance(stage, Decoding):
+        return bar("Reading the recording …", None)
     if isinstance(stage, Loading):
         words = f"Loading version {stage.model.version}: once, the next recordings need not wait for it."
         return bar(words, None)
@@ -165,7 +171,7 @@ def _stage(stage: Loading | Listening | Both) -> Html:
 
 
 def working() -> str:
-    return parts.page(bar("Waiting for its turn …", None))
+    return parts.page(bar(WAITING, None))
 
 
 def stopped() -> str:

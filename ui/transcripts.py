@@ -5,13 +5,16 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from dagsverk.speech.errors import AudioError, ModelError
+from dagsverk.speech.errors import ModelError
 from dagsverk.speech.languages import Language
+from dagsverk.speech.sandbox import DecodedFile, Sandbox
+from dagsverk.speech.turns import LOOK_S, Check, Places, go_on
 from dagsverk.store import Model
 from ui.speech_desk import SpeechDesk
 
@@ -19,19 +22,29 @@ if TYPE_CHECKING:
     from dagsverk.speech.transcription import Segment
 
 MAX_S = 2 * 3600.0  # of a recording
-PATIENCE_S = 120.0  # that a recording waits for those before it
-LOOK_S = 0.5  # how often a page that waits sees whether its visitor is still there
+PATIENCE_S = 30.0  # that a recording waits for a place
+
+# Recordings that are at work at a time: decoded side by side, then written down in turns, batch by batch, for
+# that takes every core. Each may keep 460 MB of samples on disk.
+RECORDINGS = Places(6, "every place for a recording", most_waiting=8, patience_s=PATIENCE_S)
+MODEL = Places(1, "the model", most_waiting=6, patience_s=float("inf"))
+DECODERS = Sandbox(8)  # the recorder's come beside
 
 Task = Literal["transcribe", "translate"]
-OnProgress = Callable[[float, float], None]
-
-
-class Busy(Exception):
-    """Other recordings are being transcribed; come back."""
 
 
 class CannotTranslate(ValueError):
     """The model was not taught to translate."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """For a place."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """The recording is read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,33 +100,72 @@ class Both:
     why_no_english: str  # empty when there is some
 
 
-def hear(
-    speech: SpeechDesk, language: Language, source: Path, task: Task, tell: OnProgress = lambda *_: None
-) -> Heard:
-    """A recording's text, by the champion of its language; one recording at a time, for it takes every core.
+Stage: TypeAlias = Waiting | Decoding | Loading | Listening
+Tell: TypeAlias = Callable[[Stage], None]
 
-    Args: tell: called with seconds done and in all; what it raises ends the work.
-    Raises: NoSpeechModel, CannotTranslate, AudioError, StoreError; Busy after `PATIENCE_S` in the queue.
+
+def hear(speech: SpeechDesk, language: Language, source: Path, task: Task, check: Check = go_on) -> Heard:
+    """A recording's text, by the champion of its language.
+
+    Args: check: asked several times a second, whatever is going on; what it raises ends the work.
+    Raises: NoSpeechModel, CannotTranslate, AudioError, StoreError; Busy if there is no place.
     """
-    if not speech.busy.acquire(timeout=PATIENCE_S):
-        raise Busy(f"other recordings were before this one for {PATIENCE_S:.0f} s; try again later")
+    with _decoded(source, _tell_nobody, check) as sound:
+        return _written_down(speech, language, sound, task, _tell_nobody, check)
+
+
+def hear_both(speech: SpeechDesk, language: Language, source: Path) -> Iterator[Stage | Both]:
+    """The same as stages: the last one has the text. Closing the iterator ends the work.
+
+    A stage is told again while it lasts, so that who reads can see whether the visitor is still there.
+    Raises: as `hear`.
+    """
+    speech.promoted(language)  # before anything is decoded for nothing
+    return _staged(lambda tell, check: _both(speech, language, source, tell, check))
+
+
+def _both(speech: SpeechDesk, language: Language, source: Path, tell: Tell, check: Check) -> Both:
+    with _decoded(source, tell, check) as sound:
+        heard = _written_down(speech, language, sound, "transcribe", tell, check)
+        _, transcriber = speech.transcriber(language)
+        if not transcriber.can_translate:
+            return Both(heard=heard, english=None, why_no_english=why_no_english(language, heard.model))
+        english = None
+        if heard.text:
+            english = _written_down(speech, language, sound, "translate", tell, check)
+        return Both(heard=heard, english=english, why_no_english="")
+
+
+@contextmanager
+def _decoded(source: Path, tell: Tell, check: Check) -> Iterator[DecodedFile]:
+    """The recording, once there is a place for it; the place is held until it is written down."""
+    tell(Waiting())
+    with RECORDINGS.place(check):
+        tell(Decoding())
+        with closing(DECODERS.open(source, max_s=MAX_S, check=check)) as sound:
+            yield sound
+
+
+def _written_down(
+    speech: SpeechDesk, language: Language, sound: DecodedFile, task: Task, tell: Tell, check: Check
+) -> Heard:
+    model = speech.promoted(language)
+    if not speech.is_loaded(language, model):
+        tell(Loading(model=model))
+    model, transcriber = speech.transcriber(language)
+    if task == "translate" and not transcriber.can_translate:
+        raise CannotTranslate(why_no_english(language, model))
+    start = time.perf_counter()
     try:
-        model, transcriber = speech.transcriber(language)
-        if task == "translate" and not transcriber.can_translate:
-            raise CannotTranslate(why_no_english(language, model))
-
-        def limited(done_s: float, total_s: float) -> None:
-            if total_s > MAX_S:
-                raise AudioError("too long", f"want at most {MAX_S:,.0f} s, found {total_s:,.0f} s")
-            tell(done_s, total_s)
-
-        start = time.perf_counter()
-        try:
-            found = transcriber.transcribe(source, task, limited)
-        except ModelError as error:
-            raise CannotTranslate(str(error)) from error
-    finally:
-        speech.busy.release()
+        found = transcriber.transcribe(
+            sound,
+            task,
+            lambda done_s, total_s: tell(Listening(task=task, done_s=done_s, total_s=total_s)),
+            check=check,
+            turn=lambda: MODEL.place(check),
+        )
+    except ModelError as error:
+        raise CannotTranslate(str(error)) from error
     return Heard(
         language=language, task=task, segments=found.segments, duration_s=found.duration_s,
         took_s=time.perf_counter() - start, model=model,
@@ -127,58 +179,37 @@ def why_no_english(language: Language, model: Model) -> str:
     )
 
 
-def hear_both(speech: SpeechDesk, language: Language, source: Path) -> Iterator[Loading | Listening | Both]:
-    """The same as stages: the last one has the text. Closing the iterator ends the work at its next batch.
-
-    Raises: as `hear`.
-    """
-    model = speech.promoted(language)
-    if not speech.is_loaded(language, model):
-        yield Loading(model=model)
-    _, transcriber = speech.transcriber(language)
-    heard = yield from _stages(speech, language, source, "transcribe")
-    english = None
-    if transcriber.can_translate and heard.text:
-        english = yield from _stages(speech, language, source, "translate")
-    why = "" if transcriber.can_translate else why_no_english(language, heard.model)
-    yield Both(heard=heard, english=english, why_no_english=why)
-
-
-class _Left(Exception):
+class Left(Exception):
     """The visitor is gone, or has pressed Stop."""
 
 
-@dataclass(kw_only=True)
-class _Work:
-    """What a worker thread tells the page's generator."""
+def _staged(work: Callable[[Tell, Check], Both]) -> Iterator[Stage | Both]:
+    """What a thread tells of its work, the newest again every `LOOK_S`; last what came of it."""
+    told: queue.SimpleQueue[Stage | Both | Exception] = queue.SimpleQueue()
+    left = threading.Event()
 
-    told: queue.SimpleQueue[Listening | Heard | Exception] = field(default_factory=queue.SimpleQueue)
-    left: threading.Event = field(default_factory=threading.Event)
-
-
-def _stages(
-    speech: SpeechDesk, language: Language, source: Path, task: Task
-) -> Generator[Listening, None, Heard]:
-    """How far the work is, again and again; returns what was heard."""
-    work = _Work()
-
-    def tell(done_s: float, total_s: float) -> None:
-        if work.left.is_set():
-            raise _Left
-        work.told.put(Listening(task=task, done_s=done_s, total_s=total_s))
+    def check() -> None:
+        if left.is_set():
+            raise Left
 
     def run() -> None:
         try:
-            work.told.put(hear(speech, language, source, task, tell))
+            told.put(work(told.put, check))
         except Exception as error:  # noqa: BLE001 - raised again where it is waited for
-            work.told.put(error)
+            told.put(error)
 
     threading.Thread(target=run, daemon=True).start()
+    found: Stage | Both | Exception = Waiting()
     try:
-        while not isinstance(found := work.told.get(), Heard):
+        while not isinstance(found, Both):
+            with suppress(queue.Empty):  # else what was told last still holds
+                found = told.get(timeout=LOOK_S)
             if isinstance(found, Exception):
                 raise found
             yield found
-        return found
     finally:
-        work.left.set()
+        left.set()
+
+
+def _tell_nobody(_: Stage) -> None:
+    """Of a stage."""

@@ -7,7 +7,7 @@ import threading
 from dataclasses import asdict
 from typing import Any
 
-from dagsverk.speech import audio, features, shards
+from dagsverk.speech import audio, features, sandbox, shards
 from dagsverk.speech.config import MAX_LABEL_TOKENS, PrepareConfig
 from dagsverk.speech.corpus import Clip, SetAside
 from dagsverk.speech.errors import AudioError, ModelError
@@ -29,7 +29,7 @@ def make_row(clip: Clip, encoded: bytes | SetAside, config: PrepareConfig) -> di
     try:
         text, translation = clean_text(clip.text), clean_text(clip.translation)
         _check_text(clip, text, translation, config.tokenizer)
-        sound = audio.decode(encoded, max_s=config.max_clip_s)
+        sound = sandbox.CLIPS.decode(encoded, max_s=config.max_clip_s)
         audio.check(
             sound,
             min_s=config.min_clip_s,

@@ -24,6 +24,7 @@ from dagsverk.speech.encoder import FRAMES_PER_S, WINDOW_FRAMES, collate, encode
 from dagsverk.speech.models import SpeechModel
 from dagsverk.speech.search import Path, Rules, search
 from dagsverk.speech.tokens import Task, decode_text, end_id, prompt
+from dagsverk.speech.turns import Check, go_on
 
 GRID_FRAMES = 50  # a clip and its slack are padded to a multiple of this
 TOKENS_PER_S = 50  # nobody says more, in bytes even; cuts loops on short clips
@@ -87,6 +88,7 @@ def decode(
     full_windows: bool | None = None,
     frames: Sequence[int] | None = None,
     max_tokens: Sequence[int] | None = None,
+    check: Check = go_on,
 ) -> list[Decoded]:
     """What the model hears in each clip, in the order given.
 
@@ -101,6 +103,7 @@ def decode(
         frames: of each clip, if known; `mels` may then be lazy, each is read once, when its batch is due.
         max_tokens: of each clip; else TOKENS_PER_S of its duration, at least MIN_TOKENS, at most what the
             decoder holds.
+        check: asked again and again; what it raises ends the work.
     Raises: ValueError for beams < 1, or a clip that is empty, too long or of another number of mel bins.
     """
     if beams < 1:
@@ -120,7 +123,8 @@ def decode(
         rules = _rules(model, network)
         for batch in _batches(padded, batch_s * FRAMES_PER_S):
             states = _heard(network, mels, floors, padded, batch)
-            paths, no_speech = _said(network, states, start, rules, [limits[i] for i in batch], beams)
+            own = [limits[i] for i in batch]
+            paths, no_speech = _said(network, states, start, rules, own, beams, check)
             for i, path, probability in zip(batch, paths, no_speech, strict=True):
                 found[i] = _decoded(model, path, probability)
     return [found[i] for i in range(len(mels))]
@@ -177,13 +181,14 @@ def _said(
     rules: Rules,
     limits: Sequence[int],
     beams: int,
+    check: Check,
 ) -> tuple[list[Path], list[float]]:
     """What each clip says, and the probability that it says nothing."""
     decoder = CachedDecoder(network, states, capacity=len(start) + max(limits))
     logits = decoder.read(torch.tensor([list(start)] * len(states), device=network.device))
     # Whisper's own place for it: before language and task are known
     no_speech = logits[:, 0].softmax(-1)[:, start[-1] - 1]
-    return search(decoder, logits[:, -1], rules, limits, beams), no_speech.tolist()
+    return search(decoder, logits[:, -1], rules, limits, beams, check), no_speech.tolist()
 
 
 def _decoded(model: SpeechModel, path: Path, no_speech_probability: float) -> Decoded:

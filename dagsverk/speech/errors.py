@@ -34,3 +34,7 @@ class ModelError(SpeechError):
 
 class Interrupted(SpeechError):
     """Training was asked to stop: it has saved a checkpoint and goes on from there."""
+
+
+class Busy(SpeechError):
+    """Others are before; come back."""

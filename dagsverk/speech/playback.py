@@ -6,12 +6,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from dagsverk.speech.audio import decode, encode_wav
+from dagsverk.speech.audio import encode_wav
 from dagsverk.speech.corpus import Clip, Corpus, SetAside
 from dagsverk.speech.errors import AudioError, SpeechError
 from dagsverk.speech.languages import Language
 from dagsverk.speech.results import evaluation_folder
+from dagsverk.speech.sandbox import CLIPS
 from dagsverk.store import Store
+
+LONGEST_S = 30.0  # that a model hears
 
 
 def keep_audio(store: Store, language: Language, report: Mapping[str, Any], corpus: Corpus) -> dict[str, Any]:
@@ -29,7 +32,7 @@ def keep_audio(store: Store, language: Language, report: Mapping[str, Any], corp
     try:
         for clip, audio in corpus.read(clips) if clips else ():
             try:
-                wav = encode_wav(decode(_bytes(audio)))
+                wav = encode_wav(CLIPS.decode(_bytes(audio), max_s=LONGEST_S))
             except AudioError as error:
                 missing[clip.id] = str(error)
                 continue

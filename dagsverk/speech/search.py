@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import torch
 
 from dagsverk.speech.cached_decoder import CachedDecoder
+from dagsverk.speech.turns import Check, go_on
 
 KEPT_SHARE = 0.75  # finished clips leave the batch once no more than this share of it is still speaking
 
@@ -80,7 +81,12 @@ class _Search:
 
 
 def search(
-    decoder: CachedDecoder, logits: torch.Tensor, rules: Rules, limits: Sequence[int], beams: int
+    decoder: CachedDecoder,
+    logits: torch.Tensor,
+    rules: Rules,
+    limits: Sequence[int],
+    beams: int,
+    check: Check = go_on,
 ) -> list[Path]:
     """The likeliest text of each clip.
 
@@ -89,11 +95,13 @@ def search(
         logits: of the first token, (clips, vocabulary).
         limits: tokens per clip at which it is stopped, all > 0.
         beams: texts that are followed at a time; 1 follows the likeliest token.
+        check: asked before each token; what it raises ends the search.
     """
     everything = [_Search(limit) for limit in limits]
     batch = list(everything)
     first = True
     while True:
+        check()
         sources = _step(batch, logits + (rules.at_first if first else rules.always), rules.end, beams)
         speaking = [place for place, one in enumerate(batch) if one.paths]
         if not speaking:

@@ -10,6 +10,7 @@ import hashlib
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -29,7 +30,9 @@ from dagsverk.speech.repetition import (
     loops,
     without_loops,
 )
+from dagsverk.speech.sandbox import DecodedFile
 from dagsverk.speech.tokens import Task
+from dagsverk.speech.turns import Check, go_on
 from dagsverk.speech.windows import SAMPLE_RATE_HZ, Window
 from dagsverk.store import Conflict, Model, NotFound, Store
 
@@ -41,7 +44,8 @@ UNSURE = -1.0  # ... and the mean log-probability of what is said is below this
 SECOND_LOOK_BEAMS = 5
 
 Audio: TypeAlias = features.Audio
-Source: TypeAlias = bytes | Path | Audio
+Source: TypeAlias = bytes | Path | Audio | DecodedFile
+Turn: TypeAlias = Callable[[], AbstractContextManager[object]]
 OnProgress: TypeAlias = Callable[[float, float], None]  # seconds done, seconds in all
 
 
@@ -100,16 +104,25 @@ class Transcriber:
         return self._model.name
 
     def transcribe(
-        self, source: Source, task: Task = "transcribe", on_progress: OnProgress | None = None
+        self,
+        source: Source,
+        task: Task = "transcribe",
+        on_progress: OnProgress | None = None,
+        *,
+        check: Check = go_on,
+        turn: Turn = nullcontext,
     ) -> Transcript:
         """What is said in a recording of any length, in bounded memory.
 
         A file is read twice: for its levels, then for its sound.
 
         Args:
-            source: an audio or video file, or its bytes; or float32 mono audio at 16 kHz, shape (samples,).
+            source: an audio or video file, or its bytes; or float32 mono audio at 16 kHz, shape (samples,);
+                or what a `Sandbox` has decoded.
             task: "translate" writes English.
             on_progress: called with the seconds done and in all, first with 0; what it raises ends the work.
+            check: asked again and again, before each token too; what it raises ends the work.
+            turn: held while the model works on one batch, and given up before the next.
         Raises: AudioError for what cannot be decoded; ModelError if the model cannot translate.
         """
         if task == "translate" and not self.can_translate:
@@ -117,25 +130,28 @@ class Transcriber:
                 f"{self.name} was not taught to translate; ask it to transcribe, or train one with "
                 "translate_share above 0 on a corpus with translations"
             )
-        found, samples = windows.levels(_blocks(source))
+        found, samples = windows.levels(_checked(_blocks(source), check))
         total_s = samples / SAMPLE_RATE_HZ
         tell = on_progress or _tell_nobody
         tell(0.0, total_s)
         segments: list[Segment] = []
-        cut = windows.take(_blocks(source), windows.plan(found, samples, longest_s=self._longest_s))
+        cut = windows.take(
+            _checked(_blocks(source), check), windows.plan(found, samples, longest_s=self._longest_s)
+        )
         batch_s = BATCH_ON_GPU_S if self._model.device.type == "cuda" else BATCH_S
         for batch in _batches(cut, batch_s):
-            segments += self._write_down(batch, task)
+            with turn():
+                segments += self._write_down(batch, task, check)
             tell(batch[-1][0].end_s, total_s)
         tell(total_s, total_s)
         return Transcript(tuple(segments), self.language, task, total_s)
 
-    def _write_down(self, batch: list[tuple[Window, Audio]], task: Task) -> list[Segment]:
+    def _write_down(self, batch: list[tuple[Window, Audio]], task: Task, check: Check) -> list[Segment]:
         mels = [features.log_mel(audio, self._model.n_mels) for _, audio in batch]
-        heard = self._hear(mels, task, beams=1)
+        heard = self._hear(mels, task, check, beams=1)
         again = [place for place, one in enumerate(heard) if _repeats(one)]
         if again:
-            second = self._hear([mels[place] for place in again], task, beams=SECOND_LOOK_BEAMS)
+            second = self._hear([mels[place] for place in again], task, check, beams=SECOND_LOOK_BEAMS)
             heard = [*heard]
             for place, one in zip(again, second, strict=True):
                 heard[place] = one
@@ -146,7 +162,7 @@ class Transcriber:
             if text
         ]
 
-    def _hear(self, mels: list[features.Mel], task: Task, *, beams: int) -> list[Decoded]:
+    def _hear(self, mels: list[features.Mel], task: Task, check: Check, *, beams: int) -> list[Decoded]:
         with self._lock:
             return decode(
                 self._model,
@@ -156,6 +172,7 @@ class Transcriber:
                 task=task,
                 beams=beams,
                 batch_s=BATCH_ON_GPU_S,
+                check=check,
             )
 
 
@@ -211,12 +228,20 @@ def _fetch(store: Store, model: Model, folder: Path) -> Path:
 
 
 def _blocks(source: Source) -> Iterable[Audio]:
+    if isinstance(source, DecodedFile):
+        return source.blocks(BLOCK_S)
     if not isinstance(source, np.ndarray):
         return decode_blocks(source, BLOCK_S)
     if source.ndim != 1:
         raise ValueError(f"want mono audio of shape (samples,), got {source.shape}")
     size = round(BLOCK_S * SAMPLE_RATE_HZ)
     return (source[first : first + size].astype(np.float32) for first in range(0, len(source), size))
+
+
+def _checked(blocks: Iterable[Audio], check: Check) -> Iterator[Audio]:
+    for block in blocks:
+        check()
+        yield block
 
 
 def _batches(cut: Iterator[tuple[Window, Audio]], most_s: float) -> Iterator[list[tuple[Window, Audio]]]:

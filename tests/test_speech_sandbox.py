@@ -1,0 +1,264 @@
+"""A recording that nobody vouches for is decoded where it can do no harm."""
+
+import http.server
+import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hostile_audio import decoders_of, integers_of_64_bits, lying_wav, playlists, silent_flac, unknown_codec
+from speech_clips import encode, mp3, tone, wav
+
+from dagsverk.speech import audio, clips, sandbox
+from dagsverk.speech.config import PrepareConfig
+from dagsverk.speech.corpus import Clip, SetAside
+from dagsverk.speech.errors import AudioError, Busy, SpeechError
+from dagsverk.speech.sandbox import Sandbox
+
+HARM = """
+import sys
+import numpy
+from dagsverk.speech import audio, audio_process
+from dagsverk.speech.containers import every_fault_an_audio_error
+decode_parts = audio.decode_parts
+def harm(source, max_s):
+    with every_fault_an_audio_error():
+        if isinstance(source, bytes) or source.seek(0) or source.peek()[:4] == b"RIFF":  # decoded as always
+            yield from decode_parts(source, max_s=max_s)
+            return
+        {harm}
+        yield numpy.zeros(9, "f4")
+audio_process.audio.decode_parts = harm
+audio_process.main(int(sys.argv[1]), int(sys.argv[2]))
+"""
+NOTE = b"harm"
+
+
+@pytest.fixture(scope="module")
+def box():
+    box = Sandbox(2, reuse=True)
+    yield box
+    box.close()
+
+
+@pytest.fixture
+def harmful(monkeypatch):
+    """A sandbox whose decoder does what is asked: as a fault of FFmpeg that a file makes use of."""
+    boxes = []
+
+    def make(harm, **options):
+        monkeypatch.setattr(sandbox, "COMMAND", (sys.executable, "-c", HARM.format(harm=harm)))
+        boxes.append(Sandbox(2, least_work_s=1, **options))
+        return boxes[-1]
+
+    yield make
+    for box in boxes:
+        box.close()
+
+
+def why(decode, source, **options):
+    with pytest.raises(AudioError) as caught:
+        decode(source, **options)
+    return caught.value.reason, caught.value.detail
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+@pytest.mark.parametrize("make", [wav, mp3])
+def test_the_samples_are_those_of_this_process(reuse, make, tmp_path):
+    box, content = Sandbox(2, reuse=reuse), make(1.5)
+    (tmp_path / "clip").write_bytes(content)
+    own = audio.decode(content)
+    assert np.array_equal(box.decode(content, max_s=30), own)
+    assert np.array_equal(box.decode(tmp_path / "clip", max_s=30), own)
+    kept = box.open(tmp_path / "clip", max_s=7200)
+    for _ in range(2):  # as often as it is asked
+        blocks = list(kept.blocks(0.4))
+        assert {len(block) for block in blocks[:-1]} == {6400}
+        assert np.array_equal(np.concatenate(blocks), own)
+    kept.close()
+    box.close()
+
+
+@pytest.mark.parametrize("decode", ["here", "in the sandbox"])
+@pytest.mark.parametrize(
+    "content, reason, words",
+    [
+        (b"", "empty file", ""),
+        (b"a text", "not audio", ""),
+        (wav()[:900], "undecodable", "cut short"),
+        (lying_wav(1), "undecodable", "1,000 to 384,000 samples per second, found 1"),
+        (lying_wav(999), "undecodable", "found 999"),
+        (lying_wav(384_001), "undecodable", "found 384,001"),
+        (lying_wav(2**31 - 1), "undecodable", "found 2,147,483,647"),
+        (lying_wav(16_000, samples=100, channels=33), "undecodable", "at most 32 channels, found 33"),
+        (integers_of_64_bits(), "undecodable", "s64"),
+        (unknown_codec(), "undecodable", "in a code that is not read here (unknown): convert it"),
+        (silent_flac(3600, 8000, stated=True), "too long", "at most 30 s of audio, found 3,"),
+        (silent_flac(3600, 8000, stated=False), "too long", "at most 30 s of audio, found more"),
+    ],
+)
+def test_what_cannot_be_used_is_told_by_the_same_reason_here_and_there(box, decode, content, reason, words):
+    told, detail = why(audio.decode if decode == "here" else box.decode, content, max_s=30)
+    assert told == reason
+    assert words in detail
+
+
+@pytest.mark.parametrize("rate_hz", [1000, 8000, 384_000])
+def test_rates_that_sound_is_recorded_at_are_heard(box, rate_hz):
+    assert len(box.decode(lying_wav(rate_hz, samples=rate_hz), max_s=30)) == pytest.approx(16_000, abs=2)
+
+
+@pytest.fixture
+def witness():
+    """An address, and what was asked of it."""
+    asked = []
+
+    class Witness(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_error(404)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Witness) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", asked
+        server.shutdown()
+
+
+@pytest.mark.parametrize("decode", ["here", "in the sandbox"])
+def test_a_file_that_names_other_files_and_addresses_opens_none(box, decode, witness, tmp_path):
+    address, asked = witness
+    for folder in ("a pipe", "a file"):
+        (tmp_path / folder).mkdir()
+    os.mkfifo(tmp_path / "a pipe" / "1.wav")  # who opens it waits for ever
+    (tmp_path / "a file" / "1.wav").write_bytes(wav(0.5))  # who opens it hears something
+    read = audio.decode if decode == "here" else box.decode
+    for path in tmp_path.glob("*/1.wav"):
+        for name, content in playlists(path, address).items():
+            try:
+                assert not read(content, max_s=30).any() or name == "mov", name
+            except AudioError as error:
+                assert error.reason in ("not audio", "undecodable"), name
+    assert asked == []
+
+
+def test_what_is_no_file_is_missing_audio_and_nobody_waits_for_it(box, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    for path in (tmp_path / "pipe", tmp_path / "link", tmp_path, tmp_path / "gone", tmp_path / "a\0b"):
+        assert why(box.decode, path, max_s=30)[0] == "missing audio"
+        assert why(audio.decode, path)[0] == "missing audio"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not keep all of these limits")
+@pytest.mark.parametrize(
+    "harm, words",
+    [
+        ("import ctypes; ctypes.string_at(0)", "SIGSEGV"),
+        ("import os; os.abort()", "SIGABRT"),
+        ("import os; os._exit(3)", "exit code 3"),
+        ("while True: pass", "of work"),
+        ("b = bytearray(1 << 30)", "memory"),
+        ("l = [bytearray(1 << 20) for _ in range(1000)]", "memory"),
+        ("open('/etc/hostname')", "Too many open files"),
+        ("import socket; socket.socket()", "Too many open files"),
+        ("import subprocess; subprocess.Popen(['true'])", "Too many open files"),
+        ("for _ in range(100): yield numpy.zeros(1 << 20, 'f4')", "more sound than"),
+    ],
+)
+def test_a_decoder_that_a_file_turns_against_us_ends_and_the_next_recording_is_heard(harmful, harm, words):
+    box = harmful(harm)
+    reason, detail = why(box.decode, NOTE, max_s=30)
+    assert reason == "undecodable"
+    assert words in detail
+    assert len(box.decode(wav(0.5), max_s=30)) == 8000
+
+
+def test_a_decoder_that_sleeps_is_ended_after_its_time(harmful):
+    box = harmful("import time; time.sleep(3600)", least_wait_s=1)
+    assert why(box.decode, NOTE, max_s=30)[0] == "undecodable"
+
+
+def test_a_decoder_that_tells_of_more_than_it_wrote_is_not_believed(harmful):
+    box = harmful("audio_process.len = lambda _: 10**9")
+    reason, detail = why(box.decode, NOTE, max_s=30)
+    assert (reason, "bytes written" in detail) == ("undecodable", True)
+
+
+def test_a_decoder_sees_no_setting_of_this_process(harmful, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "do-not-tell")
+    box = harmful("import os; raise audio.AudioError('not audio', ' '.join(sorted(os.environ)))")
+    _, detail = why(box.decode, NOTE, max_s=30)
+    assert "PYTHONPATH" in detail
+    assert "AWS" not in detail
+
+
+def test_a_process_that_does_not_start_is_no_fault_of_the_recording(monkeypatch, capfd):
+    monkeypatch.setattr(sandbox, "COMMAND", (sys.executable, "-c", "raise SystemExit('no FFmpeg here')"))
+    box = Sandbox(1)
+    with pytest.raises(SpeechError, match="does not start") as caught:
+        box.decode(wav(), max_s=30)
+    box.close()
+    assert not isinstance(caught.value, AudioError)
+    assert "no FFmpeg here" in capfd.readouterr().err
+
+
+class Gone(Exception):
+    pass
+
+
+def test_who_goes_away_ends_the_work_and_frees_his_place():
+    box, looks, others = Sandbox(1, most_waiting=0), [], decoders_of(os.getpid()).keys()
+
+    def check():
+        looks.append(1)
+        if len(looks) > 3:
+            assert decoders_of(os.getpid()).keys() > others
+            raise Gone
+
+    with pytest.raises(Gone):
+        box.open(BOMB, max_s=7200, check=check)
+    assert len(box.decode(wav(0.5), max_s=30)) == 8000
+    box.close()
+    assert decoders_of(os.getpid()).keys() == others
+
+
+BOMB = silent_flac(4 * 3600, 192_000, stated=False)
+
+
+def test_more_than_can_be_decoded_wait_in_line_and_more_than_that_are_sent_away():
+    box = Sandbox(1, most_waiting=1)
+    stop = threading.Event()
+
+    def check():
+        if stop.is_set():
+            raise Gone
+
+    with ThreadPoolExecutor(2) as pool:
+        bombs = [pool.submit(box.open, BOMB, max_s=7200, check=check) for _ in range(2)]
+        while True:
+            try:
+                box.decode(wav(), max_s=30, check=check)
+            except Busy as error:
+                assert "try again later" in str(error)
+                break
+            assert not any(bomb.done() for bomb in bombs)
+        stop.set()
+        assert all(isinstance(bomb.exception(), Gone) for bomb in bombs)
+    assert len(box.decode(wav(0.5), max_s=30)) == 8000
+    box.close()
+
+
+def test_a_clip_that_ends_its_decoder_is_set_aside_and_the_others_are_prepared(harmful, monkeypatch):
+    monkeypatch.setattr(sandbox, "CLIPS", harmful("import ctypes; ctypes.string_at(0)", reuse=True))
+    clip = Clip(id="a", audio="a.mp3", text="hej", language="sv", split="train", speaker="a")
+    found = [clips.make_row(clip, content, PrepareConfig()) for content in (wav(), NOTE, wav(), NOTE, wav())]
+    assert [isinstance(one, SetAside) for one in found] == [False, True, False, True, False]
+    assert found[1].reason == "undecodable"
+    assert "SIGSEGV" in found[1].detail
+
+
+def test_a_film_is_heard_without_a_decoder_for_its_pictures(box):
+    film = encode([tone(1.0, 48_000)] * 2, 48_000, "matroska", "libopus", picture=True)
+    assert len(box.decode(film, max_s=30)) == pytest.approx(16_000, abs=1600)
