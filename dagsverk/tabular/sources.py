@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
-import ipaddress
-import os
-import socket
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from dagsverk.tabular.errors import SourceError, SourceUnavailable
+from dagsverk.addresses import refuse_keys
+from dagsverk.objects import read_object
+from dagsverk.reading import NotRegular, TooLarge, open_regular, read_at_most
+from dagsverk.tabular.errors import SourceError
+from dagsverk.tabular.parquet import MAX_CELLS, parse_parquet
 from dagsverk.tabular.system import System
+from dagsverk.tabular.web import download
 
 MAX_BYTES = 512 * 2**20
-TIMEOUT_S = 30.0
+MAX_COLUMNS = 2_000
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
 EMBEDDED = "embedded"
 
@@ -37,18 +37,23 @@ class Raw:
 def read_source(system: System, source: str | None = None) -> Raw:
     """The system's embedded facts (None), or rows of a .csv or .parquet path, http(s) URL or s3:// address.
 
-    Raises SourceError: no such place, unreadable, larger than 512 MiB, empty, cut short, not a table.
+    Raises SourceError: a key in the address, no such place, no regular file, unreadable, larger than 512 MiB,
+    empty, cut short, not a table.
     """
     if source is None or source == EMBEDDED:
         return Raw(EMBEDDED, _numbered(system.read()))
-    name = _without_secrets(source)
-    suffix = Path(urlsplit(source).path if "://" in source else source).suffix.lower()
+    try:
+        refuse_keys(source)
+        name = source if "://" in source else Path(source).name
+        suffix = Path(urlsplit(source).path if "://" in source else source).suffix.lower()
+    except ValueError as error:
+        raise SourceError(str(error)) from error
     if suffix not in (".csv", ".parquet"):
         raise SourceError(f"want a .csv or .parquet file, got {name!r}")
     data = _fetch(source, name)
     if not data:
         raise SourceError(f"{name} is empty (0 bytes); nothing was changed")
-    raw = _parse_csv(name, data) if suffix == ".csv" else Raw(name, _parse_parquet(name, data))
+    raw = _parse_csv(name, data) if suffix == ".csv" else Raw(name, _numbered(parse_parquet(name, data)))
     if raw.rows.empty and not raw.malformed:
         raise SourceError(f"{name} has a header and no rows; nothing was changed")
     return raw
@@ -58,73 +63,31 @@ def _numbered(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.set_axis(range(2, len(rows) + 2), axis=0)
 
 
-def _without_secrets(source: str) -> str:
-    """User names, passwords and signed queries never reach a table, a log or an error."""
-    if "://" not in source:
-        return Path(source).name
-    parts = urlsplit(source)
-    return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
-
-
 def _fetch(source: str, name: str) -> bytes:
-    scheme = urlsplit(source).scheme if "://" in source else ""
-    if scheme in ("http", "https"):
-        return _fetch_http(source, name)
-    if scheme == "s3":
-        return _fetch_s3(source, name)
-    if scheme:
-        raise SourceError(f"want a path, http(s):// or s3:// address, got {name!r}")
-    path = Path(source)
-    if not path.is_file():
-        raise SourceError(f"no file {str(path)!r} (looked from {Path.cwd()})")
-    _check_size(path.stat().st_size, name)
+    scheme = urlsplit(source).scheme.lower() if "://" in source else ""
     try:
-        return path.read_bytes()
+        if scheme in ("http", "https"):
+            return download(source, name, MAX_BYTES)
+        if scheme == "s3":
+            return _fetch_s3(source, name)
+        if scheme:
+            raise SourceError(f"want a path, http(s):// or s3:// address, got {name!r}")
+        return _read_file(Path(source))
+    except TooLarge as error:
+        raise SourceError(f"{name} has more than {MAX_BYTES // 2**20} MiB, the limit; divide it") from error
+
+
+def _read_file(path: Path) -> bytes:
+    """Only a regular file: a pipe or device may have no end."""
+    try:
+        with open_regular(path) as file:
+            return read_at_most(file, MAX_BYTES)
+    except NotRegular as error:
+        raise SourceError(f"{str(path)!r} is {error}; want a regular file") from error
+    except FileNotFoundError as error:
+        raise SourceError(f"no file {str(path)!r} (looked from {Path.cwd()})") from error
     except OSError as error:
         raise SourceError(f"cannot read {str(path)!r}: {error.strerror}") from error
-
-
-def _check_size(size: int, name: str) -> None:
-    if size > MAX_BYTES:
-        raise SourceError(f"{name} has {size / 2**20:.0f} MiB, the limit is {MAX_BYTES // 2**20} MiB")
-
-
-def _refuse_private(url: str, name: str) -> None:
-    """A flow parameter must not become a way to read what only this machine can reach."""
-    if os.environ.get("DAGSVERK_ALLOW_PRIVATE_URLS") == "1":
-        return
-    host = urlsplit(url).hostname or ""
-    try:
-        addresses = {info[4][0] for info in socket.getaddrinfo(host, None)}
-    except OSError as error:
-        raise SourceError(f"cannot find the host of {name}: {error.strerror}") from error
-    if any(not ipaddress.ip_address(str(address).split("%")[0]).is_global for address in addresses):
-        raise SourceError(
-            f"{name} is a private address; set DAGSVERK_ALLOW_PRIVATE_URLS=1 where that is meant"
-        )
-
-
-def _fetch_http(url: str, name: str, redirects_left: int = 3) -> bytes:
-    _refuse_private(url, name)
-    try:
-        with httpx.stream("GET", url, timeout=TIMEOUT_S) as response:
-            if response.is_redirect:
-                target = str(response.url.join(response.headers["location"]))
-                if redirects_left == 0 or urlsplit(target).scheme not in ("http", "https"):
-                    raise SourceError(f"{name} redirects too often, or away from http(s)")
-                return _fetch_http(target, name, redirects_left - 1)
-            if response.status_code != httpx.codes.OK:
-                trouble = SourceUnavailable if response.is_server_error else SourceError
-                raise trouble(f"{name} answered {response.status_code} {response.reason_phrase}")
-            data = bytearray()
-            for chunk in response.iter_bytes():
-                data += chunk
-                _check_size(len(data), name)
-            return bytes(data)
-    except httpx.HTTPError as error:
-        raise SourceUnavailable(
-            f"cannot read {name}: {type(error).__name__}; try again, or download it first"
-        ) from error
 
 
 def _fetch_s3(address: str, name: str) -> bytes:
@@ -132,8 +95,9 @@ def _fetch_s3(address: str, name: str) -> bytes:
 
     try:
         files = s3fs.S3FileSystem()  # endpoint and keys: the AWS variables of the environment
-        _check_size(int(files.info(address)["size"]), name)
-        return bytes(files.cat_file(address))
+        return read_object(files, address.partition("://")[2], MAX_BYTES)
+    except TooLarge:
+        raise
     except FileNotFoundError as error:
         raise SourceError(f"no object {name}") from error
     except Exception as error:  # botocore's errors share no other base, and their text may hold keys
@@ -144,6 +108,8 @@ def _fetch_s3(address: str, name: str) -> bytes:
 
 def _parse_csv(name: str, data: bytes) -> Raw:
     """Read by hand-counted fields: pandas fills a line cut short with empty cells and says nothing."""
+    if (cells := sum(map(data.count, (b",", b"\n", b"\r")))) > MAX_CELLS:  # before any of them takes memory
+        raise SourceError(f"{name} has about {cells:,} cells, the limit is {MAX_CELLS:,}; divide it")
     try:
         reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
         lines = [(reader.line_num, fields) for fields in reader if fields]
@@ -156,7 +122,9 @@ def _parse_csv(name: str, data: bytes) -> Raw:
     if not lines:
         raise SourceError(f"{name} holds no table")
     header = [field.strip() for field in lines[0][1]]
-    if repeated := sorted({column for column in header if header.count(column) > 1}):
+    if len(header) > MAX_COLUMNS:
+        raise SourceError(f"{name} has {len(header):,} columns, the limit is {MAX_COLUMNS:,}")
+    if repeated := sorted(column for column, times in Counter(header).items() if times > 1):
         raise SourceError(f"{name} has columns with the same name: {', '.join(repeated)}")
     good = {number: fields for number, fields in lines[1:] if len(fields) == len(header)}
     malformed = {
@@ -165,12 +133,3 @@ def _parse_csv(name: str, data: bytes) -> Raw:
     rows = pd.DataFrame.from_dict(good, orient="index", columns=header, dtype=object)
     stripped = rows.apply(lambda column: column.str.strip())
     return Raw(name, stripped.mask(stripped.isin(MISSING)), malformed)
-
-
-def _parse_parquet(name: str, data: bytes) -> pd.DataFrame:
-    try:
-        return _numbered(pq.read_table(pa.BufferReader(data)).to_pandas())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise SourceError(
-            f"{name} is not a whole Parquet file; is it cut short? ({type(error).__name__})"
-        ) from error

@@ -1,0 +1,134 @@
+"""A file of a web site: only from addresses that everybody reaches, in bounded time, and not too much.
+
+The host is looked up once, all that is found is looked at, and one of these addresses is connected to: a
+second look-up could lead elsewhere. So it is with each redirect. The certificate must be of the host's name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import netrc
+import os
+import socket
+from pathlib import Path
+
+import httpx
+
+from dagsverk.reading import TooLarge
+from dagsverk.tabular.errors import SourceError, SourceUnavailable
+
+TIMEOUT_S = 30.0  # of silence
+TOTAL_S = 600.0  # of all, redirects included: a site may also send a byte now and then
+MAX_REDIRECTS = 3
+MAX_TRIES = 4  # of a host's addresses
+VARIABLE = "DAGSVERK_ALLOW_PRIVATE_URLS"
+UNIVERSAL = ipaddress.ip_network("2000::/3")  # what of IPv6 is given to everybody
+TRANSLATED = ipaddress.ip_network("64:ff9b::/96")  # IPv4 as a network without it shows it; no other is public
+
+
+def download(url: str, name: str, most: int) -> bytes:
+    """What lies there. `name` stands for the address in errors.
+
+    Raises: SourceError, SourceUnavailable where another try may help, TooLarge.
+    """
+    from fsspec.asyn import get_loop, sync  # a thread with a loop: whoever calls may be in a loop already
+
+    content: bytes = sync(get_loop(), _download, url, name, most)
+    return content
+
+
+def is_public(address: str) -> bool:
+    """Whether an address is one that everybody reaches; also that of IPv4 which one of IPv6 may stand for."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(found, ipaddress.IPv4Address):
+        return found.is_global and not found.is_multicast and not found.is_reserved
+    if found.ipv4_mapped:
+        return is_public(str(found.ipv4_mapped))
+    if found in TRANSLATED:
+        return is_public(str(ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)))
+    inner = [found.sixtofour, *(found.teredo or ())]
+    return found in UNIVERSAL and found.is_global and all(is_public(str(one)) for one in inner if one)
+
+
+async def _download(url: str, name: str, most: int) -> bytes:
+    try:
+        async with asyncio.timeout(TOTAL_S):
+            address = httpx.URL(url)
+            for _ in range(MAX_REDIRECTS + 1):
+                found = await _visit(address, name, most)
+                if isinstance(found, bytes):
+                    return found
+                address = found
+    except (httpx.InvalidURL, ValueError) as error:
+        raise SourceError(f"{name} is no address that can be read ({type(error).__name__})") from error
+    except httpx.HTTPError as error:
+        raise SourceUnavailable(
+            f"cannot read {name}: {type(error).__name__}; try again, or download it first"
+        ) from error
+    except TimeoutError as error:
+        raise SourceUnavailable(f"{name} took longer than {TOTAL_S:.0f} s; download it first") from error
+    raise SourceError(f"{name} redirects more than {MAX_REDIRECTS} times")
+
+
+async def _visit(url: httpx.URL, name: str, most: int) -> bytes | httpx.URL:
+    """The content, or where it is said to be."""
+    if url.scheme not in ("http", "https") or url.userinfo:
+        raise SourceError(f"{name} redirects away from http(s), or to an address with a password")
+    addresses = await _look_up(url, name)
+    for number, address in enumerate(addresses[:MAX_TRIES], start=1):
+        try:
+            return await _ask(url, address, name, most)
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            if number == min(len(addresses), MAX_TRIES):
+                raise
+    raise SourceError(f"the host of {name} has no address")
+
+
+async def _look_up(url: httpx.URL, name: str) -> list[str]:
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            url.raw_host.decode("ascii"), None, type=socket.SOCK_STREAM
+        )
+    except OSError as error:
+        raise SourceError(f"cannot find the host of {name}: {error.strerror}") from error
+    addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
+    if os.environ.get(VARIABLE) != "1" and not all(map(is_public, addresses)):
+        raise SourceError(f"{name} is a private address; set {VARIABLE}=1 where that is meant")
+    return addresses
+
+
+async def _ask(url: httpx.URL, address: str, name: str, most: int) -> bytes | httpx.URL:
+    """A client for one question: a connection that is kept would be taken for another name's."""
+    headers = {"Host": url.netloc.decode("ascii"), "Accept-Encoding": "identity"}
+    names = {"sni_hostname": url.raw_host.decode("ascii")}
+    async with (
+        httpx.AsyncClient(timeout=TIMEOUT_S, auth=_login(url, name)) as client,
+        client.stream("GET", url.copy_with(host=address), headers=headers, extensions=names) as response,
+    ):
+        if response.has_redirect_location:
+            return url.join(response.headers["location"])
+        if response.status_code != httpx.codes.OK:
+            trouble = SourceUnavailable if response.is_server_error else SourceError
+            raise trouble(f"{name} answered {response.status_code} {response.reason_phrase}")
+        packed = response.headers.get("content-encoding", "identity")
+        if packed.lower() != "identity":  # not asked for: a few bytes of it may become gigabytes
+            raise SourceError(f"{name} is sent packed ({packed[:20]!r}); download and unpack it first")
+        data = bytearray()
+        async for chunk in response.aiter_raw():
+            data += chunk
+            if len(data) > most:
+                raise TooLarge(most)
+        return bytes(data)
+
+
+def _login(url: httpx.URL, name: str) -> tuple[str, str] | None:
+    """User and password for this very host from ~/.netrc, or the file that NETRC names; only over https."""
+    path = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
+    if url.scheme != "https" or not path.is_file():
+        return None
+    try:
+        known = netrc.netrc(str(path)).hosts.get(url.host)
+    except (OSError, UnicodeDecodeError, netrc.NetrcParseError):
+        raise SourceError(f"cannot read {path}, where a password for {name} may be; mend it") from None
+    return (known[0], known[2] or "") if known else None
