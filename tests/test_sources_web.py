@@ -1,4 +1,4 @@
-"""Addresses of web sites that mean harm: nothing inside is reached, nothing hangs, nothing is read without end."""
+"""Web addresses that mean harm: nothing inside is reached, nothing hangs, nothing is read without end."""
 
 import contextlib
 import gzip
@@ -199,7 +199,7 @@ def test_another_address_of_the_host_is_tried_where_the_first_does_not_answer(si
         ("file:///etc/passwd", "redirects away from http"),
         ("ftp://127.0.0.1/rows.csv", "redirects away from http"),
         ("http://user:hunter2@127.0.0.1:{port}/rows.csv", "to an address with a password"),
-        ("http://x:port/rows.csv", "no address that can be read"),
+        ("http://x:port/rows.csv", "cannot read"),
         ("/again/rows.csv", "redirects more than 3 times"),
     ],
 )
