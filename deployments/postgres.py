@@ -1,5 +1,7 @@
 """PostgreSQL from a wheel: where its programs and its data are, and how the data folder is made.
 
+`python -m deployments.postgres STATE psql`, or another of its programs with options, talks to the server.
+
 Of the wheel only the programs are used. Its Python, run as root, makes an account and opens every folder
 above the data to everybody, and it counts its users in a file that a kill leaves wrong.
 """
@@ -232,3 +234,28 @@ def answers(socket_folder: Path) -> bool:
         connection.sendall(GOODBYE)
         return told.startswith(b"R")  # R: let in; E: not (yet)
     return False
+
+
+def main(arguments: list[str]) -> None:
+    """Become a client program of the wheel, told where our server is."""
+    if len(arguments) < 2:
+        sys.exit(
+            "usage: python -m deployments.postgres STATE PROGRAM [OPTION...], PROGRAM as psql or pg_dump"
+        )
+    state, program, *options = arguments
+    try:
+        cluster = find(Path(state).resolve() / "postgres")
+    except Unfit as error:
+        sys.exit(f"PostgreSQL cannot run here: {error}")
+    if not answers(cluster.socket_folder):
+        sys.exit(f"no server of {cluster.data} answers: is `make up` running with this state folder?")
+    command = cluster.command(program, "-h", str(cluster.socket_folder), "-U", "postgres", *options)
+    try:
+        os.execve(command[0], command, os.environ | {"PGPORT": "5432"})  # noqa: S606
+    except OSError as error:
+        known = ", ".join(sorted(path.name for path in cluster.programs.iterdir()))
+        sys.exit(f"{program}: {error.strerror}; there are {known}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

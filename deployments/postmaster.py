@@ -61,7 +61,8 @@ class Stopped(Exception):
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, _stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
     try:
         sys.exit(run(postgres.find(Path(sys.argv[1]))))
     except (DatabaseError, Unfit) as error:
@@ -85,10 +86,20 @@ def run(cluster: Cluster) -> int:
             command(cluster), env=postgres.environment(), stdin=subprocess.DEVNULL, pass_fds=[lock]
         )
     try:
-        return server.wait()
+        code = server.wait()
     except Stopped:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        return end(server)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        code = end(server)
+    _tidy(cluster)
+    return code
+
+
+def _tidy(cluster: Cluster) -> None:
+    """Remove the socket's folder, unless a server that was killed left something or the next is starting."""
+    with contextlib.suppress(OSError), cluster.lock.open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        cluster.socket_folder.rmdir()
 
 
 def command(cluster: Cluster) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deployments import database, launch, postgres
+from deployments import database, launch, postgres, postmaster
 from deployments.database import DatabaseError, prepare
 from deployments.launch import Child, Folders
 
@@ -49,9 +49,15 @@ class Server:
         return int((self.cluster.data / "postmaster.pid").read_text().split()[0])
 
     def sql(self, *statements: str) -> str:
-        options = ["-h", str(self.cluster.socket_folder), "-U", "postgres", "-qAt", "-v", "ON_ERROR_STOP=1"]
-        command = self.cluster.command("psql", *options, *(f"-c{statement}" for statement in statements))
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        options = ["-qAt", "-v", "ON_ERROR_STOP=1", *(f"-c{statement}" for statement in statements)]
+        told = self.client("psql", *options)
+        assert told.returncode == 0, told.stderr
+        return told.stdout.strip()
+
+    def client(self, program: str, *options: str) -> subprocess.CompletedProcess:
+        """What a person types to talk to the server."""
+        command = [sys.executable, "-m", "deployments.postgres", str(self.folders.state), program, *options]
+        return subprocess.run(command, check=False, cwd=launch.ROOT, capture_output=True, text=True)
 
     def processes(self) -> list[psutil.Process]:
         return processes(self.cluster.data)
@@ -189,14 +195,22 @@ def test_a_frozen_server_is_stopped_all_the_same(server):
 def test_a_lock_file_that_names_a_process_of_another_program_is_no_obstacle(server):
     server.child.stop()
     (server.cluster.data / "postmaster.pid").write_text(f"{os.getpid()}\n{server.cluster.data}\n1\n5432\n")
+    server.cluster.socket_folder.mkdir(mode=0o700)
     (server.cluster.socket_folder / f"{postgres.SOCKET_NAME}.lock").write_text(f"{os.getpid()}\n")
     server.restart()
     assert rows(server) == "titanic"
 
 
+def test_a_stop_in_order_leaves_nothing_outside_the_state_folder(server):
+    server.child.stop()
+    assert not server.cluster.socket_folder.exists()
+    assert not list(server.cluster.data.glob("postmaster.pid"))
+
+
 def test_a_server_that_somebody_runs_by_hand_on_the_data_is_left_alone(server):
     # without our lock, as pg_ctl would start it
     server.child.stop()
+    postmaster.private(server.cluster.socket_folder, server.cluster.uid)
     change = postgres.as_user(server.cluster.uid, "KILL", server.cluster, server.cluster.data)
     own = ["-D", str(server.cluster.data), "-c", "listen_addresses=", "-k", str(server.cluster.socket_folder)]
     with subprocess.Popen(
@@ -245,10 +259,25 @@ def test_the_server_listens_on_no_port(server):
 
 def test_a_socket_folder_of_somebody_elses_is_refused_with_the_way_out(server):
     server.child.stop()
-    server.cluster.socket_folder.chmod(0o755)
+    server.cluster.socket_folder.mkdir()
     child = Child("the database", server.database.arguments, server.folders.logs / "refused.log")
     assert child.process.wait(PATIENCE_S) == 1
     assert "let TMPDIR name a folder of yours" in launch.tail(child.log)
+
+
+def test_a_dump_of_one_database_is_restored_into_another(served, tmp_path):
+    old, new = served(tmp_path / "old"), served(tmp_path / "new")
+    old.sql(CREATE)
+    assert old.client("pg_dump", "-Fc", "-f", str(tmp_path / "dump"), "postgres").returncode == 0
+    restored = new.client("pg_restore", "--clean", "--if-exists", "-d", "postgres", str(tmp_path / "dump"))
+    assert restored.returncode == 0, restored.stderr
+    assert rows(new) == "titanic"
+
+
+def test_a_program_that_is_not_there_and_a_server_that_is_not_running_are_sentences(server):
+    assert "there are clusterdb" in server.client("nonsense").stderr
+    server.child.stop()
+    assert "is `make up` running" in server.client("psql").stderr
 
 
 def test_two_state_folders_have_two_databases(served, tmp_path):
