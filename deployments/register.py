@@ -37,6 +37,7 @@ from rich.console import Console
 from dagsverk.speech.languages import language
 from dagsverk.tabular.system import systems
 from deployments import claims
+from deployments.forms import close_form
 from deployments.launch import DEMO_QUEUE, ROOT, LaunchError, say
 
 HERE = Path(__file__).resolve().parent
@@ -201,6 +202,7 @@ async def deploy_all(client: PrefectClient, prefect_file: Path, done: Registered
         digest = _digest(entry, actions, code)
         if deployed.get((entry["entrypoint"], entry["name"])) != digest:
             await _deploy(client, {"version": digest, **entry}, actions, prefect_file, quiet)
+            await close_form(client, name)
             done.changed(f"deployment {name} deployed")
         done.deployments.append(name)
 

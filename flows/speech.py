@@ -13,6 +13,7 @@ from dagsverk.speech.languages import LANGUAGES, known_language
 from dagsverk.speech.runs import CheckpointRef
 from dagsverk.store import ModelRef
 from tasks import speech as tasks
+from tasks.children import cancel_children
 from tasks.runs import one_at_a_time, speech_run_name
 from tasks.speech import language_name
 
@@ -36,8 +37,9 @@ def speech_features(
     """
     with one_at_a_time(language_name(language), "speech"):
         work = tasks.list_clips(language, corpus, preparation)
-        tasks.prepare_shards.map(work.groups, work.set_id, language, corpus).result()
-        return tasks.complete_shards(language, work.set_id)
+        shards = tasks.prepare_shards.map(work.groups, work.set_id, language, corpus)
+        shards.result()
+        return tasks.complete_shards(language, work.set_id, wait_for=shards)
 
 
 @flow(name="speech-training", flow_run_name=speech_run_name)
@@ -72,7 +74,7 @@ def speech_evaluation(
         return tasks.register(language, checkpoint, verdict)
 
 
-@flow(name="speech-day", flow_run_name=speech_run_name)
+@flow(name="speech-day", flow_run_name=speech_run_name, on_cancellation=[cancel_children])
 def speech_day(
     language: LanguageCode,
     corpus: CorpusConfig = CorpusConfig(),
@@ -90,12 +92,9 @@ def speech_day(
         evaluation: How scores and their intervals are made.
     """
     name = language_name(language)
-    return [
-        tasks.run_part(
-            f"speech-features/{name}", {"corpus": asdict(corpus), "preparation": asdict(preparation)}
-        ),
-        tasks.run_part(f"speech-training/{name}", {"finetune": asdict(finetune)}),
-        tasks.run_part(
-            f"speech-evaluation/{name}", {"evaluation": asdict(evaluation), "corpus": asdict(corpus)}
-        ),
-    ]
+    heard = {"corpus": asdict(corpus), "preparation": asdict(preparation)}
+    judged = {"evaluation": asdict(evaluation), "corpus": asdict(corpus)}
+    features = tasks.run_part(f"speech-features/{name}", heard)
+    training = tasks.run_part(f"speech-training/{name}", {"finetune": asdict(finetune)}, wait_for=[features])
+    scores = tasks.run_part(f"speech-evaluation/{name}", judged, wait_for=[training])
+    return [features, training, scores]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Annotated
 
 from prefect import flow
 from pydantic import AfterValidator, Field
 
 from dagsverk.addresses import SCHEMA, refuse_keys
+from dagsverk.form import Day
 from dagsverk.store import ModelRef, TableRef
 from dagsverk.tabular.config import TrainingConfig
 from dagsverk.tabular.days import SynthesisConfig
@@ -48,7 +48,7 @@ def training(system: SystemName, config: TrainingConfig = TrainingConfig()) -> M
 
 @flow(name="synthesis", flow_run_name=run_name)
 def synthesis(
-    system: SystemName, date: dt.date | None = None, config: SynthesisConfig = SynthesisConfig()
+    system: SystemName, date: Day | None = None, config: SynthesisConfig = SynthesisConfig()
 ) -> TableRef:
     """Real rows -> the day's new rows, with outcomes, in the feature table.
 
@@ -85,7 +85,7 @@ def monitoring(system: SystemName) -> list[str]:
 @flow(name="day", flow_run_name=run_name)
 def day(
     system: SystemName,
-    date: dt.date | None = None,
+    date: Day | None = None,
     source: Source | None = None,
     max_bad_share: Share = 0.1,
     training: TrainingConfig = TrainingConfig(),
@@ -104,17 +104,17 @@ def day(
     today = day_of(date)
     with one_at_a_time(system):
         rows = tasks.ingest(system, source, max_bad_share)
-        _train(system, rows, training)
-        tasks.synthesize(system, today, synthesis)
-        tasks.predict(system)
-        return tasks.monitor(system)
+        model = _train(system, rows, training)
+        new_rows = tasks.synthesize(system, today, synthesis, wait_for=[model])
+        predictions = tasks.predict(system, wait_for=[new_rows])
+        return tasks.monitor(system, wait_for=[predictions])
 
 
 @flow(name="backfill", flow_run_name="backfill {system} {first} to {last}")
 def backfill(
     system: SystemName,
-    first: dt.date,
-    last: dt.date,
+    first: Day,
+    last: Day,
     training: TrainingConfig = TrainingConfig(),
     synthesis: SynthesisConfig = SynthesisConfig(),
 ) -> int:
@@ -128,8 +128,11 @@ def backfill(
         synthesis: Which generator, how many rows, which seed.
     """
     days = days_between(first, last)
+    before: list[str] | None = None  # the alerts of the day before: a link in the run's graph
     for date in days:
-        day(system, date, training=training, synthesis=synthesis)
+        before = day(  # type: ignore[call-overload]  # Prefect's types of a flow leave wait_for out
+            system, date, training=training, synthesis=synthesis, wait_for=[before]
+        )
     return len(days)
 
 

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-import itertools
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
 from uuid import UUID
 
 from prefect import runtime
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import ConcurrencyLeaseHolder, FlowRun
+from prefect.client.schemas.objects import ConcurrencyLeaseHolder
 from prefect.concurrency.sync import concurrency
-from prefect.context import FlowRunContext
-from prefect.deployments import run_deployment
 
 from dagsverk.tabular.days import check_date
 
-POLL_S = 1.0  # between two looks at a child run
 LEASE_S = 60  # a killed holder blocks its system for this long at the most
 
 
@@ -68,50 +61,3 @@ def days_between(first: dt.date, last: dt.date) -> list[dt.date]:
         raise ValueError(f"first {first} is after last {last}: a range runs from the older day to the newer")
     check_date(last, dt.datetime.now(dt.UTC).date())
     return [first + dt.timedelta(days=i) for i in range((last - first).days + 1)]
-
-
-class ChildFailed(Exception):
-    """A run of another deployment, which this run needs, did not complete."""
-
-
-def run_child(deployment: str, parameters: Mapping[str, Any]) -> FlowRun:
-    """Run another deployment and wait for its end; a restarted parent finds the child it had started.
-
-    The child comes from the same queue as its parent, so that a demo's parts are the demo's as well.
-    Raises: ChildFailed when it ends otherwise than completed.
-    """
-    context = FlowRunContext.get()
-    if context is None or context.flow_run is None:
-        raise ChildFailed(f"{deployment} is started by a flow run; this is none")
-    parent = context.flow_run
-    for attempt in itertools.count(1):
-        child = cast(
-            FlowRun,  # in a flow that is not async
-            run_deployment(
-                deployment,
-                parameters=dict(parameters),
-                idempotency_key=f"{parent.id}:{deployment}:{attempt}",
-                work_queue_name=_inherited_queue(parent),
-                timeout=0,
-            ),
-        )
-        if not _ended_badly(child):  # a child that failed in an earlier try of this run stays failed
-            break
-    with get_client(sync_client=True) as client:
-        while child.state is None or not child.state.is_final():
-            time.sleep(POLL_S)
-            child = client.read_flow_run(child.id)
-    if _ended_badly(child):
-        raise ChildFailed(
-            f"{child.name} of {deployment} ended {child.state_name}: "
-            f"{child.state.message if child.state else ''}; its log says why, then retry this run"
-        )
-    return child
-
-
-def _inherited_queue(parent: FlowRun) -> str | None:
-    return parent.work_queue_name if parent.work_queue_name not in (None, "default") else None
-
-
-def _ended_badly(run: FlowRun) -> bool:
-    return run.state is not None and run.state.is_final() and not run.state.is_completed()

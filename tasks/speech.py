@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,11 +19,10 @@ from dagsverk.speech.runs import CheckpointRef
 from dagsverk.store import ModelRef, NotFound
 from dagsverk.summary import keep_report, kept_report
 from tasks import show_speech as show
+from tasks.children import run_child
+from tasks.logs import say
 from tasks.policies import REPEATABLE, RESUMABLE
-from tasks.runs import run_child
 from tasks.stores import open_store
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,9 @@ def language_name(code: str) -> str:
 @task(name="run-part", task_run_name="{deployment}", **REPEATABLE)
 def run_part(deployment: str, parameters: Mapping[str, Any]) -> str:
     """Safe to repeat: the same run asks under the same key, so it finds the child that it had started."""
-    return str(run_child(deployment, parameters).id)
+    child = run_child(deployment, parameters)
+    say(f"{child.name} of {deployment} completed after {child.run_count} start(s)")
+    return str(child.id)
 
 
 @task(name="list-clips", task_run_name="list clips {language}", **REPEATABLE)
@@ -54,7 +54,10 @@ def list_clips(language: str, corpus: CorpusConfig, preparation: PrepareConfig) 
 
     store, opened = open_store(), open_corpus(corpus, language)
     set_id = plan(store, opened, language, preparation, corpus.source)
-    return ShardWork(set_id, portions(store, set_id, opened))
+    work = ShardWork(set_id, portions(store, set_id, opened))
+    waiting = sum(len(group) for group in work.groups)
+    say(f"read the clips of {corpus.source}, planned the set {set_id}", f"{waiting} shards are to be made")
+    return work
 
 
 @task(name="prepare-shards", task_run_name="prepare shards {numbers}", **REPEATABLE)
@@ -63,7 +66,10 @@ def prepare_shards(numbers: list[int], set_id: str, language: str, corpus: Corpu
     from dagsverk.speech.corpora.opening import open_corpus
     from dagsverk.speech.preparation import prepare_all
 
-    prepare_all(open_store(), set_id, open_corpus(corpus, language), numbers)
+    made = prepare_all(open_store(), set_id, open_corpus(corpus, language), numbers)
+    clips, audio_s = sum(shard["clips"] for shard in made), sum(shard["seconds"] for shard in made)
+    aside = sum(reason["clips"] for shard in made for reason in shard["set_aside"].values())
+    say(f"shards {numbers} of {set_id} hold {clips} clips, {audio_s:.0f} s of audio", f"{aside} set aside")
     return len(numbers)
 
 
@@ -77,6 +83,9 @@ def complete_shards(language: str, set_id: str) -> str:
     told = facts.prepared(complete(store, set_id), new=set_id != before)
     keep_report(store, known.name, "preparation", told)
     show.prepared(known, told)
+    aside = sum(told["set_aside"].values())
+    counts = ", ".join(f"{split} {found['clips']}" for split, found in told["splits"].items())
+    say(f"{'completed' if told['new'] else 'found'} the set {set_id}: {counts} clips", f"{aside} set aside")
     return set_id
 
 
@@ -85,7 +94,9 @@ def newest_clips(language: str) -> str:
     """Safe to repeat: it only reads."""
     from dagsverk.speech.shards import newest
 
-    return newest(open_store(), language)
+    set_id = newest(open_store(), language)
+    say(f"the newest set of clips is {set_id}")
+    return set_id
 
 
 @task(name="fine-tune", task_run_name="fine-tune {language}", **RESUMABLE)
@@ -105,6 +116,12 @@ def finetune(language: str, set_id: str, config: FinetuneConfig) -> CheckpointRe
     told = facts.finetuned(store, chosen, new=chosen.run != before)
     keep_report(store, known.name, "training", told)
     show.finetuned(known, told)
+    done = "trained" if told["new"] else "found the finished"
+    rate = "" if told["dev_wer"] is None else f"WER {told['dev_wer']:.3f} on dev"
+    say(
+        f"{done} run {chosen.run} of {told['steps']} steps on {set_id}",
+        f"step {chosen.step} is best: {rate}",
+    )
     return chosen
 
 
@@ -117,6 +134,7 @@ def newest_checkpoint(language: str) -> CheckpointRef:
         raise NotFound(
             f"no finished training of {name}; start one: prefect deployment run speech-training/{name}"
         )
+    say(f"the newest finished training is run {found['run']}, step {found['step']} is its best")
     return CheckpointRef(found["run"], found["step"])
 
 
@@ -127,11 +145,11 @@ def judge(language: str, checkpoint: CheckpointRef, config: EvaluationConfig) ->
     from dagsverk.speech.prepared import open_prepared
     from dagsverk.speech.training import base_model, load_checkpoint
 
-    store, cache = open_store(), cache_folder()
+    store, cache, known = open_store(), cache_folder(), language_of(language)
     set_id = runs.run_config(store, checkpoint.run).set_id
-    judging.judge(
+    verdict = judging.judge(
         store,
-        language_of(language),
+        known,
         checkpoint,
         load_checkpoint(store, checkpoint, cache),
         base_model(store, checkpoint.run),
@@ -140,7 +158,13 @@ def judge(language: str, checkpoint: CheckpointRef, config: EvaluationConfig) ->
         curve=runs.curve(store, checkpoint.run),
         cache=cache,
     )
-    return results.verdict_path(language_of(language), checkpoint)
+    report = results.report(store, known, verdict["candidate"])
+    path = results.verdict_path(known, checkpoint)
+    say(
+        f"scored step {checkpoint.step} of run {checkpoint.run} on {report['clips']} test clips of {set_id}",
+        f"WER {report['scores']['normalised']['wer']['value']:.3f}, the verdict is at {path}",
+    )
+    return path
 
 
 @task(name="keep-worst-clips", task_run_name="keep worst clips {language}", **REPEATABLE)
@@ -154,9 +178,11 @@ def keep_worst_clips(language: str, verdict: str, corpus: CorpusConfig) -> int:
     try:
         opened = open_corpus(corpus, language)
     except CorpusError as error:
-        logger.warning("the worst clips cannot be heard on the page: %s", error)
+        say(f"the worst clips cannot be heard on the page: {error}")
         return 0
-    return len(keep_audio(store, known, report, opened)["clips"])
+    kept = len(keep_audio(store, known, report, opened)["clips"])
+    say(f"keeps the sound of the {kept} worst clips")
+    return kept
 
 
 @task(name="register", task_run_name="register {language}", **REPEATABLE)
@@ -179,4 +205,5 @@ def register(language: str, checkpoint: CheckpointRef, verdict: str) -> ModelRef
     )
     keep_report(store, known.name, "evaluation", told)
     show.registered(known, told)
+    say(f"{known.model_name} version {told['version']}", told["reason"])
     return ModelRef(known.model_name, told["version"])

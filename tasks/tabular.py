@@ -27,6 +27,7 @@ from dagsverk.tabular.tables import (
 )
 from dagsverk.version import package_version
 from tasks import show
+from tasks.logs import say, wrote
 from tasks.policies import REPEATABLE
 from tasks.stores import open_store
 
@@ -43,6 +44,7 @@ def ingest(system: str, source: str | None = None, max_bad_share: float = 0.1) -
     store.ensure(table)
     store.ensure(rejects)
     store.upsert(rejects, unknown_rejects(found.rejects, store.read(rejects)))
+    said = f"read {found.rows_in} rows of {found.source}, set {found.rows_set_aside} aside"
     if found.rows_set_aside > max_bad_share * found.rows_in:
         raise TooManyBadRows(found.complaint(max_bad_share))
     known = store.read(table, columns=["row_id", "origin"])
@@ -59,6 +61,7 @@ def ingest(system: str, source: str | None = None, max_bad_share: float = 0.1) -
     keep_report(store, system, "features", facts)
     show.ingested(system, facts, found.rejects)
     show.committed(table, commit, system)
+    say(said, wrote(table, commit), f"{len(gone)} known rows are not in the source and stay" if gone else "")
     return TableRef(table.name, table.version, commit.id)
 
 
@@ -68,8 +71,10 @@ def newest_rows(system: str) -> TableRef:
     store, table = open_store(), features_table(load_system(system))
     store.ensure(table)
     if not store.commits(table):
-        raise NotFound(f"{table.name} has no rows yet; read some: prefect deployment run features/{system}")
-    return _reference(store, table)
+        raise NotFound(f"{table.name} has no rows yet; read some: prefect deployment run day/{system}")
+    rows = _reference(store, table)
+    say(f"{table.name}_{table.version} stands at commit {rows.commit}")
+    return rows
 
 
 def _reference(store: Store, table: Table) -> TableRef:
@@ -78,14 +83,30 @@ def _reference(store: Store, table: Table) -> TableRef:
 
 @task(name="cross-validate", task_run_name="cross-validate {model_class} {system}", **REPEATABLE)
 def cross_validate(system: str, rows: TableRef, model_class: ModelClass, config: TrainingConfig) -> str:
-    """Safe to repeat: scores are kept under a digest of all they depend on. Returns their path."""
-    from dagsverk.tabular import training
+    """Safe to repeat: scores are kept under a digest of all they depend on. Returns their path.
+
+    Raises UntrainableRows at once where the gate would refuse whatever comes of it.
+    """
+    from dagsverk.tabular import registration, training
 
     store, described = open_store(), load_system(system)
     known = labelled_rows(store, described, config.origins, rows.commit)
+    registration.check_rows(described, known)
     alone = dataclasses.replace(config, model_classes=(model_class,), min_gain=0.0, calibration="never")
     path = f"scores/{system}/{training.training_key(described, known, alone)[:16]}-{model_class}.json"
-    remembered(store, path, lambda: training.score_class(described, known, model_class, config).to_dict())
+    computed = []
+
+    def compute() -> dict[str, Any]:
+        computed.append(model_class)
+        return training.score_class(described, known, model_class, config).to_dict()
+
+    scores = remembered(store, path, compute)
+    did = f"scored {model_class}" if computed else f"found the scores of {model_class}, kept from before,"
+    protocol = f"{config.folds} folds, {config.repeats} repeats"
+    say(
+        f"{did} on {len(known)} rows of commit {rows.commit} ({protocol})",
+        f"log-loss {scores['metrics']['log_loss']['mean']:.4f}, kept at {path}",
+    )
     return path
 
 
@@ -108,6 +129,12 @@ def register_best(system: str, rows: TableRef, scores: list[str], config: Traini
     facts = registration.facts(model, new, store.champion(system))
     keep_report(store, system, "training", facts)
     show.trained(system, facts)
+    done = "registered" if new else "nothing new to learn: found"
+    say(
+        f"read the scores of {len(found)} model classes, {done} {system} version {model.version}",
+        facts["decision"],
+        f"champion: version {facts['champion']}" if facts["champion"] else "there is no champion",
+    )
     return model.ref
 
 
@@ -130,7 +157,12 @@ def synthesize(system: str, date: dt.date, config: SynthesisConfig) -> TableRef:
     facts["quality"] = _quality(store, described, real, config.method)
     keep_report(store, system, "synthesis", facts)
     show.synthesised(system, facts)
-    return _reference(store, table)
+    rows = _reference(store, table)
+    say(
+        f"fitted {config.method} on {len(real)} real rows, drew {config.count} of {date}",
+        f"wrote {inserted} new rows to {table.name}_{table.version} (commit {rows.commit})",
+    )
+    return rows
 
 
 @task(name="predict", task_run_name="predict {system}", **REPEATABLE)
@@ -154,6 +186,11 @@ def predict(system: str) -> TableRef:
         {"predicted": len(rows), "unseen": unseen, "model_version": champion.model.version},
     )
     show.committed(predictions, commit, system)
+    say(
+        f"read version {champion.model.version} and {len(rows)} rows that it has not predicted yet, "
+        f"{unseen} of them unseen in training",
+        wrote(predictions, commit),
+    )
     return TableRef(predictions.name, predictions.version, commit.id)
 
 
@@ -167,6 +204,7 @@ def monitor(system: str) -> list[str]:
     promised = monitoring.promised_accuracy(champion)
     report = monitoring.report(described, features, predictions, promised, now=dt.datetime.now(dt.UTC))
     low, high = monitoring.wilson(report.correct, report.outcomes)
+    alerts = [alert.message for alert in report.alerts]
     facts = {
         "predictions": report.predictions,
         "outcomes": report.outcomes,
@@ -174,11 +212,17 @@ def monitor(system: str) -> list[str]:
         "low": float(low) if report.outcomes else None,
         "high": float(high) if report.outcomes else None,
         "promised": promised,
-        "alerts": [alert.message for alert in report.alerts],
+        "alerts": alerts,
     }
     keep_report(store, system, "monitoring", facts)
     show.monitored(system, report)
-    return [alert.message for alert in report.alerts]
+    say(
+        f"read {report.predictions} predictions of unseen rows, {report.outcomes} with an outcome, "
+        f"{report.correct} right",
+        f"alerts: {len(report.alerts)}",
+        *alerts,
+    )
+    return alerts
 
 
 def _quality(store: Store, system: System, real: pd.DataFrame, method: str) -> dict[str, Any]:

@@ -165,6 +165,9 @@ def test_registering_deploys_what_prefect_deploy_does(prefect_server, registered
         prefect_server.ask(lambda client, n=name: client.read_deployment_by_name(f"day/{n}"))
         for name in ("iris", "by-command")
     )
+    form = ours.parameter_openapi_schema
+    assert form == {**theirs.parameter_openapi_schema, "additionalProperties": False}
+    own |= {"parameter_openapi_schema"}
     assert ours.model_dump(exclude=own) == theirs.model_dump(exclude=own)
     assert [s.schedule for s in ours.schedules] == [s.schedule for s in theirs.schedules]
 

@@ -12,9 +12,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from dagsverk.addresses import SCHEMA, refuse_address, refuse_keys
+from dagsverk.form import CLOSED, NOT_BLANK
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Text = Annotated[str, Field(json_schema_extra={"pattern": NOT_BLANK})]
 
 WINDOW_S = 30.0  # Whisper's window: the encoder has positions for no more
 MAX_LABEL_TOKENS = 448  # the decoder has positions for no more, prompt and end included
@@ -24,8 +26,10 @@ MAX_LABEL_TOKENS = 448  # the decoder has positions for no more, prompt and end 
 class CorpusConfig:
     """Where the recordings are. Empty columns are found by their usual names."""
 
+    __pydantic_config__ = CLOSED
+
     # "spoken", a folder or .tar(.gz), local or s3://, or "hub:name" (Hugging Face)
-    source: Annotated[str, Field(json_schema_extra=SCHEMA)] = "spoken"
+    source: Annotated[str, Field(json_schema_extra={**SCHEMA, "allOf": [{"pattern": NOT_BLANK}]})] = "spoken"
     subset: str = ""  # of a Hugging Face data set, such as sv_se
     audio_column: str = ""
     text_column: str = ""
@@ -47,6 +51,8 @@ class CorpusConfig:
 @dataclass(frozen=True, kw_only=True)
 class PrepareConfig:
     """How recordings become features. Part of a shard set's name."""
+
+    __pydantic_config__ = CLOSED
 
     n_mels: Literal[80, 128] = 80  # 128 for large-v3 and turbo
     tokenizer: str = "nano"  # counts tokens, to set aside texts that are too long: nano, a hub name, a folder
@@ -75,7 +81,9 @@ class PrepareConfig:
 class FinetuneConfig:
     """All that one fine-tuning run depends on, besides its clips. None: what suits the model and device."""
 
-    model: str = "nano"  # nano (built in, from scratch), a hub name (openai/whisper-small), or a folder
+    __pydantic_config__ = CLOSED
+
+    model: Text = "nano"  # nano (built in, from scratch), a hub name (openai/whisper-small), or a folder
     steps: Count | None = None  # of the optimiser
     learning_rate: Annotated[float, Field(gt=0, le=0.1)] | None = None  # peak, after warm-up
     warmup_share: Share = 0.1  # of the steps
@@ -136,6 +144,8 @@ class FinetuneConfig:
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
     """How a checkpoint is judged."""
+
+    __pydantic_config__ = CLOSED
 
     beams: Annotated[int, Field(ge=1, le=16)] = 1  # 1: greedy
     batch_s: Annotated[float, Field(gt=0)] = 240.0  # seconds of audio decoded at a time

@@ -7,11 +7,15 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
+from dagsverk.form import CLOSED
+
 ModelClass = Literal["knn", "logistic", "gradient_boosting", "xgboost", "lda"]
 Origin = Literal["historic", "synthetic"]
 MODEL_CLASSES: tuple[ModelClass, ...] = get_args(ModelClass)
 ORIGINS: tuple[Origin, ...] = get_args(Origin)
 MAX_SEED = 2**32 - 1  # what NumPy's legacy generators, used by scikit-learn, accept
+_SET = Field(min_length=1, json_schema_extra={"uniqueItems": True})
+_WITH_HISTORIC = Field(json_schema_extra={"contains": {"const": "historic"}})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +40,9 @@ class TrainingConfig:
     which holds wherever a config is built.
     """
 
-    model_classes: tuple[ModelClass, ...] = MODEL_CLASSES
+    __pydantic_config__ = CLOSED
+
+    model_classes: Annotated[tuple[ModelClass, ...], _SET] = MODEL_CLASSES
     knn_k: Annotated[int, Field(ge=1, le=1000)] = 15  # neighbours asked; the original used 2
     folds: Annotated[int, Field(ge=2, le=100)] = 10
     repeats: Annotated[int, Field(ge=1, le=100)] = 5
@@ -45,7 +51,8 @@ class TrainingConfig:
     min_gain: Annotated[float, Field(ge=0, le=1)] = (
         0.001  # log-loss (nats) that a candidate must gain on the champion
     )
-    origins: tuple[Origin, ...] = ("historic",)  # rows fitted on; only historic rows are ever scored
+    # rows fitted on; only historic rows are ever scored
+    origins: Annotated[tuple[Origin, ...], _SET, _WITH_HISTORIC] = ("historic",)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model_classes", tuple(self.model_classes))

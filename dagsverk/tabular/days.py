@@ -12,6 +12,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
+from dagsverk.form import CLOSED
 from dagsverk.tabular.config import MAX_SEED
 
 Method = Literal["cart", "copula", "fitted", "class_conditional", "shared_uniform", "columns"]
@@ -23,10 +24,13 @@ MAX_COUNT = 10_000_000  # seven digits in a row id; at 1 ms a row they also stay
 class SynthesisConfig:
     """All that one day's new rows depend on, besides the system, its real rows and the date."""
 
+    __pydantic_config__ = CLOSED
+
     method: Method = "cart"
     count: Annotated[int, Field(ge=1, le=MAX_COUNT)] = 10  # rows a day
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 42
-    label_shares: dict[str, float] | None = None  # class -> share, sum 1; None: the method's own shares
+    # class -> share, sum 1; None: the method's own shares
+    label_shares: Annotated[dict[str, Annotated[float, Field(ge=0, le=1)]], Field(min_length=1)] | None = None
 
     def __post_init__(self) -> None:
         check_method(self.method)

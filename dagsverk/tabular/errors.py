@@ -17,6 +17,10 @@ class TooManyBadRows(SourceError):
     """More rows failed the checks than the stated share; good rows were left as they were."""
 
 
+class UntrainableRows(Exception):
+    """Rows that no champion can come from, however long is trained; the message names the columns."""
+
+
 class InvalidInput(ValueError):
     """Values for one row that cannot be used; `problems` has a sentence per column."""
 

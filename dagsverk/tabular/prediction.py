@@ -63,11 +63,17 @@ def load_champion(system: System, store: ModelRegistry) -> Champion:
     """
     model = store.champion(system.name)
     if model is None:
-        raise NotFound(
-            f"no champion of {system.name} yet; train one: prefect deployment run training/{system.name}"
-        )
+        raise NotFound(_no_champion(system, store))
     with TemporaryDirectory(prefix="dagsverk-") as folder:
         return read_champion(system, model, store.download(model, Path(folder) / "model"))
+
+
+def _no_champion(system: System, store: ModelRegistry) -> str:
+    """Why there is none: nothing was trained yet, or the gate has refused what was."""
+    if made := store.models(system.name):
+        newest = max(made, key=lambda model: model.version)
+        return f"no champion of {system.name}; version {newest.version}: {newest.info['decision']['reason']}"
+    return f"no champion of {system.name} yet; train one: prefect deployment run day/{system.name}"
 
 
 def read_champion(system: System, model: Model, folder: Path) -> Champion:

@@ -13,6 +13,7 @@ import pandas as pd
 from dagsverk.store.protocol import Model, Store
 from dagsverk.tabular import training
 from dagsverk.tabular.config import TrainingConfig
+from dagsverk.tabular.errors import UntrainableRows
 from dagsverk.tabular.gate import Decision, decide
 from dagsverk.tabular.models import InvalidModel
 from dagsverk.tabular.prediction import load_champion
@@ -70,6 +71,12 @@ def facts(model: Model, new: bool, champion: Model | None) -> dict[str, Any]:
         "warnings": decision["warnings"],
         "champion": in_use,
     }
+
+
+def check_rows(system: System, rows: pd.DataFrame) -> None:
+    """Refuse, before anything is scored, what the gate is sure to refuse. Raises UntrainableRows."""
+    if problems := column_checks(system, rows):
+        raise UntrainableRows(f"{system.name} cannot be trained: {'; '.join(problems)}")
 
 
 def column_checks(system: System, rows: pd.DataFrame) -> list[str]:
