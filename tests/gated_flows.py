@@ -5,6 +5,7 @@ from pathlib import Path
 
 from prefect import flow, task
 
+from tasks.children import cancel_children
 from tasks.speech import run_part
 
 
@@ -37,3 +38,9 @@ def parent(folder: str) -> None:
     with (Path(folder) / "parents").open("a") as notes:
         notes.write(f"{os.getpid()}\n")
     run_part("gated/child", {"folder": folder})
+
+
+@flow(on_cancellation=[cancel_children])
+def parent_of_one(folder: str) -> None:
+    """Wait for a run of the gated flow, which ends with this one."""
+    run_part("gated/resumable", {"folder": folder})

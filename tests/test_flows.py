@@ -1,6 +1,7 @@
 """Flows on a real server: what a run leaves behind, what is refused, what is tried again."""
 
 import datetime as dt
+import re
 import threading
 from contextvars import copy_context
 
@@ -11,6 +12,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.exceptions import ParameterTypeError
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect_server import wait_for
+from run_records import lines_of, links
 
 from dagsverk.store import SchemaError, Unavailable, open_store
 from dagsverk.tabular.config import TrainingConfig
@@ -73,6 +75,43 @@ def test_a_day_leaves_artefacts_in_the_prefect_ui(server, first_day, key, kind, 
     found = artefacts(server, key, first_day[1])
     assert [artefact.type for artefact in found] == [kind]
     assert word in str(found[0].data)
+
+
+def test_the_graph_of_a_run_links_its_steps(server, first_day):
+    expected = {
+        ("ingest iris", "cross-validate lda iris"),
+        ("ingest iris", "register-best iris"),
+        ("cross-validate lda iris", "register-best iris"),
+        ("register-best iris", "synthesize iris 2026-01-31"),
+        ("synthesize iris 2026-01-31", "predict iris"),
+        ("predict iris", "monitor iris"),
+    }
+    assert wait_for(lambda: expected <= links(server, first_day[1]), f"the links {expected}")
+
+
+@pytest.mark.parametrize(
+    "step, line",
+    [
+        (
+            "ingest iris",
+            r"read 150 rows of \S+, set 0 aside; wrote 150 new and 0 changed rows to iris_features_1",
+        ),
+        (
+            "cross-validate lda iris",
+            r"scored lda on 150 rows of commit \d+ \(3 folds, 1 repeats\); log-loss 0\.",
+        ),
+        ("register-best iris", r"registered iris version 1; .*becomes champion.*; champion: version 1"),
+        (
+            "synthesize iris 2026-01-31",
+            r"drew 10 of 2026-01-31; wrote 10 new rows to iris_features_1 \(commit \d+\)",
+        ),
+        ("predict iris", r"read version 1 and 160 rows .*, 10 of them unseen in training; wrote 160 new"),
+        ("monitor iris", r"read 10 predictions of unseen rows, 10 with an outcome, \d+ right; alerts: 0"),
+    ],
+)
+def test_each_task_says_in_its_log_what_it_read_did_and_wrote(server, first_day, step, line):
+    said = wait_for(lambda: lines_of(server, first_day[1], step), f"the log of {step}")
+    assert [re.search(line + r".*; in \d+\.\d s$", told) is not None for told in said] == [True], said
 
 
 def test_each_part_of_a_day_runs_alone_and_a_repeat_changes_nothing(first_day):

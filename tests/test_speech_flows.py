@@ -1,9 +1,13 @@
 """The parts of a speech day on a real server: what each leaves behind, and that a repeat changes nothing."""
 
+import re
+
 import pytest
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.exceptions import ParameterTypeError
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect_server import wait_for
+from run_records import lines_of, links
 
 from dagsverk.speech.config import CorpusConfig, EvaluationConfig, FinetuneConfig, PrepareConfig
 from dagsverk.speech.languages import language
@@ -56,6 +60,60 @@ def test_a_day_ends_with_a_registered_model_and_its_scores(first_day):
     told = speech_summary(store, SWEDISH)
     assert "54 from spoken" in told
     assert "before fine-tuning" in told
+
+
+@pytest.mark.parametrize(
+    "part, expected",
+    [
+        (
+            0,
+            {
+                ("list clips", "prepare shards"),
+                ("list clips", "complete"),
+                ("prepare shards", "complete"),
+            },
+        ),
+        (1, {("newest-clips", "fine-tune")}),
+        (
+            2,
+            {
+                ("newest-checkpoint", "judge"),
+                ("judge", "keep worst clips"),
+                ("newest-checkpoint", "register"),
+                ("judge", "register"),
+            },
+        ),
+    ],
+)
+def test_the_graph_of_a_run_links_its_steps(server, first_day, part, expected):
+    known = sorted({name for pair in expected for name in pair}, key=len, reverse=True)
+
+    def short(label):
+        return next(name for name in known if label.startswith(name))
+
+    def linked():
+        return {(short(a), short(b)) for a, b in links(server, first_day[1][part])}
+
+    assert wait_for(lambda: expected <= linked(), f"the links {expected}")
+
+
+@pytest.mark.parametrize(
+    "part, step, line",
+    [
+        (0, "list clips sv", r"planned the set \S+; 4 shards are to be made"),
+        (0, "complete", r"completed the set \S+: train 40, dev 6, test 8 clips; 0 set aside"),
+        (1, "newest-clips", r"the newest set of clips is \S+"),
+        (1, "fine-tune sv", r"trained run \S+ of 4 steps on \S+; step 4 is best: WER"),
+        (2, "newest-checkpoint", r"the newest finished training is run"),
+        (2, "judge", r"scored step 4 of run \S+ on 8 test clips of \S+; WER \d"),
+        (2, "keep worst clips sv", r"keeps the sound of the 2 worst clips"),
+        (2, "register sv", r"whisper_swedish version 1; "),
+    ],
+)
+def test_each_task_says_in_its_log_what_it_read_did_and_wrote(server, first_day, part, step, line):
+    state = first_day[1][part]
+    said = wait_for(lambda: lines_of(server, state, step), f"the log of {step}")
+    assert any(re.search(line + r".*; in \d+\.\d s$", told) for told in said), said
 
 
 def test_a_repeated_day_makes_no_new_clips_no_new_run_and_no_new_version(first_day):

@@ -195,7 +195,7 @@ def test_a_bad_row_that_is_found_again_is_not_written_again(store, tmp_path):
 
 
 def test_training_before_there_are_rows_says_how_to_read_some(store):
-    with pytest.raises(NotFound, match="prefect deployment run features/iris"):
+    with pytest.raises(NotFound, match="prefect deployment run day/iris"):
         tasks.newest_rows.fn("iris")
 
 
@@ -244,7 +244,7 @@ def test_rows_that_vanish_from_a_source_are_kept_and_told(store, tmp_path):
 
 def test_the_first_flow_to_need_a_champion_says_how_to_get_one(store):
     tasks.ingest.fn("iris")
-    with pytest.raises(NotFound, match="prefect deployment run training/iris"):
+    with pytest.raises(NotFound, match="prefect deployment run day/iris"):
         tasks.predict.fn("iris")
 
 
@@ -301,7 +301,7 @@ def test_an_input_from_which_nothing_can_be_learned_stops_the_promotion(store):
     rows = IRIS.read().assign(petal_width_cm=1.0)
     found = registration.column_checks(IRIS, rows)
     assert len(found) == 1
-    assert found[0].startswith("petal_width_cm holds 1 different values in 150 rows")
+    assert "in 150 rows where petal_width_cm is 1.0 wherever it is known: mend the source" in found[0]
 
 
 def test_training_on_synthetic_rows_too_marks_them_as_seen_and_still_scores_real_rows_only(store, tmp_path):

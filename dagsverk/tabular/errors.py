@@ -17,7 +17,7 @@ class TooManyBadRows(SourceError):
     """More rows failed the checks than the stated share; good rows were left as they were."""
 
 
-class UntrainableRows(Exception):
+class UntrainableRows(ValueError):
     """Rows that no champion can come from, however long is trained; the message names the columns."""
 
 

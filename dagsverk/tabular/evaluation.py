@@ -193,7 +193,7 @@ def _splits(system: System, data: _Data, config: EvaluationConfig) -> tuple[list
     if len(counts) < 2 or counts.min() < 2:
         raise ValueError(
             f"{system.name}: cross-validation wants two outcomes with two rows each, found "
-            f"{dict(pd.Series(data.labels[data.scored]).value_counts())} in {len(codes)} rows"
+            f"{pd.Series(data.labels[data.scored]).value_counts().to_dict()} in {len(codes)} rows"
         )
     config = replace(config, folds=min(config.folds, int(counts.min())))
     folds = RepeatedStratifiedKFold(n_splits=config.folds, n_repeats=config.repeats, random_state=config.seed)

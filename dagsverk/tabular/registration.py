@@ -74,19 +74,29 @@ def facts(model: Model, new: bool, champion: Model | None) -> dict[str, Any]:
 
 
 def check_rows(system: System, rows: pd.DataFrame) -> None:
-    """Refuse, before anything is scored, what the gate is sure to refuse. Raises UntrainableRows."""
+    """Refuse, before anything is scored, what scoring or the gate is sure to refuse. Raises UntrainableRows.
+
+    Args: rows: all that have an outcome, from `tables.labelled_rows`.
+    """
+    outcomes = rows[system.label.name].value_counts()
+    if len(outcomes) < 2 or outcomes.min() < 2:
+        found = ", ".join(f"{name} {count}" for name, count in outcomes.items()) or "none"
+        problem = f"want two outcomes ({system.label.name}) with two rows each, found: {found}"
+        raise UntrainableRows(f"{system.name} cannot be trained on {len(rows)} rows: {problem}")
     if problems := column_checks(system, rows):
         raise UntrainableRows(f"{system.name} cannot be trained: {'; '.join(problems)}")
 
 
 def column_checks(system: System, rows: pd.DataFrame) -> list[str]:
-    """A sentence for every input from which nothing can be learned."""
-    return [
-        f"{name} holds {rows[name].nunique()} different values in {len(rows)} rows: mend the source, "
-        f"or leave the column out of {system.name}"
-        for name in system.inputs
-        if rows[name].nunique() < 2
+    """A sentence about all inputs from which nothing can be learned; empty: there is none."""
+    known = {name: rows[name].dropna().unique() for name in system.inputs}
+    found = [
+        f"{name} is {values[0]} wherever it is known" if len(values) else f"{name} is always empty"
+        for name, values in known.items()
+        if len(values) < 2
     ]
+    remedy = f"mend the source, or leave the columns out of {system.name}"
+    return [f"nothing can be learned in {len(rows)} rows where {', '.join(found)}: {remedy}"] if found else []
 
 
 def _save(

@@ -14,6 +14,7 @@ import pandas as pd
 
 from dagsverk.tabular.card import model_card
 from dagsverk.tabular.config import TrainingConfig
+from dagsverk.tabular.errors import UntrainableRows
 from dagsverk.tabular.evaluation import cross_validate, holdout, in_fixed_order
 from dagsverk.tabular.features import model_inputs
 from dagsverk.tabular.gate import Decision
@@ -69,8 +70,17 @@ def recipe_of(model_class: str, config: TrainingConfig) -> Recipe:
 
 
 def score_class(system: System, rows: pd.DataFrame, model_class: str, config: TrainingConfig) -> Scores:
-    """One model class, uncalibrated: cross-validated, with the one 80/20 split beside it."""
-    return _score(system, rows, recipe_of(model_class, config), config, calibrate=False)
+    """One model class, uncalibrated: cross-validated, with the one 80/20 split beside it.
+
+    Raises UntrainableRows when the class cannot be fitted on so few or such rows.
+    """
+    try:
+        return _score(system, rows, recipe_of(model_class, config), config, calibrate=False)
+    except ValueError as error:
+        raise UntrainableRows(
+            f"{system.name}: {model_class} cannot be scored on {len(rows)} rows: {error}; give it more rows, "
+            f"or leave {model_class} out of model_classes"
+        ) from error
 
 
 def add_calibrated(
