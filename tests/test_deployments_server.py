@@ -218,7 +218,7 @@ def test_a_child_that_fails_fails_its_parent(prefect_server, gated, tmp_path):
     with prefect_server.worker(drain_s=0):
         ended = wait_for(lambda: ending(prefect_server, run), "the end of the parent")
     assert ended.is_failed()
-    assert "gated/child ended Failed" in ended.message
+    assert "(gated/child) ended Failed: IsADirectoryError" in ended.message
 
 
 def look(server: TestServer, *, late_s: float = SETTLES_S + 1) -> list[str]:
