@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from dagsverk.login import DoorsError, login_from, prefect_settings
+
 ROOT = Path(__file__).resolve().parents[1]
 HOST = "127.0.0.1"
 SERVER_PORT, PAGES_PORT = 4200, 7860
@@ -104,7 +106,10 @@ def environment(folders: Folders, api_url: str, given: Mapping[str, str]) -> dic
     # shards and models fetched from a store, which any start may reuse
     kept.setdefault("DAGSVERK_CACHE", str(folders.state / "cache"))
     kept.setdefault("DAGSVERK_RECORDINGS", str(folders.state / "recordings"))
-    return {**SETTINGS, **kept, **ours}
+    try:
+        return {**SETTINGS, **kept, **ours, **prefect_settings(login_from(given))}
+    except DoorsError as error:
+        raise LaunchError(str(error)) from error
 
 
 def adopt(environ: MutableMapping[str, str], wanted: Mapping[str, str]) -> str | None:
@@ -257,9 +262,7 @@ def _close(stream: IO[bytes] | None) -> None:
 
 def server_arguments(host: str, port: int) -> list[str]:
     """The Prefect server, without the command line's own import (2 s)."""
-    application = "prefect.server.api.server:create_app"
-    options = f"--host {host} --port {port} --log-level warning --timeout-graceful-shutdown 3".split()
-    return ["uvicorn", "--factory", application, *options]
+    return ["deployments.server", "--host", host, "--port", str(port)]
 
 
 def answers(url: str) -> bool:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,12 +88,12 @@ def prefect_server(tmp_path_factory) -> Iterator[TestServer]:
 
 
 @contextmanager
-def running_prefect(folders: Folders) -> Iterator[TestServer]:
-    """Database and server below the folders, stopped at the end."""
+def running_prefect(folders: Folders, given: Mapping[str, str] = os.environ) -> Iterator[TestServer]:
+    """Database and server below the folders, stopped at the end; `given`: a person's own environment."""
     folders.make()
     port = launch.free_port(0)
     api_url = f"http://{launch.HOST}:{port}/api"
-    environment = launch.environment(folders, api_url, os.environ)
+    environment = launch.environment(folders, api_url, given)
     environment["PYTHONPATH"] = str(Path(__file__).parent)  # for the flows that tests deploy
     supervisor = Supervisor()
     try:

@@ -19,7 +19,7 @@ COMPOSE_TEXT = (ROOT / "docker" / "compose.yaml").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(COMPOSE_TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = sorted(name for name, service in SERVICES.items() if "build" in service)
-SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|API_KEY|ACCESS_KEY")
+SECRET = re.compile(r"PASSWORD|LOGIN|AUTH_STRING|SECRET|TOKEN|API_KEY|ACCESS_KEY")
 
 
 def stages() -> dict[str, list[tuple[str, str]]]:
@@ -111,6 +111,18 @@ def test_published_ports_are_on_the_loopback_address_only():
     assert COMPOSE["networks"]["database"] == {"internal": True}
 
 
+def test_who_listens_has_the_login_and_who_asks_prefect_gives_it():
+    login = "${DAGSVERK_LOGIN:?give it in docker/.env, see docker/example.env}"
+    for name in ("server", "pages"):
+        assert '"--host", "0.0.0.0"' in str(last(target(name), "CMD"))
+        assert SERVICES[name]["environment"]["DAGSVERK_LOGIN"] == login
+    for name in ("register", "worker", "trainer"):
+        given = SERVICES[name]["environment"]
+        assert given["PREFECT_API_AUTH_STRING"] == login
+        called = given["PREFECT_API_URL"].split("/")[2].partition(":")[0]
+        assert called in SERVICES["server"]["environment"]["DAGSVERK_HOSTS"].split(",")
+
+
 def test_no_secret_is_written_down():
     for name, service in SERVICES.items():
         for variable, value in service.get("environment", {}).items():
@@ -119,7 +131,9 @@ def test_no_secret_is_written_down():
     assert not [
         line for line in DOCKERFILE.splitlines() if re.match(r"(ENV|ARG)\b", line) and SECRET.search(line)
     ]
-    assert "POSTGRES_PASSWORD=\n" in (ROOT / "docker" / "example.env").read_text()
+    example = (ROOT / "docker" / "example.env").read_text()
+    assert "POSTGRES_PASSWORD=\n" in example
+    assert "DAGSVERK_LOGIN=\n" in example
 
 
 def test_the_file_with_the_password_never_enters_git():
@@ -132,6 +146,8 @@ def test_the_file_with_the_password_never_enters_git():
 def test_every_variable_has_a_default_or_says_where_to_give_it():
     assert set(re.findall(r"\$\{(\w+)(:[-?][^}]+)\}", COMPOSE_TEXT)) == {
         ("POSTGRES_PASSWORD", ":?give it in docker/.env, see docker/example.env"),
+        ("DAGSVERK_LOGIN", ":?give it in docker/.env, see docker/example.env"),
+        ("DAGSVERK_HOSTS", ":-localhost"),
         ("DAGSVERK_STORE", ":-/data/store"),
         ("PREFECT_PORT", ":-4200"),
         ("PAGES_PORT", ":-7860"),
@@ -169,7 +185,7 @@ def test_health_is_asked_where_it_is_answered():
     assert '"/healthz"' in (ROOT / "ui" / "api.py").read_text()
 
 
-@pytest.mark.parametrize("name", ["register", "worker", "trainer", "pages"])
+@pytest.mark.parametrize("name", ["server", "register", "worker", "trainer", "pages"])
 def test_every_command_is_a_module_that_can_be_run(name):
     command = SERVICES[name].get("command") or yaml.safe_load(str(last(target(name), "CMD")))
     assert command[:2] == ["python", "-m"]

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import uvicorn
 
+from dagsverk.doors import rules_from
+from dagsverk.login import DoorsError
 from ui.app import REFRESH_S, build_app
 from ui.desk import Desk
 
@@ -40,11 +42,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = _parser().parse_args(arguments)
     if not 0.5 <= given.refresh_s <= 3600:
         raise SystemExit(f"--refresh-s must be from 0.5 to 3600 seconds, got {given.refresh_s:g}")
+    try:
+        rules = rules_from(os.environ, given.host)
+    except DoorsError as error:
+        raise SystemExit(str(error)) from error
     # A folder of this user's own, with a name that nobody knows beforehand: Gradio's is the same for all.
     parent = Path(os.environ.get("GRADIO_TEMP_DIR", tempfile.gettempdir()))
     parent.mkdir(parents=True, exist_ok=True)
     uploads = os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="dagsverk-sent-in-", dir=parent)
-    app = build_app(Desk(given.store), given.refresh_s)
+    app = build_app(Desk(given.store), given.refresh_s, rules)
     config = uvicorn.Config(
         app, host=given.host, port=given.port, log_level="warning", server_header=False,
         timeout_graceful_shutdown=2,  # pages hold their event streams open for ever

@@ -9,6 +9,7 @@ import fastapi
 import gradio as gr
 from starlette.staticfiles import StaticFiles
 
+from dagsverk.doors import Doors, Rules
 from ui import api, frame, home, look, monitor, predict, recorder, speech_monitor, transcribe
 from ui.desk import Desk
 from ui.gate import Gate
@@ -16,6 +17,7 @@ from ui.limits import MAX_MEDIA_BYTES, BodyLimit, SafeHeaders
 from ui.speech_desk import SpeechDesk
 
 REFRESH_S = 4.0
+OWN_ONLY = Rules()
 SESSIONS = 200  # whose state Gradio keeps; the oldest are dropped
 SWEEP_S, UPLOAD_LIVES_S = 60, 3600  # how often recordings that were sent in are looked through, and go after
 
@@ -44,7 +46,7 @@ def build_pages(desk: Desk, refresh_s: float = REFRESH_S, speech: SpeechDesk | N
     return demo
 
 
-def build_app(desk: Desk, refresh_s: float = REFRESH_S) -> fastapi.FastAPI:
+def build_app(desk: Desk, refresh_s: float = REFRESH_S, rules: Rules = OWN_ONLY) -> fastapi.FastAPI:
     """The app that uvicorn serves. Nothing is read from the store before the first request."""
     speech = SpeechDesk(desk)
     app = api.build_api(desk, speech)
@@ -52,6 +54,7 @@ def build_app(desk: Desk, refresh_s: float = REFRESH_S) -> fastapi.FastAPI:
     pages = build_pages(desk, refresh_s, speech)
     app.add_middleware(Gate, pages=_paths(pages), inputs=_inputs(pages), uploads=_uploads())
     app.add_middleware(BodyLimit)
+    app.add_middleware(Doors, rules=rules, open_paths=["/healthz"])
     app.add_middleware(SafeHeaders)  # outermost: on what is refused, too
     with warnings.catch_warnings():
         # Gradio warns that it turns off what is off
