@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import hmac
 import ipaddress
+import shlex
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -81,6 +82,13 @@ def prefect_settings(login: Login | None) -> dict[str, str]:
     if login is None:
         return {}
     return {"PREFECT_SERVER_API_AUTH_STRING": login.pair, "PREFECT_API_AUTH_STRING": login.pair}
+
+
+def shell_words(environ: Mapping[str, str]) -> str:
+    """What a shell must set besides, so that `prefect` gives the login; the login itself is not in it."""
+    if file := environ.get(LOGIN_FILE):
+        return f' PREFECT_API_AUTH_STRING="$(cat {shlex.quote(str(Path(file).resolve()))})"'
+    return f' PREFECT_API_AUTH_STRING="${LOGIN}"' if environ.get(LOGIN) else ""
 
 
 class Guesses:

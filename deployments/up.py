@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from dagsverk.login import shell_words
 from deployments import launch
 from deployments.installation import Installation, running_server
 from deployments.launch import Folders, LaunchError, Stages, say
@@ -73,7 +75,7 @@ def announce(installation: Installation, pages: str) -> None:
     if pages:
         say(f"  pages    {pages}")
     say(f"  state    {installation.folders.state}")
-    say(f"  shell    export PREFECT_API_URL={installation.api_url}")
+    say(f"  shell    export PREFECT_API_URL={installation.api_url}{shell_words(os.environ)}")
     say("\nCtrl-C stops all of it.")
 
 

@@ -14,7 +14,7 @@ from starlette.websockets import WebSocketDisconnect
 from ui_site import ROOT
 
 from dagsverk.doors import OWN_NAMES, Doors, Rules, rules_from
-from dagsverk.login import DoorsError, Guesses, Login, login_from, prefect_settings
+from dagsverk.login import DoorsError, Guesses, Login, login_from, prefect_settings, shell_words
 
 LOGIN = Login("anna", "long enough: yes")
 OWN = "http://127.0.0.1:7860"
@@ -225,6 +225,15 @@ def test_a_login_comes_from_a_file_too_and_prefect_gets_it(tmp_path):
     assert set(prefect_settings(LOGIN).values()) == {LOGIN.pair}
     assert prefect_settings(None) == {}
     assert LOGIN.password not in repr(Rules(login=LOGIN))
+
+
+def test_a_shell_is_told_how_to_give_the_login_without_its_being_said(tmp_path):
+    file = tmp_path / "the login"
+    assert shell_words({}) == ""
+    assert shell_words({"DAGSVERK_LOGIN": LOGIN.pair}) == ' PREFECT_API_AUTH_STRING="$DAGSVERK_LOGIN"'
+    file.write_text(LOGIN.pair)
+    told = f"export X=y{shell_words({'DAGSVERK_LOGIN_FILE': str(file)})}; printenv PREFECT_API_AUTH_STRING"
+    assert subprocess.check_output(["sh", "-c", told], text=True) == f"{LOGIN.pair}\n"
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0", "::", "", "192.168.1.5", "example.org"])
