@@ -56,6 +56,15 @@ def test_every_make_target_that_a_document_names_exists():
     assert named - targets - {"it"} == set()
 
 
+def test_every_line_of_the_page_on_security_names_a_test_that_exists():
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    lines = [line.split("|") for line in page.splitlines() if line.startswith("|")][2:]
+    assert len(lines) > 15
+    for cells in lines:
+        named = re.findall(r"`(test_\w+\.py)`", cells[-2])
+        assert named and all((ROOT / "tests" / name).is_file() for name in named), cells
+
+
 def test_the_readme_fits_two_screens():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 100
 
