@@ -28,7 +28,7 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_HOME
-from prefect.states import AwaitingRetry, Cancelled, Crashed, Failed
+from prefect.states import AwaitingRetry, Cancelled, Cancelling, Crashed, Failed
 
 from deployments import claims
 from deployments.claims import Life
@@ -52,6 +52,7 @@ class Outcome(Enum):
     LEAVE = "nothing"
     RESUME = "back into the queue"
     CRASH = "crashed"
+    STOP = "told to stop"
     CANCEL = "cancelled"
     FAIL = "failed: given up"
 
@@ -67,7 +68,8 @@ class Seen:
     resumable: bool = True
     deployed: bool = True
     heard: bool = True  # it has sent a heartbeat, or its worker is one of ours
-    parent_ended: bool = False  # it is a part of a run that has ended
+    parent_ended: bool = False  # it is a part, in the same process, of a run that has ended
+    parent_cancelled: bool = False  # it was started by a run that was cancelled
     fruitless: int = 0  # attempts in a row that got nowhere
 
 
@@ -75,6 +77,9 @@ Rule = tuple[str, Callable[[Seen], bool], Outcome]
 
 # The first that fits decides. Each has its test.
 RULES: Sequence[Rule] = (
+    ("the run that had started it was cancelled", lambda s: s.parent_cancelled
+        and s.state is not StateType.CANCELLING, Outcome.STOP),
+    ("it waits in the queue", lambda s: s.state is StateType.SCHEDULED, Outcome.LEAVE),
     ("its worker waits for it", lambda s: s.managed, Outcome.LEAVE),
     ("its process lives", lambda s: s.life is Life.LIVES, Outcome.LEAVE),
     ("its end may be on the way", lambda s: s.same_s < SETTLES_S, Outcome.LEAVE),
@@ -150,6 +155,7 @@ class Reconciler:
         self.client, self.logs, self.managed = client, logs, managed
         self.prefect_home = prefect_home or PREFECT_HOME.value()
         self.watch, self.soon = Watch(), asyncio.Event()
+        self.parents: dict[UUID, UUID | None] = {}
 
     async def run(self) -> None:
         """Until cancelled. A server that does not answer is waited for."""
@@ -180,7 +186,7 @@ class Reconciler:
         return told
 
     async def candidates(self) -> list[FlowRun]:
-        """Runs that count as started, and crashed ones of the last days."""
+        """Runs that count as started, crashed ones of the last days, and those that another run waits for."""
         started = await self._all({"state": {"type": {"any_": list(STARTED)}}})
         since = (dt.datetime.now(dt.UTC) - CRASHES_LOOKED_AT).isoformat()
         crashed = await self._all(
@@ -190,7 +196,13 @@ class Reconciler:
                 "tags": {"all_": [RESUMABLE]},
             }
         )
-        return [*started, *crashed]
+        waiting = await self._all(
+            {
+                "state": {"type": {"any_": [StateType.SCHEDULED]}},
+                "parent_task_run_id": {"is_null_": False},
+            }
+        )
+        return [*started, *crashed, *waiting]
 
     async def _all(self, wanted: dict[str, object]) -> list[FlowRun]:
         found: list[FlowRun] = []
@@ -233,7 +245,7 @@ class Reconciler:
 
     async def seen(self, run: FlowRun, same_s: float, heard: bool) -> Seen:
         state = run.state_type or StateType.SCHEDULED
-        resumable = RESUMABLE in run.tags
+        resumable, parent = RESUMABLE in run.tags, await self.parent_state(run)
         history = await self.client.read_flow_run_states(run.id) if resumable and same_s >= SETTLES_S else []
         return Seen(
             state=state,
@@ -243,23 +255,27 @@ class Reconciler:
             resumable=resumable,
             deployed=run.deployment_id is not None,
             heard=heard,
-            parent_ended=await self.parent_ended(run) if run.parent_task_run_id else False,
+            parent_ended=parent is not None and parent.is_final() and run.deployment_id is None,
+            parent_cancelled=parent is not None and parent.is_cancelled() and run.deployment_id is not None,
             fruitless=fruitless(history),
         )
 
-    async def parent_ended(self, run: FlowRun) -> bool:
-        """Whether the run that called this one as a part of itself has ended."""
-        if run.deployment_id is not None or run.parent_task_run_id is None:
-            return False
+    async def parent_state(self, run: FlowRun) -> State | None:
+        """The state of the run that called or started this one; None when there is none."""
+        if run.parent_task_run_id is None:
+            return None
         try:
-            task = await self.client.read_task_run(run.parent_task_run_id)
-            parent = await self.client.read_flow_run(task.flow_run_id) if task.flow_run_id else None
-        except ObjectNotFound:
-            return True
-        return parent is not None and parent.state is not None and parent.state.is_final()
+            if run.id not in self.parents:
+                self.parents[run.id] = (await self.client.read_task_run(run.parent_task_run_id)).flow_run_id
+            of = self.parents[run.id]
+            return (await self.client.read_flow_run(of)).state if of else None
+        except ObjectNotFound:  # its record comes seconds after it, and is no more when somebody deleted it
+            return None
 
     async def settle(self, run: FlowRun, outcome: Outcome, why: str) -> str | None:
         """Do it, unless the run has changed in the meantime. Returns what was done."""
+        if outcome is Outcome.STOP:
+            return await self._stop(run, why)
         claims.end_leftovers(str(run.id))
         now = await self.client.read_flow_run(run.id)
         if now.state_id != run.state_id or now.id in self.managed():
@@ -273,6 +289,13 @@ class Reconciler:
             return None
         claims.release(self.logs, str(run.id))
         return f"{run.name}: {why}; {outcome.value}"
+
+    async def _stop(self, run: FlowRun, why: str) -> str | None:
+        """Cancel a run that may have a process: its worker ends that."""
+        idle = run.state_type in (StateType.SCHEDULED, StateType.CRASHED)
+        state = (Cancelled if idle else Cancelling)(message=f"Cancelled: {why}.")
+        answer = await self.client.set_flow_run_state(run.id, state)
+        return None if answer.status is SetStateStatus.ABORT else f"{run.name}: {why}; {state.name}"
 
     async def _end_tasks(self, run: FlowRun) -> None:
         """Tasks of a dead attempt would be shown as running for ever."""

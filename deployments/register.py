@@ -247,7 +247,8 @@ async def _deploy(
 def code_digest(root: Path) -> str:
     """SHA-256 of the code that decides the parameters of deployments: their schema comes from its types."""
     digest = hashlib.sha256(prefect.__version__.encode())
-    for path in sorted(p for folder in ("flows", "tasks", "dagsverk") for p in (root / folder).rglob("*.py")):
+    code = (p for folder in ("flows", "tasks", "dagsverk") for p in (root / folder).rglob("*.py"))
+    for path in sorted([*code, root / "deployments" / "forms.py"]):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 

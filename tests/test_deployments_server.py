@@ -10,16 +10,17 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
+from prefect import task
 from prefect.client.schemas.filters import DeploymentFilter
 from prefect.client.schemas.objects import ConcurrencyLeaseHolder, FlowRun, State, StateType
 from prefect.events.schemas.automations import AutomationCore
-from prefect.states import AwaitingRetry, Cancelling, Completed, Crashed, Running
+from prefect.states import AwaitingRetry, Cancelled, Cancelling, Completed, Crashed, Running
 from prefect_server import ROOT, TestServer, wait_for
 
 from deployments import claims, launch
 from deployments.engine import log_path
 from deployments.launch import DEMO_QUEUE
-from deployments.reconcile import ATTEMPTS, RESUMED, SETTLES_S, Outcome, Reconciler
+from deployments.reconcile import ATTEMPTS, LOST_S, RESUMED, SETTLES_S, Outcome, Reconciler
 from deployments.register import POOLS, RETIRED_AUTOMATIONS, Registered, retire_automations
 
 ENTRIES = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
@@ -335,6 +336,28 @@ def test_a_run_that_crashes_again_and_again_fails_with_the_last_reason(prefect_s
     ended = read(prefect_server, run).state
     assert ended.is_failed()
     assert re.search(r"8 attempts in a row got nowhere.*exit 137", ended.message)
+
+
+@pytest.mark.parametrize("waits", [True, False], ids=["in the queue", "running"])
+def test_what_a_cancelled_run_had_started_is_cancelled_too(prefect_server, gated, waits):
+    async def leave(client):
+        parent = await start(client, gated, {"folder": "nowhere"})
+        dummy = await client.create_task_run(task(lambda: None, name="part"), parent.id, dynamic_key="0")
+        deployment = await client.read_deployment_by_name("gated/child")
+        child = await client.create_flow_run_from_deployment(
+            deployment.id, parameters={"folder": "nowhere"}, parent_task_run_id=dummy.id
+        )
+        if not waits:
+            await client.set_flow_run_state(child.id, Running(), force=True)
+        await client.set_flow_run_state(parent.id, Cancelled(), force=True)
+        return child
+
+    child = prefect_server.ask(leave)
+    look(prefect_server)
+    state = read(prefect_server, child).state
+    assert state.is_cancelled() if waits else state.is_cancelling()
+    look(prefect_server, late_s=LOST_S + 1)
+    assert read(prefect_server, child).state.is_cancelled()
 
 
 def test_what_a_stopped_demo_left_is_cancelled_at_the_next_start(prefect_server, gated):

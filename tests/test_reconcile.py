@@ -50,6 +50,8 @@ def seen(state=RUNNING, life=Life.ENDED, same_s=OLD, **more) -> Seen:
 
 # One line per rule, in the order of the table: what is seen, what is done.
 CASES = [
+    (seen(life=Life.LIVES, managed=True, parent_cancelled=True), Outcome.STOP),
+    (seen(StateType.SCHEDULED), Outcome.LEAVE),
     (seen(managed=True), Outcome.LEAVE),
     (seen(CRASHED, Life.LIVES), Outcome.LEAVE),
     (seen(same_s=SETTLES_S / 2), Outcome.LEAVE),
@@ -93,13 +95,14 @@ SEEN = st.builds(
     deployed=st.booleans(),
     heard=st.booleans(),
     parent_ended=st.booleans(),
+    parent_cancelled=st.booleans(),
     fruitless=st.integers(0, 20),
 )
 
 
 @given(SEEN)
 def test_a_run_with_a_living_process_is_never_touched(facts):
-    if facts.life is Life.LIVES or facts.managed:
+    if (facts.life is Life.LIVES or facts.managed) and not facts.parent_cancelled:
         assert decide(facts)[0] is Outcome.LEAVE
 
 
