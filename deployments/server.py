@@ -26,10 +26,17 @@ def settings(rules: Rules) -> Mapping[str, str]:
 
 
 def guarded_app(rules: Rules) -> App:
-    """Prefect's app behind the doors. It has a form for the login itself, so the browser need not ask."""
-    from prefect.server.api.server import create_app
+    """Prefect's app behind the doors. It has a form for the login itself, so the browser need not ask.
 
-    return Doors(create_app(), rules, open_paths=OPEN_PATHS, guarded="/api/", asks=False)
+    Before it serves, its places in limits are made to agree with their leases.
+    """
+    from prefect.server.api.server import create_app
+    from prefect.settings import PREFECT_HOME
+
+    from deployments.leases import restoring
+
+    app = restoring(create_app(), PREFECT_HOME.value())
+    return Doors(app, rules, open_paths=OPEN_PATHS, guarded="/api/", asks=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,11 +1,13 @@
 """What the deployments do on a real Prefect server with real workers."""
 
 import fcntl
+import json
 import os
 import re
 import signal
 import time
 from pathlib import Path
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -15,9 +17,9 @@ from prefect.client.schemas.filters import DeploymentFilter
 from prefect.client.schemas.objects import ConcurrencyLeaseHolder, FlowRun, State, StateType
 from prefect.events.schemas.automations import AutomationCore
 from prefect.states import AwaitingRetry, Cancelled, Cancelling, Completed, Crashed, Running
-from prefect_server import ROOT, TestServer, wait_for
+from prefect_server import ROOT, TestServer, running_prefect, wait_for
 
-from deployments import claims, launch
+from deployments import claims, launch, leases
 from deployments.engine import log_path
 from deployments.launch import DEMO_QUEUE
 from deployments.reconcile import ATTEMPTS, LOST_S, RESUMED, SETTLES_S, Outcome, Reconciler
@@ -408,3 +410,32 @@ def test_a_pool_of_another_type_is_refused_with_the_next_move(prefect_server, re
     done = prefect_server.run("-m", "deployments.register", "--pool-type", "kubernetes")
     assert done.returncode == 1
     assert "pool types with templates: process" in done.stderr
+
+
+def test_a_place_whose_lease_a_killed_server_lost_is_free_after_its_next_start(tmp_path_factory):
+    """And a lease that its index has forgotten holds its place, and can run out."""
+    folders = launch.Folders(tmp_path_factory.mktemp("restored"))
+    kept = leases.leases_folder(folders.prefect)
+
+    async def take_two_places(client):
+        for name in ("lost", "kept"):
+            await client.upsert_global_concurrency_limit_by_name(name, 1)
+            holder = ConcurrencyLeaseHolder(type="flow_run", id=uuid4())
+            await client.increment_concurrency_slots_with_lease([name], 1, "concurrency", 600, holder=holder)
+
+    async def places(client):
+        found = await client.read_global_concurrency_limits(limit=200)
+        return {limit.name: limit.active_slots for limit in found}
+
+    with running_prefect(folders) as server:
+        server.ask(take_two_places)
+        limits = server.ask(lambda client: client.read_global_concurrency_limits(limit=200))
+        lost = next(limit.id for limit in limits if limit.name == "lost")
+        assert server.ask(places) == {"lost": 1, "kept": 1}
+    for path in kept.glob("*-*.json"):  # what a kill between the database and the file leaves
+        if str(lost) in path.read_text():
+            path.unlink()
+    (kept / leases.INDEX).write_text("{")
+    with running_prefect(folders) as server:
+        assert server.ask(places) == {"lost": 0, "kept": 1}
+        assert len(json.loads((kept / leases.INDEX).read_text())) == 1
