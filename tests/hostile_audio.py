@@ -128,10 +128,27 @@ def decoders_of(parent: int) -> dict[int, float]:
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            command = (folder / "cmdline").read_bytes()
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
         except OSError:  # it has ended
             continue
-        if int(fields[1]) == parent and b"audio_process" in command and fields[0] != "Z":
+        if int(fields[1]) == parent and b"audio_process" in _command(folder) and fields[0] != "Z":
             found[int(folder.name)] = (int(fields[11]) + int(fields[12])) / 100
     return found
+
+
+def server_of(address: str) -> int:
+    """The process of the pages that listen there."""
+    port = address.rpartition(":")[2].encode()
+    (found,) = [
+        int(folder.name)
+        for folder in Path("/proc").glob("[0-9]*")
+        if b"ui\0--port\0" + port in _command(folder)
+    ]
+    return found
+
+
+def _command(process: Path) -> bytes:
+    try:
+        return (process / "cmdline").read_bytes()
+    except OSError:  # it has ended
+        return b""

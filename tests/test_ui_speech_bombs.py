@@ -5,12 +5,11 @@ import os
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
-from hostile_audio import decoders_of, lying_wav, silent_flac
+from hostile_audio import decoders_of, lying_wav, server_of, silent_flac
 from speech_models import sounds
 from speech_site import spoken_store, wav
 from ui_site import serving
@@ -35,23 +34,6 @@ def site(tmp_path_factory):
         with serving(spoken_store(), room / "pages.log") as address:
             assert httpx.post(address + ADDRESS, content=LOW_TONE, timeout=PATIENCE_S).status_code == 200
             yield address
-
-
-def server_of(address):
-    """The process that listens there."""
-    port = address.rpartition(":")[2].encode()
-    (found,) = [
-        int(folder.name)
-        for folder in Path("/proc").glob("[0-9]*")
-        if b"ui\0--port\0" + port in _read(folder / "cmdline")
-    ]
-    return found
-
-
-def _read(path):
-    with contextlib.suppress(OSError):
-        return path.read_bytes()
-    return b""
 
 
 def wait_for(condition, what):

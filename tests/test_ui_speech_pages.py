@@ -5,10 +5,12 @@ import json
 import os
 import re
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hostile_audio import decoders_of, server_of, silent_flac
 from playwright.sync_api import expect, sync_playwright
 from speech_models import sounds
 from speech_site import add_point, spoken_store, wav
@@ -206,6 +208,25 @@ def test_a_long_recording_can_be_stopped(page, room):
     page.get_by_role("button", name="Stop").click()
     expect(page.locator("#answer")).to_contain_text("Stopped.")
     expect(page.get_by_role("button", name="Transcribe", exact=True)).to_be_enabled()
+
+
+def test_a_recording_that_takes_for_ever_to_decode_can_be_stopped_and_is_then_let_go(page, room, site):
+    open_page(page, "transcribe")
+    (room / "silence.flac").write_bytes(silent_flac(4 * 3600, 192_000, stated=False))
+    give(page, room / "silence.flac")
+    expect(page.locator("#answer")).to_contain_text("Reading the recording", timeout=PATIENCE_MS)
+    server = server_of(site[0])
+    wait_for(lambda: any(spent_s > 0.5 for spent_s in decoders_of(server).values()))
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#answer")).to_contain_text("Stopped.")
+    wait_for(lambda: all(spent_s < 0.5 for spent_s in decoders_of(server).values()))
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + PATIENCE_MS / 1000
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_worst_clip_can_be_played(page):

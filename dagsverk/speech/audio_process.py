@@ -13,6 +13,7 @@ import errno
 import json
 import os
 import resource
+import select
 import signal
 import socket
 import sys
@@ -40,13 +41,12 @@ def main(number: int, niceness: int) -> None:
     _limit(resource.RLIMIT_CORE, 0)
     if total := _memory_bytes():
         _limit(resource.RLIMIT_AS, total + MEMORY_BYTES)
-    with (
-        socket.socket(fileno=number) as asker,
-        suppress(BrokenPipeError, ConnectionResetError),
-    ):  # nobody asks
+    with Path(os.devnull).open("wb") as nowhere:  # PyAV prints each odd seek: strangers must not fill the log
+        os.dup2(nowhere.fileno(), sys.stderr.fileno())
+    with suppress(BrokenPipeError, ConnectionResetError), socket.socket(fileno=number) as asker:
         asker.sendall(b'{"ready": true}\n')
         while request := _next(asker):
-            asker.sendall(json.dumps(_answer(*request)).encode() + b"\n")
+            asker.sendall(json.dumps(_answer(asker, *request)).encode() + b"\n")
 
 
 def _next(asker: socket.socket) -> tuple[dict[str, Any], BinaryIO, BinaryIO] | None:
@@ -60,7 +60,9 @@ def _next(asker: socket.socket) -> tuple[dict[str, Any], BinaryIO, BinaryIO] | N
     return json.loads(line), os.fdopen(recording, "rb"), os.fdopen(samples, "wb")
 
 
-def _answer(request: dict[str, Any], recording: BinaryIO, samples: BinaryIO) -> dict[str, Any]:
+def _answer(
+    asker: socket.socket, request: dict[str, Any], recording: BinaryIO, samples: BinaryIO
+) -> dict[str, Any]:
     """How many samples were written, or why there are none."""
     _limit(resource.RLIMIT_FSIZE, request["max_bytes"])
     used_s = sum(os.times()[:2])
@@ -72,6 +74,8 @@ def _answer(request: dict[str, Any], recording: BinaryIO, samples: BinaryIO) -> 
             for part in audio.decode_parts(recording, max_s=request["max_s"]):
                 samples.write(part.tobytes())
                 written += len(part)
+                if select.select([asker], [], [], 0)[0]:  # nothing is sent meanwhile: it is closed
+                    sys.exit()
     except AudioError as error:
         return {"reason": error.reason, "detail": error.detail[:DETAIL_LETTERS]}
     except MemoryError:

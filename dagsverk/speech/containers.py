@@ -197,9 +197,10 @@ def _mean_of_channels(frame: Any) -> Audio:
     channels = raw if frame.format.is_planar else raw.reshape(-1, frame.layout.nb_channels).T
     offset, full = _zero_and_full_scale(raw.dtype)
     mono = channels[0].astype(np.float32)
-    for channel in channels[1:]:  # several times as fast as mean(axis=0) over interleaved samples
-        mono += channel
-    mono = (mono / np.float32(len(channels)) - offset) / full
+    with np.errstate(over="ignore", invalid="ignore"):  # seen below
+        for channel in channels[1:]:  # several times as fast as mean(axis=0) over interleaved samples
+            mono += channel
+        mono = (mono / np.float32(len(channels)) - offset) / full
     if not np.abs(mono).max(initial=0) <= LOUDEST:  # NaN is not, either
         raise AudioError("undecodable", "some samples are no numbers, or far beyond full scale")
     return np.asarray(mono, np.float32)
