@@ -14,9 +14,15 @@ FROM and TO are a folder, s3://bucket/prefix or hopsworks://host/project. FROM i
 or what an earlier copy of FROM left: then only what is missing is copied. So a copy can be stopped, and goes
 on when the same command is given again."""
 
+DOCTOR = """Look at this installation: versions, settings, state folder, disks, clock, store, Prefect, workers,
+runs. A line for each thing (fine, warn, wrong), and what to do about it.
+
+Works with nothing running. Changes nothing, but for a probe in the store, which it removes. Exit status 1 if
+something is wrong."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Returns its exit status: 0, 1 for an error of a store, 130 after Ctrl-C."""
+    """Run one command. Returns its exit status: 0, 1 if something is wrong, 130 after Ctrl-C."""
     arguments = parser().parse_args(argv)
     try:
         status: int = arguments.run(arguments)
@@ -46,7 +52,25 @@ def parser() -> argparse.ArgumentParser:
         help="read artefacts and model files from TO again; tables always are",
     )
     copy.set_defaults(run=_copy)
+    doctor = groups.add_parser(
+        "doctor",
+        help="what is wrong with this installation, and what to do",
+        description=DOCTOR,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    doctor.add_argument("--state", metavar="DIR", help="state folder (default: .dagsverk of the checkout)")
+    doctor.add_argument("--json", action="store_true", help="for programs")
+    doctor.set_defaults(run=_doctor)
     return command
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from dagsverk.doctor.checks import as_json, as_text, examine, fails, installation
+
+    told = examine(installation(arguments.state))
+    for line in [as_json(told)] if arguments.json else as_text(told):
+        _tell(line)
+    return int(fails(told))
 
 
 def _copy(arguments: argparse.Namespace) -> int:
