@@ -14,8 +14,8 @@ FROM and TO are a folder, s3://bucket/prefix or hopsworks://host/project. FROM i
 or what an earlier copy of FROM left: then only what is missing is copied. So a copy can be stopped, and goes
 on when the same command is given again."""
 
-DOCTOR = """Look at this installation: versions, settings, state folder, disks, clock, store, Prefect, workers,
-runs. A line for each thing (fine, warn, wrong), and what to do about it.
+DOCTOR = """Look at this installation: versions, settings, state folder, disks, clock, store, Prefect, runs.
+A line for each thing (fine, warn, wrong), and what to do about it.
 
 Works with nothing running. Changes nothing, but for a probe in the store, which it removes. Exit status 1 if
 something is wrong."""

@@ -52,7 +52,6 @@ CHECKS: Sequence[tuple[str, Check]] = (
     ("store", store.place),
     ("prefect", server.answers),
     ("prefect", server.elsewhere),
-    ("database", server.database),
     ("workers", runs.workers),
     ("late runs", runs.late),
     ("stuck runs", runs.stuck),

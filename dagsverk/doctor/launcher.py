@@ -189,9 +189,9 @@ def claims(here: Installation) -> Iterator[Finding]:
     found = list((here.logs / "runs").glob("*.claim"))
     working = sum(is_locked(path) for path in found)
     if working:
-        yield fine(f"{working} runs have a process on this machine")
+        yield fine(f"runs with a process on this machine: {working}")
     if ended := len(found) - working:
         yield fine(
-            f"{ended} claims in {here.logs / 'runs'} are of runs whose process has ended",
+            f"claims of runs whose process has ended: {ended}, in {here.logs / 'runs'}",
             "harmless: a worker reads them when it settles such a run; old ones may be removed",
         )

@@ -41,12 +41,12 @@ def workers(here: Installation) -> Iterator[Finding]:
 def _pool(pool: Mapping[str, Any], online: list[str], count: int) -> Finding:
     name, start = pool["name"], f"make up, or python -m deployments.worker --pool {pool['name']}"
     if pool["is_paused"]:
-        what = f"pool {name} is paused, and {count} runs are due by tomorrow"
+        what = f"pool {name} is paused; due by tomorrow: {count}"
         return warn(what, f"prefect work-pool resume {name}")
     if online:
         return fine(f"pool {name}: {some(online)}")
     if count:
-        return wrong(f"no worker serves pool {name}, and {count} runs are due by tomorrow", start)
+        return wrong(f"no worker serves pool {name}; due by tomorrow: {count}", start)
     return fine(f"no worker serves pool {name}; nothing is due by tomorrow")
 
 
@@ -58,28 +58,28 @@ def late(here: Installation) -> Iterator[Finding]:
     names = [f"{r['name']} (due {r['next_scheduled_start_time'][:16]})" for r in found if r not in waiting]
     if names:
         yield warn(
-            f"{len(names)} runs are late: {some(names)}",
+            f"nobody has started what was due: {some(names)}",
             "an online worker takes them within seconds, up to its limit; cancel those that nobody wants",
         )
     if waiting:
-        yield fine(f"{len(waiting)} runs wait for their turn")
+        yield fine(f"waiting for their turn: {some([run['name'] for run in waiting])}")
 
 
 def stuck(here: Installation) -> Iterator[Finding]:
     """Runs that are shown as started, and for which nothing seems to work."""
     found = _runs(here, state={"type": {"any_": list(STARTED)}})
     beats = _heartbeats(here, found)
-    lost = [f"{run['name']} ({why})" for run in found if (why := _lost(here, run, beats.get(run["id"])))]
-    if lost:
+    dead = [f"{run['name']} ({why})" for run in found if (why := lost(here, run, beats.get(run["id"])))]
+    if dead:
         yield wrong(
-            f"{len(lost)} runs are shown as started, and nothing works for them: {some(lost)}",
+            f"shown as started, and nothing works for it: {some(dead)}",
             "any worker settles them within minutes: make up",
         )
     elif found:
-        yield fine(f"{len(found)} runs are in flight")
+        yield fine(f"in flight: {some([run['name'] for run in found])}")
 
 
-def _lost(here: Installation, run: Run, beat: str | None) -> str | None:
+def lost(here: Installation, run: Run, beat: str | None) -> str | None:
     """Why a started run seems dead; None if it need not be."""
     claim = here.logs / "runs" / f"{run['id']}.claim"
     quiet_s = (here.now() - _moment(run["state"]["timestamp"])).total_seconds()
@@ -123,7 +123,7 @@ def crashed(here: Installation) -> Iterator[Finding]:
     names = [run["name"] for run in found if _moment(run["state"]["timestamp"]) < before]
     if names:
         yield warn(
-            f"{len(names)} runs have crashed, and nobody resumes them: {some(names)}",
+            f"crashed, and nobody resumes it: {some(names)}",
             "any worker does: make up; or delete them in the Prefect UI",
         )
 
@@ -141,7 +141,7 @@ def limits(here: Installation) -> Iterator[Finding]:
     for one in taken:
         if one["active_slots"] > held[one["id"]]:
             yield warn(
-                f"limit {one['name']}: {one['active_slots']} places taken, {held[one['id']]} by started runs",
+                f"limit {one['name']}: places taken {one['active_slots']}, by started runs {held[one['id']]}",
                 "a place is freed a minute after its run was killed; one that stays: start the server anew",
             )
 
@@ -176,7 +176,7 @@ def schedules(here: Installation) -> Iterator[Finding]:
         and (one["entrypoint"], one["name"], each.get("slug")) not in meant
     ]
     if paused:
-        what = f"{len(paused)} schedules are paused: {some(paused)}"
+        what = f"paused schedules: {some(paused)}"
         yield warn(what, "resume them in the Prefect UI, if that is not meant")
 
 
@@ -187,11 +187,11 @@ def deployments(here: Installation) -> Iterator[Finding]:
     absent = [f"{e['entrypoint']} {e['name']}" for e in entries if (e["entrypoint"], e["name"]) not in known]
     if absent:
         yield warn(
-            f"{len(absent)} deployments of prefect.yaml are not on the server: {some(absent)}",
+            f"in prefect.yaml, and not on the server: {some(absent)}",
             "make up, or python -m deployments.register",
         )
     elif entries:
-        yield fine(f"{len(entries)} deployments are registered")
+        yield fine(f"deployments registered: {len(entries)}")
 
 
 def _entries(here: Installation) -> list[dict[str, Any]]:

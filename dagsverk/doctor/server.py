@@ -11,7 +11,6 @@ import httpx
 
 from dagsverk.doctor.finding import ANSWER_S, Finding, Installation, fine, shown, warn, wrong
 from dagsverk.doctor.store import skew
-from dagsverk.doctor.versions import SQLITE_COST
 from dagsverk.login import DoorsError, login_from
 
 MOST = 200  # rows that Prefect gives at a time
@@ -55,44 +54,41 @@ def ask(here: Installation, path: str, body: Mapping[str, Any] | None = None) ->
 
 
 def answers(here: Installation) -> Iterator[Finding]:
-    """Whether there is a server that is ready. Raises NoAnswer when there is none."""
+    """Whether there is a server that is ready, and that lets us in. Raises NoAnswer when there is none."""
     if not here.api_url:
         yield warn("no Prefect server runs here: nothing is started by schedule", "make up")
         raise NoAnswer
     where = shown(here.api_url).removesuffix("/api")
     log = f"see {here.logs / 'server.log'}; stop the launcher, then make up"
-    remedy = log if here.in_use else "start it (make up), or correct PREFECT_API_URL"
     try:
-        answer = client(here).get("/ready")
+        answer, told = client(here).get("/ready"), client(here).get("/admin/version")
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        remedy = log if here.in_use else "start it (make up), or correct PREFECT_API_URL"
         yield wrong(f"Prefect at {where} does not answer ({type(error).__name__})", remedy)
         raise NoAnswer from error
     yield from skew("the Prefect server", answer, here.clock())
-    if not answer.is_success:
-        yield wrong(f"Prefect at {where} is not ready ({answer.status_code}): its database?", remedy)
-        raise NoAnswer
-    yield from _lets_in(here, where)
-
-
-def _lets_in(here: Installation, where: str) -> Iterator[Finding]:
-    answer = client(here).get("/admin/version")
-    if answer.status_code in (401, 403):
-        yield wrong(
-            f"Prefect at {where} asks for another login than is set here",
-            "set DAGSVERK_LOGIN (or DAGSVERK_LOGIN_FILE) as the server has it",
-        )
-        raise NoAnswer
-    if answer.status_code == 421:
-        yield wrong(
-            f"Prefect does not go by the name in {where}",
-            "add the name to DAGSVERK_HOSTS of the server, or use 127.0.0.1",
-        )
-        raise NoAnswer
-    if not answer.is_success or not answer.headers.get("content-type", "").startswith("application/json"):
-        yield wrong(f"what answers at {where} is no Prefect server", "correct PREFECT_API_URL")
+    if refusal := _refusal(answer.status_code, told):
+        what, remedy = refusal
+        yield wrong(f"{what.format(where)} ({told.status_code})", remedy)
         raise NoAnswer
     yield fine(f"Prefect at {where} is ready")
-    yield from _same_version(str(answer.json()))
+    yield from _same_version(str(told.json()))
+
+
+def _refusal(ready: int, told: httpx.Response) -> tuple[str, str] | None:
+    """What keeps us from asking more, and the remedy; None if nothing does."""
+    if 421 in (ready, told.status_code):
+        return "Prefect does not go by the name in {}", "add the name to the server's DAGSVERK_HOSTS"
+    if told.status_code in (401, 403):
+        return (
+            "Prefect at {} wants another login",
+            "set DAGSVERK_LOGIN or DAGSVERK_LOGIN_FILE as the server has it",
+        )
+    if ready >= 500:
+        return "Prefect at {} is not ready", "its database does not answer: see the server's log"
+    if told.status_code != httpx.codes.OK or "json" not in told.headers.get("content-type", ""):
+        return "what answers at {} is no Prefect server", "correct PREFECT_API_URL"
+    return None
 
 
 def _same_version(theirs: str) -> Iterator[Finding]:
@@ -116,12 +112,3 @@ def elsewhere(here: Installation) -> Iterator[Finding]:
             f"PREFECT_API_URL names {shown(given)}, the launcher here serves {shown(told)}",
             f"export PREFECT_API_URL={shown(told)}",
         )
-
-
-def database(here: Installation) -> Iterator[Finding]:
-    """SQLite under a server elsewhere, as far as it says so; ours is checked in the state folder."""
-    answer = client(here).get("/admin/settings")
-    if answer.is_success:
-        found = (answer.json().get("server") or {}).get("database") or {}
-        if "sqlite" in str(found.get("driver")):
-            yield warn(f"the Prefect server uses SQLite: {SQLITE_COST}", "give it PostgreSQL")

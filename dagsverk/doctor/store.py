@@ -114,7 +114,7 @@ def _half_written(root: Path, now: float) -> Iterator[Finding]:
                 ages.append(now - path.stat().st_mtime)
     if old := sum(age > LEFT_S for age in ages):
         yield warn(
-            f"{old} half-written files in {root / TEMPORARY}, older than an hour",
+            f"half-written files in {root / TEMPORARY}, older than an hour: {old}",
             "harmless: who opens the store removes them after a day",
         )
 
@@ -132,7 +132,7 @@ def _unclaimed(root: Path, now: float) -> Iterator[Finding]:
     named = {upload for path in root.glob("models/*/versions/*.json") for upload in _uploads(path)}
     if lost := [path.name for path in left if path.name not in named]:
         yield warn(
-            f"{len(lost)} uploads of models that became no version, their writers were killed",
+            f"uploads of models that became no version, their writers were killed: {len(lost)}",
             "harmless: the next save of the model removes those older than a day",
         )
 

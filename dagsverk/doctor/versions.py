@@ -48,7 +48,7 @@ def requirements(here: Installation) -> Iterator[Finding]:
     if unmet:
         yield wrong(f"packages that Dagsverk needs: {some(unmet)}", "make setup")
     elif asked:
-        yield fine(f"{len(asked)} requirements are met; Prefect {installed.get('prefect')}")
+        yield fine(f"all {len(asked)} requirements are met; Prefect {installed.get('prefect')}")
 
 
 def extras(here: Installation) -> Iterator[Finding]:
