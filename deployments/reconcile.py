@@ -23,8 +23,8 @@ from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.filters import FlowRunFilter
-from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, StateType
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_HOME
@@ -41,6 +41,7 @@ SETTLES_S = 3.0  # a process that has just ended has reported its end, or its wo
 LOST_S, LOST_PENDING_S = 120.0, 300.0  # without a sign of life from elsewhere: four heartbeats; a slow start
 ATTEMPTS = 8  # in a row that got nowhere
 SOMEWHERE_S = 600.0  # an attempt that ran for so long got somewhere
+RECORDED_S = 20.0  # the record of a task's end may come so long after the end of its run
 CRASHES_LOOKED_AT = dt.timedelta(days=7)
 RESUMED = "Goes on where it stopped"  # how the message of such a state begins; they are counted by it
 STARTED = (StateType.RUNNING, StateType.PENDING, StateType.CANCELLING)
@@ -97,6 +98,14 @@ RULES: Sequence[Rule] = (
     (f"{ATTEMPTS} attempts in a row got nowhere", lambda s: s.fruitless >= ATTEMPTS, Outcome.FAIL),
     ("its process is gone", lambda _: True, Outcome.RESUME),
 )  # fmt: skip
+
+
+def _in_states(states: Iterable[StateType]) -> FlowRunFilter:
+    return FlowRunFilter.model_validate({"state": {"type": {"any_": list(states)}}})
+
+
+def _tasks_in_states(states: Iterable[StateType]) -> TaskRunFilter:
+    return TaskRunFilter.model_validate({"state": {"type": {"any_": list(states)}}})
 
 
 def decide(seen: Seen) -> tuple[Outcome, str]:
@@ -156,6 +165,7 @@ class Reconciler:
         self.prefect_home = prefect_home or PREFECT_HOME.value()
         self.watch, self.soon = Watch(), asyncio.Event()
         self.parents: dict[UUID, UUID | None] = {}
+        self.left_tasks: dict[UUID, float] = {}
 
     async def run(self) -> None:
         """Until cancelled. A server that does not answer is waited for."""
@@ -183,10 +193,26 @@ class Reconciler:
             if outcome is not Outcome.LEAVE and (line := await self.settle(run, outcome, why)):
                 LOG.info(line)
                 told.append(line)
+        await self._end_left_tasks(time.monotonic())
         return told
 
+    async def _end_left_tasks(self, now: float) -> None:
+        """Tasks that a dead attempt left open, and whose record came after it was settled: its run has ended."""
+        open_tasks = await self.client.read_task_runs(
+            flow_run_filter=_in_states(TERMINAL_STATES),
+            task_run_filter=_tasks_in_states(STARTED),
+            limit=200,
+        )
+        since = self.left_tasks
+        self.left_tasks = {task.id: since.get(task.id, now) for task in open_tasks}
+        for task, begun in self.left_tasks.items():
+            if now - begun > RECORDED_S:
+                await self.client.set_task_run_state(
+                    task, Crashed(message="Its process is gone."), force=True
+                )
+
     async def candidates(self) -> list[FlowRun]:
-        """Runs that count as started, crashed ones of the last days, and those that another run waits for."""
+        """Runs that count as started, crashed ones of the last days, those that another run waits for."""
         started = await self._all({"state": {"type": {"any_": list(STARTED)}}})
         since = (dt.datetime.now(dt.UTC) - CRASHES_LOOKED_AT).isoformat()
         crashed = await self._all(

@@ -22,7 +22,7 @@ from prefect_server import ROOT, TestServer, running_prefect, wait_for
 from deployments import claims, launch, leases
 from deployments.engine import log_path
 from deployments.launch import DEMO_QUEUE
-from deployments.reconcile import ATTEMPTS, LOST_S, RESUMED, SETTLES_S, Outcome, Reconciler
+from deployments.reconcile import ATTEMPTS, LOST_S, RECORDED_S, RESUMED, SETTLES_S, Outcome, Reconciler
 from deployments.register import POOLS, RETIRED_AUTOMATIONS, Registered, retire_automations
 
 ENTRIES = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
@@ -360,6 +360,24 @@ def test_what_a_cancelled_run_had_started_is_cancelled_too(prefect_server, gated
     assert state.is_cancelled() if waits else state.is_cancelling()
     look(prefect_server, late_s=LOST_S + 1)
     assert read(prefect_server, child).state.is_cancelled()
+
+
+def test_a_task_that_a_dead_attempt_left_open_is_ended_once_its_run_has_ended(prefect_server, gated):
+    async def leave_and_look(client):
+        run = await start(client, gated, {"folder": "nowhere"})
+        left = await client.create_task_run(
+            task(lambda: None, name="left"), run.id, dynamic_key="0", state=Running()
+        )
+        await client.set_flow_run_state(run.id, Completed(), force=True)
+        found = Reconciler(client, prefect_server.folders.logs, prefect_home=prefect_server.folders.prefect)
+        await found._end_left_tasks(0.0)
+        early = (await client.read_task_run(left.id)).state
+        await found._end_left_tasks(RECORDED_S + 1)
+        return early, (await client.read_task_run(left.id)).state
+
+    early, late = prefect_server.ask(leave_and_look)
+    assert early.is_running()
+    assert late.is_crashed()
 
 
 def test_what_a_stopped_demo_left_is_cancelled_at_the_next_start(prefect_server, gated):
