@@ -229,7 +229,7 @@ def test_who_uses_the_state_folder_is_told(tmp_path):
 
 def test_a_launcher_that_was_killed_is_told(tmp_path):
     ended = subprocess.Popen(["true"])
-    ended.wait()
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and its number is still taken
     with started(tmp_path) as folders:
         (folders.state / "launcher.json").write_text(
             json.dumps({"pid": ended.pid, "api_url": "http://x/api"})
@@ -239,6 +239,7 @@ def test_a_launcher_that_was_killed_is_told(tmp_path):
         left = (folders.state / "launcher.json").read_text()
     (tmp_path / "launcher.json").write_text(left)
     assert "did not end in order" in warned(launcher.owner, installation(tmp_path))
+    ended.wait()
 
 
 def test_a_port_that_somebody_else_has_is_told_and_ours_is_not(tmp_path, monkeypatch):

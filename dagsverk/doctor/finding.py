@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil  # type: ignore[import-untyped]
+
 ANSWER_S = 2.0  # for one question over the network
 MIB, GIB = 2**20, 2**30
 
@@ -118,14 +120,14 @@ def is_locked(path: Path) -> bool:
 
 
 def is_alive(pid: object) -> bool:
-    """Whether a process of this number runs, whoever it belongs to."""
+    """Whether a process of this number runs, whoever it belongs to; one that was killed and not yet buried
+    does not."""
     try:
-        os.kill(int(str(pid)), 0)
-    except (ValueError, OverflowError, ProcessLookupError):
+        return bool(psutil.Process(int(str(pid))).status() != psutil.STATUS_ZOMBIE)
+    except (ValueError, OverflowError, psutil.NoSuchProcess):
         return False
-    except PermissionError:
+    except psutil.Error:  # it is there, and not ours to look at
         return True
-    return True
 
 
 def shown(address: str) -> str:
