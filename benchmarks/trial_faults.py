@@ -62,8 +62,8 @@ class Theme:
 
 
 THEMES: Sequence[Theme] = (
-    Theme("flow killed", 6, ("flow",)),
-    Theme("flow told to end (SIGTERM)", 3, ("flow",), (TERM,)),
+    Theme("flow killed", 6, ("flow",), blows=8),
+    Theme("flow told to end (SIGTERM)", 3, ("flow",), (TERM,), blows=8),
     Theme("child process of a flow killed", 4, ("child of a flow",)),
     Theme("evaluation killed", 3, ("flow",), run="run 'speech-evaluation", blows=4),
     Theme("worker killed", 5, ("worker",)),
@@ -112,8 +112,11 @@ def strike(site: Site, fault: Fault, seed: int) -> Blow | None:
         if time.monotonic() > deadline:
             return None
         time.sleep(0.2)
+    chance = random.Random(f"{seed} {fault}")
     if fault.role == "backend":
         found = found[: max(1, len(found) // 2)]
+    elif fault.role == "flow":
+        found = [chance.choice(found)]  # one at a time, so that none is given up for good after eight
     flows = {e.get("PREFECT__FLOW_RUN_ID", "") for e in map(environment_of, site.role("flow"))}
     mine = {environment_of(p).get("PREFECT__FLOW_RUN_ID", "") for p in found}
     all_flows = fault.role in ("worker", "launcher") and fault.number != STOP

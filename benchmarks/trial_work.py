@@ -27,22 +27,21 @@ SPEECH = {
     "finetune": {"steps": 6, "evaluate_every": 3, "checkpoint_every": 1, "dev_clips": 4},
     "evaluation": {"worst": 2, "resamples": 100},
 }
-SYSTEM, LANGUAGE = "iris", "swedish"
+SYSTEMS, LANGUAGE = ("iris", "titanic"), "swedish"
 Trigger = tuple[str, dict[str, Any]]  # deployment, parameters
 
 
-def day(date: str) -> Trigger:
-    return f"day/{SYSTEM}", {"date": date, "training": TRAINING, "synthesis": {"count": 5}}
+LIGHTER = {**TRAINING, "model_classes": ["lda"]}
 
 
 WORK: Sequence[Trigger] = (
     (f"speech-day/{LANGUAGE}", SPEECH),
-    day("2026-11-18"),
+    ("day/iris", {"date": "2026-11-18", "training": TRAINING, "synthesis": {"count": 5}}),
     (
-        f"backfill/{SYSTEM}",
+        "backfill/iris",
         {"first": "2026-11-10", "last": "2026-11-11", "training": TRAINING, "synthesis": {"count": 5}},
     ),
-    day("2026-11-20"),
+    ("day/titanic", {"date": "2026-11-20", "training": LIGHTER, "synthesis": {"count": 5}}),
 )
 
 
@@ -143,7 +142,7 @@ def held(state: Path) -> dict[str, Any]:
         tempfile.TemporaryDirectory(prefix="trials-cache-") as room,
         store_at(str(state / "store"), Path(room)),
     ):
-        return {"tables": tables([SYSTEM]), "models": models(), "artefacts": artefacts()}
+        return {"tables": tables(SYSTEMS), "models": models(), "artefacts": artefacts()}
 
 
 def differences(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:

@@ -75,10 +75,12 @@ def faulty_proxy(
     kinds: Sequence[str] = tuple(KINDS),
     stall_s: float = 2.0,
     only: str = "",
+    without: str = "",
 ) -> Iterator[FaultyProxy]:
     """A proxy in front of `target`, http://host:port; a request meets a fault with the probability.
 
     `only`: a regular expression, found in "METHOD path?query" of the requests that may meet one.
+    `without`: a header that the server does not know: every request loses it.
     """
     options = {
         "seed": seed,
@@ -86,6 +88,7 @@ def faulty_proxy(
         "kinds": list(kinds),
         "stall_s": stall_s,
         "only": only,
+        "without": without,
     }
     process = subprocess.Popen(
         [sys.executable, __file__, target, json.dumps(options)],
@@ -105,13 +108,21 @@ class Proxy:
     """The process's side."""
 
     def __init__(
-        self, target: str, *, seed: int, probability: float, kinds: Sequence[str], stall_s: float, only: str
+        self,
+        target: str,
+        *,
+        seed: int,
+        probability: float,
+        kinds: Sequence[str],
+        stall_s: float,
+        only: str,
+        without: str,
     ) -> None:
         parts = urlsplit(target)
         self._target = (parts.hostname, parts.port)
         self._chance = random.Random(seed)
         self._probability, self._kinds, self._stall_s = probability, list(kinds), stall_s
-        self._only = re.compile(only.encode())
+        self._only, self._without = re.compile(only.encode()), without.lower().encode()
         self.on, self.away = True, False
         self.counts = Counter[str]()
         self._serving: set[asyncio.Task[None] | None] = set()  # asyncio itself holds them weakly
@@ -122,7 +133,7 @@ class Proxy:
         try:
             while (
                 not self.away
-                and (request := await _request(reader, writer))
+                and (request := await _request(reader, writer, self._without))
                 and await self._answer(request, writer)
             ):
                 pass
@@ -162,7 +173,7 @@ class Proxy:
             writer.close()
 
 
-async def _request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+async def _request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, without: bytes) -> bytes:
     """A whole request, changed so that the server closes after its answer; b"" when none comes."""
     head = await _head(reader)
     if not head:
@@ -177,7 +188,7 @@ async def _request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
         body = await _chunks(reader)
     else:
         body = await reader.readexactly(int(fields.get(b"content-length", b"0")))
-    ours = (b"connection:", b"expect:", b"keep-alive:")
+    ours = (b"connection:", b"expect:", b"keep-alive:", *([without + b":"] if without else []))
     kept = [line for line in lines if not line.lower().startswith(ours)]
     return b"\r\n".join([first, *kept, b"Connection: close", b"", body])
 

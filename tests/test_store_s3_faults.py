@@ -93,6 +93,25 @@ def test_a_body_that_breaks_off_is_read_on(at_server: str, aws, tmp_path: Path) 
         assert proxy.counts()["cut"] >= 3
 
 
+def test_a_server_without_conditional_writes_is_refused_when_a_store_is_opened(at_server: str, aws) -> None:
+    open_store(f"s3://{BUCKET}/unconditional")  # proven through another door does not count
+    with faulty_proxy(at_server, seed=1, probability=0, without="If-None-Match") as proxy:
+        aws({"AWS_ENDPOINT_URL": proxy.address})
+        for place in ("unconditional", "unconditional/new"):
+            with pytest.raises(StoreError, match=r"ignores If-None-Match.*use a server with conditional writes"):
+                open_store(f"s3://{BUCKET}/{place}")
+        open_store(f"s3://{BUCKET}/unconditional", create=False)  # nothing is lost by reading
+
+
+def test_conditional_writes_are_tried_once_per_process(at_server: str, aws) -> None:
+    with faulty_proxy(at_server, seed=1, probability=0) as proxy:
+        aws({"AWS_ENDPOINT_URL": proxy.address})
+        open_store(f"s3://{BUCKET}/once")
+        before = proxy.counts()["pass"]
+        open_store(f"s3://{BUCKET}/once")
+        assert proxy.counts()["pass"] - before == 2  # the bucket, and the marker of our store
+
+
 # ------------------------------------------------------------------ lost answers
 
 

@@ -36,6 +36,8 @@ class Backend(DeltaStore, FileModels):
         self.url = url
         self._files = files
         _claim(files, create)
+        if create:
+            files.prove()
         files.sweep()
 
     @abstractmethod

@@ -71,6 +71,9 @@ class Files(Protocol):
     def sweep(self) -> None:
         """Remove unfinished files that were abandoned more than a day ago."""
 
+    def prove(self) -> None:
+        """Raises StoreError if two writers could create the same file here: commits would get lost."""
+
 
 class TableFiles(Files, Protocol):
     """Files among which Delta tables can lie too."""
@@ -220,6 +223,9 @@ class LocalFiles:
                 with contextlib.suppress(FileNotFoundError):  # its writer finished in this moment
                     if entry.stat().st_mtime < oldest:
                         Path(entry.path).unlink()
+
+    def prove(self) -> None:
+        """Nothing to do: a file system creates a name once."""
 
     @contextlib.contextmanager
     def _temporary(self) -> Iterator[Path]:

@@ -115,6 +115,9 @@ class HopsworksFiles:
             if entry.name < oldest:
                 self._fs.remove(entry.path)
 
+    def prove(self) -> None:
+        """Nothing to do: HopsFS creates a name once."""
+
     def _at(self, path: str) -> str:
         return f"{self._root}/{encoded(path)}"
 

@@ -21,6 +21,8 @@ from dagsverk.store.s3_access import ATTEMPTS, PASSING, S3Access, s3_errors, sta
 
 PART_BYTES = 32 << 20  # an upload is one request up to here, above it one per part; at most 10,000 parts
 WRITER = "dagsverk-writer"  # metadata by which a writer knows an object as its own
+PROVEN: set[tuple[str, str]] = set()  # endpoint and address of stores that this process has tried
+PROBE = ".dagsverk-conditional-writes"  # an empty object that only the first to write it may create
 
 
 class S3Files:
@@ -116,6 +118,34 @@ class S3Files:
 
     def sweep(self) -> None:
         """Nothing to do: an object appears whole or not at all."""
+
+    def prove(self) -> None:
+        """Create the same object twice; one request at the first opening in a process, two at the very first."""
+        place = (self._access.endpoint, self.url)
+        if place in PROVEN:
+            return
+        with self._errors("write", PROBE):
+            if all(self._created_anew() for _ in range(2)):
+                raise StoreError(
+                    f"cannot keep a store at {self.url}: the server at {self._access.endpoint} ignores "
+                    "If-None-Match, so that of two writers one would lose what it wrote; use a server with "
+                    "conditional writes: docs/how-to/s3.md"
+                )
+        PROVEN.add(place)
+
+    def _created_anew(self) -> bool:
+        """Whether the server let us create the probe. Keys that may not write can lose nothing: no."""
+        try:
+            self._object("put_object", PROBE, Body=b"", IfNoneMatch="*")
+        except PermissionError:
+            return False
+        except OSError as error:
+            if status(error) == 501:  # it knows the header, and says that it cannot
+                return True
+            if status(error) in (409, 412):
+                return False
+            raise
+        return True
 
     def _blocks(self, path: str, tag: str | None = None) -> Iterator[bytes]:
         """An object's bytes, all of one version; a body that breaks off is read on from there."""

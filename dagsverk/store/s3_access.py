@@ -51,8 +51,8 @@ class S3Access:
                 found = self.client.call_s3("head_bucket", Bucket=bucket)
         except NotFound as error:
             raise StoreError(f"cannot open {url}: no bucket {bucket!r}; create it first") from error
-        self._region, self._endpoint = self._place(found.get("BucketRegion"))
-        if self.client.session.get_config_variable("ca_bundle") and self._endpoint.startswith("https://"):
+        self._region, self.endpoint = self._place(found.get("BucketRegion"))
+        if self.client.session.get_config_variable("ca_bundle") and self.endpoint.startswith("https://"):
             self._check_certificates(url)
 
     def location(self, url: str) -> Location:
@@ -60,11 +60,11 @@ class S3Access:
         with s3_errors("find keys for", url):
             keys = self.wait(self._keys)
         options = {
-            "aws_endpoint_url": self._endpoint,
+            "aws_endpoint_url": self.endpoint,
             "aws_region": self._region,
             "aws_access_key_id": keys.access_key,
             "aws_secret_access_key": keys.secret_key,
-            "aws_allow_http": str(self._endpoint.startswith("http://")).lower(),
+            "aws_allow_http": str(self.endpoint.startswith("http://")).lower(),
             **table_options(),
         }
         return Location(url, {**options, **({"aws_session_token": keys.token} if keys.token else {})})
