@@ -2,7 +2,8 @@
 
 Each trial starts a real `python -m deployments.up`, triggers days of both families, strikes while they run,
 waits until the queue is empty, stops, and asks: is every run completed, does the store hold what an
-undisturbed one holds, is every place free, every process gone? Started by hand, on Linux, as root for the full disk:
+undisturbed one holds, is every place free, every process gone? Started by hand, on Linux,
+as root (the full disk is a file system of its own):
 
     python benchmarks/kill_trials.py run --room /tmp/trials      # all of them: two hours on 2 cores
     python benchmarks/kill_trials.py table --room /tmp/trials    # what docs/reliability.md shows
@@ -24,17 +25,19 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
 
 import trial_work as work  # noqa: E402
 from trial_faults import DISK_BYTES, THEMES, Blow, Theme, plan, strike  # noqa: E402
+from trial_plain import PlainSite  # noqa: E402
 from trial_site import Site, TrialError  # noqa: E402
 
 QUIET_S = 420.0  # from the last blow until every run is final
+PLAIN_ROLES = {"flow", "child of a flow", "worker", "server", "everything"}  # that Prefect alone has too
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 
 
@@ -69,19 +72,21 @@ class Result:
         return any(kinds)
 
 
-def trial(theme: Theme, seed: int, room: Path, reference: dict[str, object]) -> Result:
+def trial(
+    theme: Theme, seed: int, room: Path, reference: dict[str, object], kind: type[Site] = Site
+) -> Result:
     """One trial in a folder of its own, which is kept only if it failed."""
     result, begun = Result(theme.name, seed), time.monotonic()
-    with prepared(theme, room) as site:
+    with prepared(theme, room, kind) as site:
         server = work.Server(lambda: site.api_url)
         try:
             site.start()
             triggered = server.trigger(work.WORK)
             blows = struck(site, theme, seed, result)
-            quiet_s = work.quiet(server, lambda: restarted(site, result), QUIET_S)
+            quiet_s = work.quiet(server, lambda: restarted(site, result), QUIET_S, idle(site))
             if quiet_s > QUIET_S:
                 result.error = f"not quiet after {QUIET_S:.0f} s"
-            judge(site, server, triggered, blows, result)
+            judge(server, triggered, blows, result)
         except Exception:  # noqa: BLE001  a trial that breaks is a finding, and the next one begins
             result.error = traceback.format_exc()
         finally:
@@ -97,11 +102,11 @@ def trial(theme: Theme, seed: int, room: Path, reference: dict[str, object]) -> 
 
 
 @contextlib.contextmanager
-def prepared(theme: Theme, room: Path) -> Iterator[Site]:
+def prepared(theme: Theme, room: Path, kind: type[Site]) -> Iterator[Site]:
     """A site for the theme: a small disk, a clock that can be set."""
     room.mkdir(parents=True)
-    site = Site(room, pages="pages" in theme.roles)
-    template = room.parent / "template"
+    site = kind(room, pages="pages" in theme.roles)
+    template = room.parent / f"template-{kind.__name__}"
     try:
         site.state.mkdir()
         if "disk" in theme.roles:
@@ -122,6 +127,18 @@ def prepared(theme: Theme, room: Path) -> Iterator[Site]:
         if "disk" in theme.roles:
             subprocess.run(["umount", str(site.state)], check=False)
         shutil.rmtree(room, ignore_errors=True)
+
+
+def idle(site: Site) -> Callable[[], bool]:
+    """Whether no flow process has been seen for as long as the site needs to start one."""
+    seen = time.monotonic()
+
+    def nothing_moves() -> bool:
+        nonlocal seen
+        seen = time.monotonic() if site.idle_s > QUIET_S or site.role("flow") else seen
+        return time.monotonic() - seen > site.idle_s
+
+    return nothing_moves
 
 
 def restarted(site: Site, result: Result) -> None:
@@ -147,14 +164,14 @@ def wait_answers(site: Site, blow: Blow | None, limit_s: float = 200.0) -> None:
     """Until all parts answer, or there is no hope."""
     begun = time.monotonic()
     while not site.answers() and time.monotonic() - begun < limit_s:
-        if site.launcher is None or site.launcher.poll() is not None:
+        if site.dead():
             return
         time.sleep(0.2)
     if blow is not None and blow.answered_s is None:
         blow.answered_s = (dt.datetime.now(dt.UTC) - blow.at).total_seconds()
 
 
-def judge(site: Site, server: work.Server, triggered: list[str], blows: list[Blow], result: Result) -> None:
+def judge(server: work.Server, triggered: list[str], blows: list[Blow], result: Result) -> None:
     """What the server says once the queue is empty."""
     runs = {run["id"]: run for run in server.runs()}
     told = {i: f"{run['name']}: {run['state_type']} {run['state']['message']}" for i, run in runs.items()}
@@ -171,7 +188,9 @@ def judge(site: Site, server: work.Server, triggered: list[str], blows: list[Blo
     while (places := server.places_taken()) and time.monotonic() < deadline:
         time.sleep(2)
     result.places = places
-    result.open_tasks = server.unfinished_tasks()
+    while (open_tasks := server.unfinished_tasks()) and time.monotonic() < deadline:
+        time.sleep(2)  # the server records them from events, on a busy machine some seconds later
+    result.open_tasks = open_tasks
     result.kills, result.signals = len(blows), sum(blow.signals for blow in blows)
     result.blows = [f"{b.at:%H:%M:%S} {b.fault} ({b.signals}; {len(b.runs)} runs)" for b in blows]
     result.answered_s = [round(blow.answered_s, 1) for blow in blows if blow.answered_s is not None]
@@ -187,16 +206,16 @@ def recovered(server: work.Server, blow: Blow, runs: dict[str, object]) -> list[
     return found
 
 
-def undisturbed(room: Path) -> dict[str, object]:
+def undisturbed(room: Path, kind: type[Site]) -> dict[str, object]:
     """What a store holds after the same work without a blow; made once."""
-    kept = room / "undisturbed"
+    kept = room / f"undisturbed-{kind.__name__}"
     if not (kept / "state" / "store").exists():
-        site = Site(kept, pages=False)
+        site = kind(kept, pages=False)
         kept.mkdir(parents=True)
         try:
             site.start()
             site.stop()  # an installation that was started once, where every trial begins
-            subprocess.run(["cp", "-a", str(site.state), str(room / "template")], check=True)
+            subprocess.run(["cp", "-a", str(site.state), str(room / f"template-{kind.__name__}")], check=True)
             site.start()
             server = work.Server(lambda: site.api_url)
             server.trigger(work.WORK)
@@ -218,12 +237,14 @@ def chosen(names: Sequence[str], themes: Sequence[Theme]) -> list[tuple[Theme, i
 
 def run(arguments: argparse.Namespace) -> int:
     room, failures = arguments.room.resolve(), 0
-    reference = undisturbed(room)
-    todo = chosen(arguments.theme, THEMES)
-    for number, (theme, seed) in list(enumerate(todo))[arguments.share :: arguments.shares]:
-        seed += arguments.seed
+    kind = PlainSite if arguments.plain else Site
+    reference = undisturbed(room, kind)
+    themes = [theme for theme in THEMES if not arguments.plain or set(theme.roles) <= PLAIN_ROLES]
+    todo = chosen(arguments.theme, themes)
+    for number, (theme, turn) in list(enumerate(todo))[arguments.share :: arguments.shares]:
+        seed = turn + arguments.seed
         place = room / f"{number:03d}-{seed}"
-        result = trial(theme, seed, place, reference)
+        result = trial(theme, seed, place, reference, kind)
         with (room / "results.jsonl").open("a") as file:
             file.write(json.dumps(dataclasses.asdict(result)) + "\n")
         failures += result.failed
@@ -256,10 +277,13 @@ def row(name: str, some: Sequence[Result]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python benchmarks/kill_trials.py", description=__doc__)
     parser.add_argument("act", choices=("run", "table"))
-    parser.add_argument("--room", type=Path, default=Path("/tmp/dagsverk-trials"), help="folder (%(default)s)")
+    parser.add_argument("--room", type=Path, required=True, help="folder of trials and results; a short path")
     parser.add_argument("--theme", action="append", default=[], help="only themes whose name holds this")
     parser.add_argument("--seed", type=int, default=0, help="added to each trial's seed (%(default)s)")
     parser.add_argument("--shares", type=int, default=1, help="for processes that share the work")
+    parser.add_argument(
+        "--plain", action="store_true", help="Prefect's own server and workers instead of ours"
+    )
     parser.add_argument("--share", type=int, default=0)
     arguments = parser.parse_args(argv)
     return run(arguments) if arguments.act == "run" else table(arguments)

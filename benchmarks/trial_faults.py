@@ -7,12 +7,12 @@ import datetime as dt
 import os
 import random
 import signal
-import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 from trial_site import Site, environment_of, send
 
 KILL, TERM, STOP = signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP
@@ -126,14 +126,11 @@ def strike(site: Site, fault: Fault, seed: int) -> Blow | None:
         time.sleep(fault.hold_s)
         send(reversed(found), signal.SIGCONT)
     elif fault.role in ("launcher", "everything"):
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            if site.launcher:
-                site.launcher.wait(60)
-        site.start()
+        site.start_again()
     return blow if blow.signals else None
 
 
-def targets(site: Site, fault: Fault):  # noqa: ANN201
+def targets(site: Site, fault: Fault) -> list[psutil.Process]:
     found = site.role(fault.role)
     if fault.run:
         begun = [p for p in found if fault.run.encode() in _log_of(site, environment_of(p))]
@@ -146,7 +143,7 @@ def _log_of(site: Site, environ: dict[str, str]) -> bytes:
     return path.read_bytes() if path.exists() else b""
 
 
-def _held(fault: Fault, act, hold_s: float) -> Blow:  # noqa: ANN001
+def _held(fault: Fault, act: Callable[[], Callable[[], None]], hold_s: float) -> Blow:
     blow = Blow(f"{fault.role}: {hold_s:.0f} s", dt.datetime.now(dt.UTC), 1)
     undo = act()
     time.sleep(hold_s)
@@ -154,7 +151,7 @@ def _held(fault: Fault, act, hold_s: float) -> Blow:  # noqa: ANN001
     return blow
 
 
-def fill(folder: Path):  # noqa: ANN201
+def fill(folder: Path) -> Callable[[], None]:
     """Fill the file system, to the last byte; the answer frees it again."""
     path = folder / "filler"
     with path.open("ab") as file:

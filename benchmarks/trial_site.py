@@ -33,6 +33,7 @@ MARKS = {  # role -> what its command line holds
 PLAIN_MARKS = {
     "server": "prefect server start",
     "worker": "prefect worker start",
+    "pages": "nothing",
     "flow": "-m prefect.engine",
 }
 
@@ -81,6 +82,7 @@ class Site:
     gave_up: int = 0  # times that the launcher ended by itself
     api_url: str = ""
     pages_url: str = ""
+    idle_s: float = 1e9  # without a flow process for so long, nothing comes any more
 
     marks = MARKS
 
@@ -129,9 +131,19 @@ class Site:
         found = {line.split()[0]: line.split()[1] for line in said.splitlines() if line.startswith("  ")}
         self.api_url, self.pages_url = f"{found['Prefect']}/api", found.get("pages", "")
 
+    def dead(self) -> bool:
+        return self.launcher is None or self.launcher.poll() is not None
+
+    def start_again(self) -> None:
+        """After the launcher was told to end, or was killed."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            if self.launcher:
+                self.launcher.wait(STOP_S)
+        self.start()
+
     def restart_if_ended(self) -> bool:
         """What a person does who sees that the launcher has ended."""
-        if self.launcher is not None and self.launcher.poll() is None:
+        if not self.dead():
             return False
         self.start()
         return True

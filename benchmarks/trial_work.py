@@ -110,10 +110,12 @@ class Server:
         return {limit["name"]: limit["active_slots"] for limit in found if limit["active_slots"]}
 
 
-def quiet(server: Server, restart: Callable[[], object], limit_s: float) -> float:
-    """Wait until every run is final; the seconds that took. Gives up after `limit_s`."""
+def quiet(
+    server: Server, restart: Callable[[], object], limit_s: float, idle: Callable[[], bool] = lambda: False
+) -> float:
+    """Wait until every run is final, or nothing moves any more; the seconds that took. At most `limit_s`."""
     begun = time.monotonic()
-    while time.monotonic() - begun < limit_s:
+    while time.monotonic() - begun < limit_s and not idle():
         restart()
         try:
             states = {run["state_type"] for run in server.runs()}

@@ -98,7 +98,9 @@ def test_a_server_without_conditional_writes_is_refused_when_a_store_is_opened(a
     with faulty_proxy(at_server, seed=1, probability=0, without="If-None-Match") as proxy:
         aws({"AWS_ENDPOINT_URL": proxy.address})
         for place in ("unconditional", "unconditional/new"):
-            with pytest.raises(StoreError, match=r"ignores If-None-Match.*use a server with conditional writes"):
+            with pytest.raises(
+                StoreError, match=r"ignores If-None-Match.*use a server with conditional writes"
+            ):
                 open_store(f"s3://{BUCKET}/{place}")
         open_store(f"s3://{BUCKET}/unconditional", create=False)  # nothing is lost by reading
 

@@ -120,7 +120,7 @@ class S3Files:
         """Nothing to do: an object appears whole or not at all."""
 
     def prove(self) -> None:
-        """Create the same object twice; one request at the first opening in a process, two at the very first."""
+        """Create the same object twice: one request at the first opening in a process, at most two."""
         place = (self._access.endpoint, self.url)
         if place in PROVEN:
             return
