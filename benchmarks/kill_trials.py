@@ -69,7 +69,7 @@ class Result:
     def failed(self) -> bool:
         kinds = (self.lost, self.stuck, self.doubled, self.differences, self.places, self.left, self.locked,
                  self.open_tasks, self.error)  # fmt: skip
-        return any(kinds)
+        return any(kinds) or not self.kills  # a trial without a blow has shown nothing
 
 
 def trial(

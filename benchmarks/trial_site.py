@@ -25,7 +25,7 @@ START_S = 240.0  # a busy machine that recovers a database
 STOP_S = 120.0
 MARKS = {  # role -> what its command line holds
     "guard of PostgreSQL": "deployments.postmaster",
-    "server": "prefect.server.api.server",
+    "server": "deployments.server",
     "worker": "deployments.worker",
     "pages": "deployments.guard ui ",
     "flow": "deployments.engine",

@@ -11,7 +11,7 @@ from training_runs import Told, make_model, make_set, tiny_config
 
 from dagsverk.speech import checkpoints
 from dagsverk.speech.checkpoints import newest
-from dagsverk.speech.errors import Interrupted, ModelError, SpeechError
+from dagsverk.speech.errors import Interrupted, Killed, ModelError, SpeechError
 from dagsverk.speech.launching import outcome
 from dagsverk.speech.runs import CheckpointRef, run_config
 from dagsverk.speech.training import fit
@@ -105,6 +105,7 @@ def test_the_launcher_starts_processes_relays_their_progress_and_brings_back_the
         ({"error": "NotFound", "message": "no such set"}, 1, NotFound, "no such set"),
         (None, -15, Interrupted, "told to stop before it began"),
         (None, 1, SpeechError, r"ended with code 1; their last words: .*MemoryError"),
+        (None, -9, Killed, r"ended with code -9"),
     ],
 )
 def test_what_the_processes_raised_is_raised_here(tmp_path, left, code, error, words):

@@ -284,3 +284,16 @@ def test_a_clip_that_ends_its_decoder_is_set_aside_and_the_others_are_prepared(h
 def test_a_film_is_heard_without_a_decoder_for_its_pictures(box):
     film = encode([tone(1.0, 48_000)] * 2, 48_000, "matroska", "libopus", picture=True)
     assert len(box.decode(film, max_s=30)) == pytest.approx(16_000, abs=1600)
+
+
+def test_a_decoder_that_is_killed_costs_no_good_clip(harmful, tmp_path):
+    died = tmp_path / "died"
+    once = f"import os; os.path.exists({str(died)!r}) or (os.mkdir({str(died)!r}), os.kill(os.getpid(), 9))"
+    box = harmful(once, reuse=True)
+    assert box.decode(NOTE, max_s=5).size == 9
+    assert died.exists()
+
+
+def test_a_clip_whose_decoder_is_killed_twice_is_set_aside(harmful):
+    box = harmful("import os; os.kill(os.getpid(), 9)", reuse=True)
+    assert "SIGKILL" in why(box.decode, NOTE, max_s=5)[1]

@@ -13,13 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from dagsverk.speech import espeak
 from dagsverk.speech.corpora.sentences import Grammar, Phrase, phrases, split_of
 from dagsverk.speech.corpora.spoken import DEFAULT_CLIPS, GRAMMARS, VOICES, SpokenCorpus, utterance
 from dagsverk.speech.corpus import SPLITS, Clip, SetAside
-from dagsverk.speech.errors import CorpusError
+from dagsverk.speech.errors import CorpusError, Killed
+from tasks.policies import PASSING
 
 LANGUAGES = sorted(GRAMMARS)
 SMALL = {"train_clips": 24, "dev_clips": 6, "test_clips": 8}  # every voice of dev and test
@@ -262,6 +264,17 @@ def test_absent_voices_are_an_error_and_no_crash(monkeypatch: pytest.MonkeyPatch
         espeak.version()
     with pytest.raises(CorpusError, match="ended before it had answered"):
         list(espeak.speak([espeak.Utterance(text="hej", voice="sv+f1")]))
+
+
+def test_a_synthesiser_that_is_killed_is_passing_trouble_and_not_said_to_be_badly_installed():
+    pytest.importorskip("espeakng_loader")
+    said = espeak.speak([espeak.Utterance(text=f"hej {n}", voice="sv+f1") for n in range(300)])
+    next(said)
+    worker = next(p for p in psutil.Process().children() if "dagsverk.speech.espeak" in p.cmdline())
+    worker.kill()
+    with pytest.raises(Killed, match="try again"):
+        list(said)
+    assert issubclass(Killed, PASSING)
 
 
 def test_a_voice_that_does_not_exist_costs_its_own_clip_only(corpus: SpokenCorpus, heard: dict[str, bytes]):

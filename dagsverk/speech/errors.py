@@ -36,5 +36,9 @@ class Interrupted(SpeechError):
     """Training was asked to stop: it has saved a checkpoint and goes on from there."""
 
 
+class Killed(SpeechError):
+    """A process that worked for us was killed by somebody else, or for want of memory: another try may do."""
+
+
 class Busy(SpeechError):
     """Others are before; come back."""

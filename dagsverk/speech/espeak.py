@@ -12,6 +12,7 @@ import importlib
 import io
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, cast
 
-from dagsverk.speech.errors import AudioError, CorpusError
+from dagsverk.speech.errors import AudioError, CorpusError, Killed, SpeechError
 
 RATE_HZ = 22050  # of all eSpeak NG voices that need no other synthesiser, at a tract of 100 %
 
@@ -51,7 +52,7 @@ class Utterance:
 def speak(utterances: Sequence[Utterance]) -> Iterator[bytes | AudioError]:
     """Each utterance as a WAV file (mono, 16 bit, about 22 050 Hz), in order, or why it could not be spoken.
 
-    Raises: CorpusError if eSpeak NG is not installed, does not start, or ends early.
+    Raises: CorpusError if eSpeak NG is not installed, does not start, or ends early; Killed.
     """
     # Files, not pipes, to and for complaints from the worker: so neither side ever waits for the other.
     with tempfile.TemporaryFile() as wanted, tempfile.TemporaryFile() as complaints:
@@ -61,7 +62,7 @@ def speak(utterances: Sequence[Utterance]) -> Iterator[bytes | AudioError]:
             answers = cast(IO[bytes], worker.stdout)
             try:
                 for _ in utterances:
-                    yield _answer(answers, complaints)
+                    yield _answer(worker, answers, complaints)
             finally:
                 worker.kill()  # it is done, or whoever asked wants no more
 
@@ -72,7 +73,7 @@ def version() -> str:
         with _started("version", nothing, complaints) as worker:
             said, _ = worker.communicate()
         if worker.returncode or not said:
-            raise _ended_early(complaints)
+            raise _ended_early(worker, complaints)
         return said.decode()
 
 
@@ -108,18 +109,20 @@ def _installed() -> tuple[str, str]:
     return str(library), str(data)
 
 
-def _answer(answers: IO[bytes], complaints: IO[bytes]) -> bytes | AudioError:
+def _answer(worker: subprocess.Popen[bytes], answers: IO[bytes], complaints: IO[bytes]) -> bytes | AudioError:
     head = answers.read(_HEAD.size)
     if len(head) < _HEAD.size:
-        raise _ended_early(complaints)
+        raise _ended_early(worker, complaints)
     spoken, size = _HEAD.unpack(head)
     body = answers.read(size)
     if len(body) < size:
-        raise _ended_early(complaints)
+        raise _ended_early(worker, complaints)
     return body if spoken else AudioError("not spoken", body.decode())
 
 
-def _ended_early(complaints: IO[bytes]) -> CorpusError:
+def _ended_early(worker: subprocess.Popen[bytes], complaints: IO[bytes]) -> SpeechError:
+    if -worker.wait() in (signal.SIGKILL, signal.SIGTERM):
+        return Killed("the process of eSpeak NG was killed: for want of memory, or by somebody; try again")
     complaints.seek(0)
     lines = complaints.read().decode(errors="replace").strip().splitlines()
     return CorpusError(

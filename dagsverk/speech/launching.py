@@ -16,7 +16,7 @@ from typing import Any
 
 from dagsverk.speech import errors
 from dagsverk.speech.config import FinetuneConfig
-from dagsverk.speech.errors import Interrupted, SpeechError
+from dagsverk.speech.errors import Interrupted, Killed, SpeechError
 from dagsverk.speech.progress import EventReader, EventWriter, Progress, Throttled
 from dagsverk.speech.runs import CheckpointRef
 from dagsverk.store import StoreError, Unavailable, open_store, protocol
@@ -103,7 +103,8 @@ def outcome(folder: Path, code: int) -> CheckpointRef:
         last = (folder / "log").read_text(errors="replace").splitlines()[-LOG_LINES:]
         if code in (-signal.SIGTERM, 128 + signal.SIGTERM):
             raise Interrupted("training was told to stop before it began; start it again") from None
-        raise SpeechError(
+        kind = Killed if -code == signal.SIGKILL or any("(SIGKILL)" in line for line in last) else SpeechError
+        raise kind(
             f"the processes of the training ended with code {code}; their last words: " + " | ".join(last)
         ) from None
     if "error" in found:

@@ -111,12 +111,22 @@ class Sandbox:
                 self._idle.get_nowait().end()
 
     def _decode_into(self, target: BinaryIO, source: bytes | Path, max_s: float, check: Check) -> int:
-        with _opened(source) as recording, self._places.place(check), self._process() as process:
-            samples = process.ask(recording, target, self._limits(max_s), check)
+        try:
+            samples = self._asked(target, source, max_s, check)
+        except _DecoderKilled:  # by somebody, or for want of memory: not to be held against a good clip
+            if not self.reuse:
+                raise  # what a visitor sends gets one try
+            os.ftruncate(target.fileno(), 0)
+            os.lseek(target.fileno(), 0, os.SEEK_SET)
+            samples = self._asked(target, source, max_s, check)
         found = os.fstat(target.fileno()).st_size
         if samples * SAMPLE_BYTES != found:
             raise AudioError("undecodable", f"{samples} samples were told of, and {found} bytes written")
         return samples
+
+    def _asked(self, target: BinaryIO, source: bytes | Path, max_s: float, check: Check) -> int:
+        with _opened(source) as recording, self._places.place(check), self._process() as process:
+            return process.ask(recording, target, self._limits(max_s), check)
 
     @contextmanager
     def _process(self) -> Iterator[_Process]:
@@ -153,6 +163,10 @@ class Sandbox:
 
 # For the clips of corpora: one damaged so that it ends its decoder must not end a preparation.
 CLIPS = Sandbox(64, reuse=True, most_waiting=1000, patience_s=math.inf)
+
+
+class _DecoderKilled(AudioError):
+    """Not by a limit that the recording met."""
 
 
 class _Process:
@@ -192,7 +206,9 @@ class _Process:
             socket.send_fds(self._socket, [json.dumps(limits).encode() + b"\n"], files)
         answer = self._hear(limits["wall_s"], check)
         if answer is None:
-            raise AudioError("undecodable", self._why(limits["cpu_s"]))
+            why = self._why(limits["cpu_s"])
+            killed = self._ended() in (-signal.SIGKILL, -signal.SIGTERM)
+            raise (_DecoderKilled if killed else AudioError)("undecodable", why)
         self.is_idle = True
         if "trouble" in answer:
             raise SpeechError(answer["trouble"])
