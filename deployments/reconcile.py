@@ -197,7 +197,7 @@ class Reconciler:
         return told
 
     async def _end_left_tasks(self, now: float) -> None:
-        """Tasks that a dead attempt left open, and whose record came after it was settled: its run has ended."""
+        """Crash tasks that a dead attempt left open, and whose record came after it was settled."""
         open_tasks = await self.client.read_task_runs(
             flow_run_filter=_in_states(TERMINAL_STATES),
             task_run_filter=_tasks_in_states(STARTED),
