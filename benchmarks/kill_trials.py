@@ -93,9 +93,11 @@ def trial(
             result.left = site.stop()
         result.locked = site.locked_claims()
         if not result.error:
-            result.differences = work.differences(reference, work.held(site.state))
+            differences = work.differences(reference, work.held(site.state))
+            result.differences = [line[:500] for line in differences]
         result.took_s = time.monotonic() - begun
         if result.failed:
+            shutil.rmtree(room.with_name(f"{room.name}-failed"), ignore_errors=True)
             shutil.copytree(site.room, room.with_name(f"{room.name}-failed"), dirs_exist_ok=True,
                             ignore=shutil.ignore_patterns(".s.PGSQL*"), symlinks=True)  # fmt: skip
     return result
