@@ -21,6 +21,7 @@ HUNG_S = 120.0  # lives and does not answer, in seconds that we were awake: kill
 STEADY_S = 10.0  # a service that lived so long after it was ready counts as well started
 MOST_STARTS = 5  # in a row that came to nothing, then it is given up
 LONGEST_PAUSE_S = 30.0
+KILLED = (-signal.SIGKILL, -signal.SIGTERM)
 
 
 def _yes() -> bool:
@@ -120,7 +121,7 @@ class Supervisor:
         if running.child is None:
             return self._begin(running, now) or not running.service.vital
         if (reason := running.child.ended()) is not None:
-            self._lost(running, reason, now)
+            self._lost(running, reason, now, killed=running.child.process.returncode in KILLED)
             return not running.service.vital
         if not running.was_ready:
             self._ask_first(running, now)
@@ -166,11 +167,13 @@ class Supervisor:
             running.child.kill()
             self._lost(running, f"{running.service.name} did not answer for {HUNG_S:.0f} s", now)
 
-    def _lost(self, running: Running, reason: str, now: float) -> None:
+    def _lost(self, running: Running, reason: str, now: float, *, killed: bool = False) -> None:
         running.child, running.was_ready = None, False
         running.fruitless += 1
         pause_s = 0.5 * 2 ** (running.fruitless - 1) if running.fruitless > 1 else 0.0
         running.again_at = now + min(pause_s, LONGEST_PAUSE_S)
+        if killed:  # by somebody else, or for want of memory: no reason to give it up, however often
+            running.fruitless = min(running.fruitless, MOST_STARTS)
         if excuse := running.service.excuse():
             running.fruitless = min(running.fruitless, MOST_STARTS)
             if excuse != running.excused:

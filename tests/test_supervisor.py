@@ -58,6 +58,18 @@ def test_a_service_that_is_killed_is_started_again(watched):
     found.check()
 
 
+def test_a_service_is_not_given_up_because_somebody_kills_it_again_and_again(watched, monkeypatch):
+    found, service = watched
+    monkeypatch.setattr(supervisor, "LONGEST_PAUSE_S", 0.0)
+    running = found.add(service("server"))
+    for _ in range(supervisor.MOST_STARTS + 2):
+        found.wait_ready(running, threading.Event())
+        before = pid(running)
+        os.kill(before, signal.SIGKILL)
+        wait_for(lambda old=before: pid(running) not in (None, old) and running.was_ready, "another start")
+    assert not running.given_up
+
+
 def test_a_service_that_stops_to_answer_is_started_again(watched, monkeypatch):
     found, service = watched
     monkeypatch.setattr(supervisor, "HUNG_S", 0.5)
