@@ -22,6 +22,7 @@ from pathlib import Path
 from deployments import claims
 
 WATCH_S = 0.5  # between two looks at who our parent is
+WORKER = "DAGSVERK_WORKER_PID"  # told by our worker: it may be killed before we have begun to look who it is
 GRACE_S = 10.0  # from SIGTERM, which saves a training's state, to SIGKILL
 
 
@@ -49,7 +50,7 @@ def end_with_worker(worker_pid: int) -> None:
 
 
 def main() -> None:
-    worker_pid = os.getppid()
+    worker_pid = int(os.environ.get(WORKER) or os.getppid())
     run_id, folder = os.environ.get("PREFECT__FLOW_RUN_ID", "unknown"), os.environ.get("DAGSVERK_LOGS")
     with contextlib.suppress(PermissionError):  # already the leader of its session
         os.setsid()

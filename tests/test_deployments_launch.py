@@ -13,7 +13,7 @@ import pytest
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Completed, Crashed, Running
 
-from deployments import demo, launch, up
+from deployments import demo, engine, launch, up
 from deployments.engine import log_path
 from deployments.launch import Child, Folders, LaunchError
 
@@ -205,3 +205,19 @@ def test_pool_templates_are_those_of_the_installed_prefect_with_our_defaults(poo
     for name, value in defaults.items():
         theirs["variables"]["properties"][name]["default"] = value
     assert ours == theirs
+
+
+def test_a_flow_whose_worker_was_killed_before_it_could_look_ends_all_the_same():
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    code = "import runpy, time; runpy.run_module = lambda *_, **__: time.sleep(600)\n"
+    code += "from deployments import engine; engine.main()"
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("DAGSVERK")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**environ, engine.WORKER: str(ended.pid)},
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == -signal.SIGTERM
