@@ -19,7 +19,7 @@ import httpx
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-COMMIT = re.compile(r"\b[0-9a-f]{40}\b")  # SHA-256 digests have 64
+COMMIT = re.compile(r"\b[0-9a-f]{40}\b(-dirty)?")  # SHA-256 digests have 64
 FINAL = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
 TRAINING = {"model_classes": ["lda", "xgboost"], "folds": 3, "repeats": 1}
 CORPUS = {"train_clips": 24, "dev_clips": 4, "test_clips": 4}
