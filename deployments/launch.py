@@ -45,7 +45,7 @@ SETTINGS: Mapping[str, str] = {
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
     "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "3d",
     # Slots of limits are leased. Leases kept in memory would be forgotten by a restart, the slots would not.
-    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "deployments.lease_storage",
     "PREFECT_SERVER_SERVICES_SCHEDULER_MAX_RUNS": "7",  # days ahead, not 100: less to write at each start
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # s; after four missed ones a run elsewhere is lost
     "PREFECT_CLIENT_MAX_RETRIES": "8",  # waits out a server that is away for eight minutes

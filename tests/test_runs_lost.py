@@ -6,12 +6,13 @@ import re
 import time
 from uuid import uuid4
 
+import httpx
 import pytest
 from gated_runs import register_gated, start
 from prefect import task
 from prefect.client.schemas.objects import ConcurrencyLeaseHolder, FlowRun
 from prefect.states import AwaitingRetry, Cancelled, Cancelling, Completed, Crashed, Running
-from prefect_server import TestServer, running_prefect
+from prefect_server import TestServer, running_prefect, wait_for
 
 from deployments import claims, launch, leases
 from deployments.launch import DEMO_QUEUE
@@ -219,3 +220,24 @@ def test_a_place_whose_lease_a_killed_server_lost_is_free_after_its_next_start(t
     with running_prefect(folders) as server:
         assert server.ask(places) == {"lost": 0, "kept": 1}
         assert len(json.loads((kept / leases.INDEX).read_text())) == 1
+
+
+def test_a_place_whose_lease_cannot_be_written_is_free_again(prefect_server):
+    address = f"{prefect_server.api_url}/v2/concurrency_limits/"
+    httpx.post(address, json={"name": "full-disk", "limit": 1}, timeout=30).raise_for_status()
+    ask = {"names": ["full-disk"], "slots": 1, "mode": "concurrency", "lease_duration": 60}
+    folder = leases.leases_folder(prefect_server.folders.prefect)
+    aside = folder.with_name("leases-aside")
+    folder.mkdir(exist_ok=True)
+    folder.rename(aside)
+    folder.touch()  # a file in the folder's place: no lease can be written, as on a full disk
+    try:
+        assert httpx.post(f"{address}increment-with-lease", json=ask, timeout=30).status_code == 500
+    finally:
+        folder.unlink()
+        aside.rename(folder)
+    wait_for(
+        lambda: httpx.post(f"{address}increment-with-lease", json=ask, timeout=30).is_success,
+        "the place",
+        30,
+    )
