@@ -15,6 +15,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 DRAIN_S = 60.0
 HAND_BACK_S = 8.0  # for the server's answer when we stop: what is not handed back now is found lost later
-END_S = 10.0  # for all of that
+END_S = 12.0  # for all of that
 SETTLED = ProcessWorkerResult(status_code=0, identifier="settled")
 
 
@@ -90,6 +91,8 @@ class DrainingWorker(ProcessWorker):
                 await self.hand_back(flow_run)
             raise
         finally:
+            if claims.life(os.environ["DAGSVERK_LOGS"], str(flow_run.id)) is not claims.Life.LIVES:
+                claims.end_leftovers(str(flow_run.id))  # no other container sees these processes
             self.in_flight.discard(flow_run.id)
             self.ended()
         return SETTLED  # a crash has been reported already, and may be settled: not to be reported twice
@@ -198,11 +201,19 @@ async def stop_workers(
     drained = all(await asyncio.gather(*(worker.drain(limit_s, give_up) for worker in workers)))
     for task in tasks:
         task.cancel()
-    _, stuck = await asyncio.wait(tasks, timeout=END_S)
-    if stuck:  # a server that does not answer; flow processes end with us, and are found lost later
-        print("worker: the server does not answer; ended without it", flush=True)
-        os._exit(1)
+    end_within(END_S)
+    await asyncio.gather(*tasks, return_exceptions=True)
     return drained
+
+
+def end_within(limit_s: float) -> None:
+    """End this process at the latest then, whatever waits for a server that does not answer.
+
+    Flow processes end with it, and their runs are found lost later.
+    """
+    timer = threading.Timer(limit_s, os._exit, (1,))
+    timer.daemon = True
+    timer.start()
 
 
 def on_signals(act: Callable[[], object]) -> None:

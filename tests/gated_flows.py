@@ -1,6 +1,8 @@
 """Flows that the tests of workers deploy."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 from prefect import flow, task
@@ -15,6 +17,7 @@ def gated(folder: str) -> None:
     place = Path(folder)
     with (place / "attempts").open("a") as notes:
         notes.write(f"{os.getpid()}\n")
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])  # ends with its flow
     (place / "gate").read_bytes()
     (place / "done").write_text("done")
 

@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.events.schemas.automations import AutomationCore
 from prefect_server import ROOT, TestServer, wait_for
 
-from deployments import launch
+from deployments import claims, launch
 from deployments.engine import log_path
 from deployments.launch import DEMO_QUEUE
 from deployments.register import POOLS, RETIRED_AUTOMATIONS, Registered, retire_automations
@@ -169,6 +169,7 @@ def test_runs_are_handed_back_by_a_stopped_worker_and_resumed_after_a_crash(pref
         wait_for(lambda: len(gate.pids()) == 3, "an attempt after the crash")
         gate.open()
         gate.wait_until_completed()
+        wait_for(lambda: not list(claims.leftovers(str(gate.id))), "the end of what the attempts had started")
     log = log_path(prefect_server.folders.logs, str(gate.id)).read_text()
     assert log.count("Beginning flow run") == 3, "the output of every attempt is kept"
 

@@ -16,7 +16,7 @@ from deployments import launch
 
 PARTS = {
     "database": "deployments.postmaster",
-    "server": "prefect.server",
+    "server": "deployments.server",
     "worker": "deployments.worker",
     "pages": "deployments.guard ui ",
 }
