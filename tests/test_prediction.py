@@ -76,7 +76,7 @@ def test_a_row_that_a_person_entered_is_predicted_and_explained(champion):
 
 def test_before_the_first_promotion_the_error_says_how_to_train(tmp_path):
     system, _ = system_and_rows("iris")
-    with pytest.raises(NotFound, match="prefect deployment run training/iris"):
+    with pytest.raises(NotFound, match="prefect deployment run day/iris"):
         load_champion(system, open_store(str(tmp_path / "store")))
 
 
