@@ -1,7 +1,7 @@
 """Which database stands under Prefect: a PostgreSQL of our own in the state folder, another one, or SQLite.
 
 Ours is reached by a Unix socket in a private folder and by nothing else: no port, no password. Its process is
-`deployments.postmaster`. Reasons and figures: docs/decisions/0021-postgresql-under-prefect.md.
+`deployments.postmaster`. Reasons and figures: docs/decisions/0020-postgresql-under-prefect.md.
 """
 
 from __future__ import annotations

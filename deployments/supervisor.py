@@ -1,7 +1,7 @@
 """Services as child processes: started in order, started again when they end or hang, stopped in reverse.
 
 A thread watches, so that neither a slow start nor a lost server keeps the launcher from hearing Ctrl-C.
-Why not an existing supervisor: docs/decisions/0023-one-reconciler-one-supervisor.md.
+Why not an existing supervisor: docs/decisions/0021-one-reconciler-one-supervisor.md.
 """
 
 from __future__ import annotations
