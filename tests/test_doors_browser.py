@@ -23,7 +23,7 @@ FLAGS += ["--disable-component-update", "--disable-sync", "--no-first-run"]
 # Two names whose owner points them at this machine.
 FLAGS += ["--host-resolver-rules=MAP evil.example 127.0.0.1, MAP rebound.example 127.0.0.1"]
 LOGIN = "anna:a long password"
-PATIENCE_MS = 60_000  # the machine may be busy
+PATIENCE_MS = 150_000  # the machine may be busy
 SHELL = [{"prefect.deployments.steps.run_shell_script": {"script": "id"}}]
 
 # Each way of sending a body that a page has; what it could read of the answer, or how it failed.

@@ -45,7 +45,7 @@ def wait_for(condition, what):
 
 
 def at_work(process, count, before=None):
-    """So many of its decoders have begun to decode: starting takes less work. `before`: what they had done."""
+    """So many of its decoders have begun to decode: starting takes less work. `before`: their work so far."""
     known = before or {}
     spent = {pid: spent_s - known.get(pid, 0.0) for pid, spent_s in decoders_of(process).items()}
     return sum(spent_s > 0.5 for spent_s in spent.values()) >= count
