@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -268,7 +269,19 @@ def test_sqlite_under_prefect_is_told_with_what_it_costs(tmp_path):
     assert "postgresql://db/prefect" in told and SECRET not in told
 
 
-def test_a_database_without_a_launcher_is_told_and_its_socket_after_a_kill(tmp_path, monkeypatch):
+@pytest.fixture
+def sockets(monkeypatch):
+    """A short folder of temporary files without leftovers of earlier kills, open to the database's user."""
+    folder = tempfile.mkdtemp(prefix="dv-")
+    Path(folder).chmod(0o755)
+    monkeypatch.setenv("TMPDIR", folder)
+    monkeypatch.setattr(tempfile, "tempdir", folder)
+    yield
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.usefixtures("sockets")
+def test_a_database_without_a_launcher_is_told_and_its_socket_after_a_kill(tmp_path):
     from deployments.database import prepare
 
     Folders(tmp_path).make()
