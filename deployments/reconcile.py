@@ -190,7 +190,9 @@ class Reconciler:
         for run in runs:
             seen = await self.seen(run, same[run.id], run.id in beats)
             outcome, why = decide(seen)
-            if outcome is not Outcome.LEAVE and (line := await self.settle(run, outcome, why)):
+            if outcome is not Outcome.LEAVE and (
+                line := await self.settle(run, outcome, why, seen.fruitless)
+            ):
                 LOG.info(line)
                 told.append(line)
         await self._end_left_tasks(time.monotonic())
@@ -207,9 +209,7 @@ class Reconciler:
         self.left_tasks = {task.id: since.get(task.id, now) for task in open_tasks}
         for task, begun in self.left_tasks.items():
             if now - begun > RECORDED_S:
-                await self.client.set_task_run_state(
-                    task, Crashed(message="Its process is gone."), force=True
-                )
+                await self._crash_task(task)
 
     async def candidates(self) -> list[FlowRun]:
         """Runs that count as started, crashed ones of the last days, those that another run waits for."""
@@ -272,12 +272,15 @@ class Reconciler:
     async def seen(self, run: FlowRun, same_s: float, heard: bool) -> Seen:
         state = run.state_type or StateType.SCHEDULED
         resumable, parent = RESUMABLE in run.tags, await self.parent_state(run)
-        history = await self.client.read_flow_run_states(run.id) if resumable and same_s >= SETTLES_S else []
+        life, managed = self.life(run), run.id in self.managed()
+        # asked only where it can matter: a run at work is looked at every few seconds, for days
+        counts = resumable and same_s >= SETTLES_S and not managed and life is not Life.LIVES
+        history = await self.client.read_flow_run_states(run.id) if counts else []
         return Seen(
             state=state,
-            life=self.life(run),
+            life=life,
             same_s=same_s,
-            managed=run.id in self.managed(),
+            managed=managed,
             resumable=resumable,
             deployed=run.deployment_id is not None,
             heard=heard,
@@ -298,19 +301,21 @@ class Reconciler:
         except ObjectNotFound:  # its record comes seconds after it, and is no more when somebody deleted it
             return None
 
-    async def settle(self, run: FlowRun, outcome: Outcome, why: str) -> str | None:
-        """Do it, unless the run has changed in the meantime. Returns what was done."""
+    async def settle(self, run: FlowRun, outcome: Outcome, why: str, tries: int = 0) -> str | None:
+        """Do it, unless the run has changed in the meantime. Returns what was done.
+
+        `tries`: its attempts in a row that got nowhere.
+        """
         if outcome is Outcome.STOP:
             return await self._stop(run, why)
         claims.end_leftovers(str(run.id))
         now = await self.client.read_flow_run(run.id)
         if now.state_id != run.state_id or now.id in self.managed():
             return None
-        await release_leases(
-            self.client, str(run.id), self.prefect_home
-        )  # before the next attempt can hold one
+        # before the next attempt can hold one
+        await release_leases(self.client, str(run.id), self.prefect_home)
         await self._end_tasks(now)
-        answer = await self.client.set_flow_run_state(now.id, await self._wanted(now, outcome, why))
+        answer = await self.client.set_flow_run_state(now.id, _wanted(now, outcome, why, tries))
         if answer.status is not SetStateStatus.ACCEPT:
             return None
         claims.release(self.logs, str(run.id))
@@ -328,23 +333,23 @@ class Reconciler:
         of_run = FlowRunFilter.model_validate({"id": {"any_": [run.id]}})
         for task in await self.client.read_task_runs(flow_run_filter=of_run):
             if task.state is not None and not task.state.is_final():
-                await self.client.set_task_run_state(
-                    task.id, Crashed(message="Its process is gone."), force=True
-                )
+                await self._crash_task(task.id)
 
-    async def _wanted(self, run: FlowRun, outcome: Outcome, why: str) -> State:
-        last = run.state.message if run.state and run.state.is_crashed() else why
-        if outcome is Outcome.CANCEL:
-            return Cancelled(message=f"Cancelled: {why}.")
-        if outcome is Outcome.CRASH:
-            return Crashed(message=f"Crashed: {why}.")
-        if outcome is Outcome.FAIL:
-            return Failed(message=f"Given up: {why}; the last: {last} See its log, then start a new run.")
-        tries = fruitless(await self.client.read_flow_run_states(run.id))
-        wait = dt.timedelta(seconds=min(2**tries - 1, 60))
-        return AwaitingRetry(
-            message=f"{RESUMED}: {why} ({last}).", scheduled_time=dt.datetime.now(dt.UTC) + wait
-        )
+    async def _crash_task(self, task: UUID) -> None:
+        await self.client.set_task_run_state(task, Crashed(message="Its process is gone."), force=True)
+
+
+def _wanted(run: FlowRun, outcome: Outcome, why: str, tries: int) -> State:
+    """The state that an outcome puts a run in."""
+    last = run.state.message if run.state and run.state.is_crashed() else why
+    if outcome is Outcome.CANCEL:
+        return Cancelled(message=f"Cancelled: {why}.")
+    if outcome is Outcome.CRASH:
+        return Crashed(message=f"Crashed: {why}.")
+    if outcome is Outcome.FAIL:
+        return Failed(message=f"Given up: {why}; the last: {last} See its log, then start a new run.")
+    wait = dt.timedelta(seconds=min(2**tries - 1, 60))
+    return AwaitingRetry(message=f"{RESUMED}: {why} ({last}).", scheduled_time=dt.datetime.now(dt.UTC) + wait)
 
 
 async def alone(logs: Path) -> None:
