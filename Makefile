@@ -34,7 +34,7 @@ $(DEV): $(PINS)
 	@$(call set-up,dev,$(READY) $(SDK) $@)
 
 demo: $(if $(STORE),$(DEV),$(READY)) ## one whole day of every system, then a summary (DEMO='--systems iris' STORE=s3, or hopsworks-emulator)
-	@$(if $(STORE),$(PY) tests/store_servers.py $(STORE) -- )$(PY) -m deployments.demo $(DEMO)
+	@$(if $(STORE),$(PY) tests/support/store_servers.py $(STORE) -- )$(PY) -m deployments.demo $(DEMO)
 
 up: $(READY)    ## Prefect, workers and pages, until Ctrl-C (UP='--no-pages')
 	@$(PY) -m deployments.up $(UP)

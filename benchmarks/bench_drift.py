@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pandas as pd
 
-from dagsverk.drift import bin_counts, drift, value_counts
 from dagsverk.tabular import generators
+from dagsverk.tabular.drift import bin_counts, drift, value_counts
 from dagsverk.tabular.system import System, load_system
 
 Rule = Callable[[pd.DataFrame, pd.DataFrame], bool]

@@ -32,10 +32,10 @@ import torch
 from torch.utils.data import Dataset
 from transformers import GenerationConfig, Seq2SeqTrainer, Seq2SeqTrainingArguments
 
-from dagsverk.speech import features
-from dagsverk.speech.decoding import GRID_FRAMES, decode
-from dagsverk.speech.models import SpeechModel, random_model
-from dagsverk.speech.tokens import BYTES, end_id, prompt
+from dagsverk.speech.features import log_mel
+from dagsverk.speech.model.decoding import GRID_FRAMES, decode
+from dagsverk.speech.model.models import SpeechModel, random_model
+from dagsverk.speech.model.tokens import BYTES, end_id, prompt
 
 SIGMA = 0.35  # of the lengths' logarithm: nine in ten clips between 2.1 and 6.6 s
 WINDOW_FRAMES = 3000
@@ -65,7 +65,7 @@ class Padded(Dataset[dict[str, Any]]):
 
     def __getitem__(self, place: int) -> dict[str, Any]:
         mel = self.mels[place]
-        padded = np.full((mel.shape[1], WINDOW_FRAMES), features.floor(float(mel.max())), np.float32)
+        padded = np.full((mel.shape[1], WINDOW_FRAMES), log_mel.floor(float(mel.max())), np.float32)
         padded[:, : len(mel)] = mel.T
         return {"input_features": torch.from_numpy(padded), "labels": torch.tensor(self.labels)}
 
@@ -75,7 +75,7 @@ def draw_mels(count: int, mean_s: float, n_mels: int, seed: int) -> list[np.ndar
     chance = np.random.default_rng(seed)
     lengths_s = np.clip(chance.lognormal(np.log(mean_s) - SIGMA**2 / 2, SIGMA, count), 1, 15)
     return [
-        features.log_mel(chance.normal(0, 0.1, round(length_s * 16_000)).astype(np.float32), n_mels)
+        log_mel.log_mel(chance.normal(0, 0.1, round(length_s * 16_000)).astype(np.float32), n_mels)
         for length_s in lengths_s
     ]
 
@@ -92,7 +92,7 @@ def endless_model(size: str) -> SpeechModel:
 
 
 def run_ours(model: SpeechModel, mels: Sequence[np.ndarray], tokens: int, batch_s: float) -> None:
-    floors = [features.floor(float(mel.max())) for mel in mels]
+    floors = [log_mel.floor(float(mel.max())) for mel in mels]
     found = decode(model, mels, floors, language="sv", batch_s=batch_s, max_tokens=[tokens] * len(mels))
     assert all(len(clip.tokens) == tokens for clip in found)
 

@@ -27,8 +27,8 @@ from pathlib import Path
 import av
 import numpy as np
 
+from dagsverk.speech.audio.sandbox import Sandbox
 from dagsverk.speech.errors import AudioError
-from dagsverk.speech.sandbox import Sandbox
 
 # name -> (muxer, encoder, rate in Hz, options of the muxer)
 KINDS = {

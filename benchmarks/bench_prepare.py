@@ -36,12 +36,13 @@ import numpy as np
 import torch
 from transformers import WhisperFeatureExtractor
 
-from dagsverk.speech import audio, features, preparation
+from dagsverk.speech.audio import waveform
 from dagsverk.speech.config import PrepareConfig
+from dagsverk.speech.corpora.corpus import Clip, Listing, SetAside
 from dagsverk.speech.corpora.spoken import SpokenCorpus
-from dagsverk.speech.corpus import Clip, Listing, SetAside
-from dagsverk.speech.prepared import PreparedClips, open_prepared
-from dagsverk.speech.tokens import build_byte_tokenizer
+from dagsverk.speech.features import log_mel, preparation
+from dagsverk.speech.features.prepared import PreparedClips, open_prepared
+from dagsverk.speech.model.tokens import build_byte_tokenizer
 from dagsverk.store import open_store
 
 RATE_HZ = 16_000
@@ -73,7 +74,7 @@ def record(count: int, mean_s: float, seed: int, encode: Callable[[np.ndarray], 
     chance = np.random.default_rng(seed)
     spoken = SpokenCorpus("sv", train_clips=200, dev_clips=1, test_clips=1, seed=seed)
     heard = [
-        audio.decode(found) for _, found in spoken.read(spoken.listing().clips) if isinstance(found, bytes)
+        waveform.decode(found) for _, found in spoken.read(spoken.listing().clips) if isinstance(found, bytes)
     ]
     lengths_s = np.clip(chance.lognormal(np.log(mean_s) - SIGMA**2 / 2, SIGMA, count), 1, 15)
     encoded = []
@@ -111,7 +112,7 @@ def mp3(samples: np.ndarray) -> bytes:
     return target.getvalue()
 
 
-ENCODERS = {"mp3": mp3, "wav": audio.encode_wav}
+ENCODERS = {"mp3": mp3, "wav": waveform.encode_wav}
 
 
 def decode_as_torchcodec(encoded: bytes) -> np.ndarray:
@@ -197,7 +198,7 @@ def alone(n_mels: int) -> tuple[float, float]:
     clip = np.random.default_rng(0).normal(0, 0.1, 4 * RATE_HZ).astype(np.float32)
     extractor = WhisperFeatureExtractor(feature_size=n_mels)
     theirs = fastest(lambda: extractor(clip, sampling_rate=RATE_HZ), 20)
-    return theirs, fastest(lambda: features.quantise(features.log_mel(clip, n_mels)), 60)
+    return theirs, fastest(lambda: log_mel.quantise(log_mel.log_mel(clip, n_mels)), 60)
 
 
 def read_all(clips: PreparedClips) -> int:

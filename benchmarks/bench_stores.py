@@ -27,7 +27,7 @@ import pandas as pd
 import pyarrow as pa
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 
 from emulator_process import hopsworks_emulator  # noqa: E402
 from faulty_proxy import faulty_proxy  # noqa: E402

@@ -47,19 +47,19 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 
-from dagsverk.speech import preparation
-from dagsverk.speech.audio import encode_wav
-from dagsverk.speech.batches import Position, frames_ratio
+from dagsverk.speech.audio.waveform import encode_wav
 from dagsverk.speech.config import FinetuneConfig, PrepareConfig
-from dagsverk.speech.corpus import Clip, Listing, SetAside
-from dagsverk.speech.encoder import encode
-from dagsverk.speech.examples import Examples
-from dagsverk.speech.loop import make_sampler
-from dagsverk.speech.models import load_model, random_model, save_model_folder
-from dagsverk.speech.prepared import open_prepared
-from dagsverk.speech.progress import Quiet
+from dagsverk.speech.corpora.corpus import Clip, Listing, SetAside
+from dagsverk.speech.features import preparation
+from dagsverk.speech.features.prepared import open_prepared
+from dagsverk.speech.model.encoder import encode
+from dagsverk.speech.model.models import load_model, random_model, save_model_folder
 from dagsverk.speech.runs import run_config
-from dagsverk.speech.training import fit
+from dagsverk.speech.training.batches import Position, frames_ratio
+from dagsverk.speech.training.examples import Examples
+from dagsverk.speech.training.fit import fit
+from dagsverk.speech.training.loop import make_sampler
+from dagsverk.speech.training.progress import Quiet
 from dagsverk.store import open_store
 
 RATE_HZ = 16_000

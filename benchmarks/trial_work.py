@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 
 COMMIT = re.compile(r"\b[0-9a-f]{40}\b(-dirty)?")  # SHA-256 digests have 64
 FINAL = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}

@@ -240,7 +240,7 @@ def summaries(days: Sequence[Day]) -> dict[str, str]:
     from dagsverk.speech.languages import language
     from dagsverk.speech.summary import speech_summary
     from dagsverk.store import open_store
-    from dagsverk.summary import day_summary
+    from dagsverk.tabular.summary import day_summary
 
     store = open_store()
     return {

@@ -15,7 +15,7 @@ from dagsverk.store import Commit, Table
 from dagsverk.tabular.pictures import confusion_picture
 
 if TYPE_CHECKING:
-    from dagsverk.monitoring import Report
+    from dagsverk.tabular.monitoring import Report
 
 METRICS = ("accuracy", "auc", "log_loss", "brier", "ece")
 MAX_REJECTS = 50  # shown; all are in the table

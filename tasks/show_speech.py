@@ -10,7 +10,7 @@ import pandas as pd
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from dagsverk.speech.languages import Language
-from dagsverk.speech.progress import Progress, Quiet, Several, TensorBoard, Throttled
+from dagsverk.speech.training.progress import Progress, Quiet, Several, TensorBoard, Throttled
 from tasks.show import in_a_run, markdown, table
 
 UPDATE_S = 2.0  # least time between two updates of a progress artefact

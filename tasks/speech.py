@@ -10,14 +10,14 @@ from typing import Any
 
 from prefect import task
 
-from dagsverk.speech import facts, results, runs
+from dagsverk.records import keep_report, kept_report
+from dagsverk.speech import results, runs, steps
 from dagsverk.speech.cache import cache_folder
 from dagsverk.speech.config import CorpusConfig, EvaluationConfig, FinetuneConfig, PrepareConfig
 from dagsverk.speech.errors import CorpusError, Interrupted
 from dagsverk.speech.languages import language as language_of
 from dagsverk.speech.runs import CheckpointRef
 from dagsverk.store import ModelRef, NotFound
-from dagsverk.summary import keep_report, kept_report
 from tasks import show_speech as show
 from tasks.children import run_child
 from tasks.logs import say
@@ -50,7 +50,7 @@ def run_part(deployment: str, parameters: Mapping[str, Any]) -> str:
 def list_clips(language: str, corpus: CorpusConfig, preparation: PrepareConfig) -> ShardWork:
     """Safe to repeat: a plan is named by its content and written once."""
     from dagsverk.speech.corpora.opening import open_corpus
-    from dagsverk.speech.preparation import plan, portions
+    from dagsverk.speech.features.preparation import plan, portions
 
     store, opened = open_store(), open_corpus(corpus, language)
     set_id = plan(store, opened, language, preparation, corpus.source)
@@ -64,7 +64,7 @@ def list_clips(language: str, corpus: CorpusConfig, preparation: PrepareConfig) 
 def prepare_shards(numbers: list[int], set_id: str, language: str, corpus: CorpusConfig) -> int:
     """Safe to repeat: a shard with its record is left alone, one without it is made again."""
     from dagsverk.speech.corpora.opening import open_corpus
-    from dagsverk.speech.preparation import prepare_all
+    from dagsverk.speech.features.preparation import prepare_all
 
     made = prepare_all(open_store(), set_id, open_corpus(corpus, language), numbers)
     clips, audio_s = sum(shard["clips"] for shard in made), sum(shard["seconds"] for shard in made)
@@ -76,11 +76,11 @@ def prepare_shards(numbers: list[int], set_id: str, language: str, corpus: Corpu
 @task(name="complete-shards", task_run_name="complete {set_id}", **REPEATABLE)
 def complete_shards(language: str, set_id: str) -> str:
     """Safe to repeat: the manifest is written last, and once."""
-    from dagsverk.speech.preparation import complete
+    from dagsverk.speech.features.preparation import complete
 
     store, known = open_store(), language_of(language)
     before = kept_report(store, known.name, "preparation").get("set")
-    told = facts.prepared(complete(store, set_id), new=set_id != before)
+    told = steps.prepared(complete(store, set_id), new=set_id != before)
     keep_report(store, known.name, "preparation", told)
     show.prepared(known, told)
     aside = sum(told["set_aside"].values())
@@ -92,7 +92,7 @@ def complete_shards(language: str, set_id: str) -> str:
 @task(name="newest-clips", **REPEATABLE)
 def newest_clips(language: str) -> str:
     """Safe to repeat: it only reads."""
-    from dagsverk.speech.shards import newest
+    from dagsverk.speech.features.shards import newest
 
     set_id = newest(open_store(), language)
     say(f"the newest set of clips is {set_id}")
@@ -102,7 +102,7 @@ def newest_clips(language: str) -> str:
 @task(name="fine-tune", task_run_name="fine-tune {language}", **RESUMABLE)
 def finetune(language: str, set_id: str, config: FinetuneConfig) -> CheckpointRef:
     """Safe to repeat: training goes on from its newest whole checkpoint, and a finished one is found."""
-    from dagsverk.speech.training import fit
+    from dagsverk.speech.training.fit import fit
 
     store, known = open_store(), language_of(language)
     before = kept_report(store, known.name, "training").get("run")
@@ -113,7 +113,7 @@ def finetune(language: str, set_id: str, config: FinetuneConfig) -> CheckpointRe
         # crashed, so that its worker, or the next one, resumes it.
         signal.raise_signal(signal.SIGTERM)
         raise
-    told = facts.finetuned(store, chosen, new=chosen.run != before)
+    told = steps.finetuned(store, chosen, new=chosen.run != before)
     keep_report(store, known.name, "training", told)
     show.finetuned(known, told)
     done = "trained" if told["new"] else "found the finished"
@@ -141,9 +141,9 @@ def newest_checkpoint(language: str) -> CheckpointRef:
 @task(name="judge", task_run_name="judge {checkpoint.run} at {checkpoint.step}", **REPEATABLE)
 def judge(language: str, checkpoint: CheckpointRef, config: EvaluationConfig) -> str:
     """Safe to repeat: what a model said on a test set is kept. Returns the verdict's path."""
-    from dagsverk.speech import judging
-    from dagsverk.speech.prepared import open_prepared
-    from dagsverk.speech.training import base_model, load_checkpoint
+    from dagsverk.speech.evaluation import judging
+    from dagsverk.speech.features.prepared import open_prepared
+    from dagsverk.speech.training.fit import base_model, load_checkpoint
 
     store, cache, known = open_store(), cache_folder(), language_of(language)
     set_id = runs.run_config(store, checkpoint.run).set_id
@@ -171,7 +171,7 @@ def judge(language: str, checkpoint: CheckpointRef, config: EvaluationConfig) ->
 def keep_worst_clips(language: str, verdict: str, corpus: CorpusConfig) -> int:
     """Safe to repeat: sounds are kept by their clip. A corpus out of reach is noted, not an error."""
     from dagsverk.speech.corpora.opening import open_corpus
-    from dagsverk.speech.playback import keep_audio
+    from dagsverk.speech.evaluation.playback import keep_audio
 
     store, known = open_store(), language_of(language)
     report = results.report(store, known, json.loads(store.get(verdict))["candidate"])
@@ -188,9 +188,9 @@ def keep_worst_clips(language: str, verdict: str, corpus: CorpusConfig) -> int:
 @task(name="register", task_run_name="register {language}", **REPEATABLE)
 def register(language: str, checkpoint: CheckpointRef, verdict: str) -> ModelRef:
     """Safe to repeat: the same checkpoint is found by its key, and a promotion cut off is finished."""
-    from dagsverk.speech import registration
-    from dagsverk.speech.shards import manifest
-    from dagsverk.speech.training import load_checkpoint
+    from dagsverk.speech.features.shards import manifest
+    from dagsverk.speech.registry import registration
+    from dagsverk.speech.training.fit import load_checkpoint
 
     store, known = open_store(), language_of(language)
     made = runs.run_config(store, checkpoint.run)

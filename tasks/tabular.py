@@ -10,9 +10,8 @@ from typing import Any
 import pandas as pd
 from prefect import task
 
-from dagsverk.remember import digest, remembered
+from dagsverk.records import digest, keep_report, remembered
 from dagsverk.store import ModelRef, NotFound, Store, Table, TableRef
-from dagsverk.summary import keep_report
 from dagsverk.tabular.config import ModelClass, TrainingConfig
 from dagsverk.tabular.days import SynthesisConfig
 from dagsverk.tabular.errors import TooManyBadRows
@@ -197,7 +196,7 @@ def predict(system: str) -> TableRef:
 @task(name="monitor", task_run_name="monitor {system}", **REPEATABLE)
 def monitor(system: str) -> list[str]:
     """Safe to repeat: it reads tables and replaces its report. Returns the alerts, in words."""
-    from dagsverk import monitoring
+    from dagsverk.tabular import monitoring
 
     store, described = open_store(), load_system(system)
     features, predictions, champion = monitoring.load(described, store)

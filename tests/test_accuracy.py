@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from dagsverk.accuracy import accuracy_alarm, below_promise, wilson
+from dagsverk.tabular.accuracy import accuracy_alarm, below_promise, wilson
 
 
 @pytest.mark.parametrize(

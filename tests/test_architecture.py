@@ -29,7 +29,7 @@ LIGHT = (
     "dagsverk.tabular.config",
     "dagsverk.tabular.days",
     "dagsverk.tabular.system",
-    "dagsverk.summary",
+    "dagsverk.records",
     "flows.speech",
     "tasks.speech",
     "dagsverk.speech.config",

@@ -140,7 +140,7 @@ def test_a_third_system_is_one_file_and_one_entry(checkout):
     code = f"""
 import datetime as dt, json, yaml
 from dagsverk.store import open_store
-from dagsverk.summary import day_summary
+from dagsverk.tabular.summary import day_summary
 from dagsverk.tabular.config import TrainingConfig
 from dagsverk.tabular.days import SynthesisConfig
 from flows.tabular import day

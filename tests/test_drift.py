@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from dagsverk.drift import MIN_ROWS, bin_counts, drift, holm, homogeneity, ks, psi, value_counts
+from dagsverk.tabular.drift import MIN_ROWS, bin_counts, drift, holm, homogeneity, ks, psi, value_counts
 from dagsverk.tabular.system import load_system
 
 TITANIC = load_system("titanic")

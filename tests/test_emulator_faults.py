@@ -209,7 +209,7 @@ def test_an_unknown_route_is_noted(tmp_path):
 def test_an_emulator_ends_with_the_process_that_started_it(tmp_path):
     starter = f"""
 import os, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path.insert(0, {str(Path(__file__).parent / "support")!r})
 from pathlib import Path
 from emulator_process import hopsworks_emulator
 with hopsworks_emulator(Path({str(tmp_path)!r})) as emulator:

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dagsverk.monitoring import (
+from dagsverk.store import open_store
+from dagsverk.tabular.monitoring import (
     accuracy_series,
     confusion,
     expected_accuracy,
@@ -22,7 +23,6 @@ from dagsverk.monitoring import (
     report,
     watch_version,
 )
-from dagsverk.store import open_store
 from dagsverk.tabular.system import load_system
 from dagsverk.tabular.tables import features_table, predictions_table
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from speech_clips import encode, mp3, tone, wav
 
-from dagsverk.speech import audio
+from dagsverk.speech.audio import waveform
 from dagsverk.speech.errors import AudioError
 
 SECONDS = 1.0
@@ -24,7 +24,7 @@ LIMITS = {"min_s": 0.2, "max_s": 30.0, "silence_dbfs": -60.0, "max_clipped_share
 
 def reason(source, **options):
     with pytest.raises(AudioError) as caught:
-        audio.decode(source, **options)
+        waveform.decode(source, **options)
     assert caught.value.detail
     return caught.value.reason
 
@@ -36,7 +36,7 @@ def run(code):
 
 def pitch_hz(samples):
     spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
-    return np.argmax(spectrum) * audio.SAMPLE_RATE_HZ / len(samples)
+    return np.argmax(spectrum) * waveform.SAMPLE_RATE_HZ / len(samples)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def pitch_hz(samples):
 )
 def test_every_usual_container_gives_mono_16_khz_at_its_length_and_pitch(container, codec, rate_hz, channels):
     sound = tone(SECONDS, rate_hz, 440)
-    found = audio.decode(encode([sound] * channels, rate_hz, container, codec))
+    found = waveform.decode(encode([sound] * channels, rate_hz, container, codec))
     assert found.dtype == np.float32
     assert found.ndim == 1
     assert len(found) == pytest.approx(SECONDS * 16_000, abs=0.08 * 16_000)  # lossy codecs pad their ends
@@ -72,47 +72,47 @@ def test_every_usual_container_gives_mono_16_khz_at_its_length_and_pitch(contain
 
 def test_channels_are_averaged():
     left, right = tone(SECONDS, level=0.5), tone(SECONDS, level=0.1)
-    found = audio.decode(encode([left, right], 16_000, "wav", "pcm_s16le"))
+    found = waveform.decode(encode([left, right], 16_000, "wav", "pcm_s16le"))
     assert np.abs(found - (left + right) / 2).max() < 1e-4
 
 
 def test_the_sound_of_a_film_is_heard():
     film = encode([tone(SECONDS, 44_100, 440)] * 2, 44_100, "mp4", "aac", picture=True)
-    assert pitch_hz(audio.decode(film)) == pytest.approx(440, abs=3)
+    assert pitch_hz(waveform.decode(film)) == pytest.approx(440, abs=3)
 
 
 def test_a_file_and_its_bytes_give_the_same_whatever_the_file_is_called(tmp_path):
     path = tmp_path / "clip.mp3"
     path.write_bytes(wav())
-    assert np.array_equal(audio.decode(path), audio.decode(wav()))
+    assert np.array_equal(waveform.decode(path), waveform.decode(wav()))
 
 
 def test_resampling_agrees_with_an_ideal_one():
     sound = tone(SECONDS, 48_000, 1000)
-    found = audio.decode(encode([sound], 48_000, "wav", "pcm_f32le"))
+    found = waveform.decode(encode([sound], 48_000, "wav", "pcm_f32le"))
     assert len(found) == 16_000
     assert np.abs(found - tone(SECONDS, 16_000, 1000))[200:-200].max() < 1e-3
 
 
 def test_what_16_khz_cannot_hold_is_filtered_away():
-    found = audio.decode(encode([tone(SECONDS, 48_000, 11_000)], 48_000, "wav", "pcm_f32le"))
-    assert audio.loudness_dbfs(found[500:-500]) < -60
+    found = waveform.decode(encode([tone(SECONDS, 48_000, 11_000)], 48_000, "wav", "pcm_f32le"))
+    assert waveform.loudness_dbfs(found[500:-500]) < -60
 
 
 def test_libsndfile_and_ffmpeg_read_the_same_samples():
     sound = wav()
     other, rate_hz = soundfile.read(io.BytesIO(sound), dtype="float32")
     assert rate_hz == 16_000
-    assert np.array_equal(audio.decode(sound), other)
+    assert np.array_equal(waveform.decode(sound), other)
 
 
 @given(arrays(np.int16, st.integers(1, 400)))
 def test_encoding_and_decoding_16_bit_samples_changes_none(samples):
-    assert np.array_equal(audio.decode(audio.encode_wav(samples / np.float32(32768))) * 32768, samples)
+    assert np.array_equal(waveform.decode(waveform.encode_wav(samples / np.float32(32768))) * 32768, samples)
 
 
 def test_a_wav_file_of_ours_cuts_off_what_is_beyond_full_scale():
-    found = audio.decode(audio.encode_wav(np.array([2.0, -2.0, np.nan, 0.5], np.float32)))
+    found = waveform.decode(waveform.encode_wav(np.array([2.0, -2.0, np.nan, 0.5], np.float32)))
     assert found.tolist() == [32767 / 32768, -1.0, 0.0, 0.5]
 
 
@@ -181,7 +181,7 @@ def test_a_wav_file_written_to_a_pipe_states_no_length_and_is_read_to_its_end():
     at = streamed.find(b"data") + 4
     streamed[at : at + 4] = b"\xff\xff\xff\xff"
     streamed[4:8] = b"\xff\xff\xff\xff"
-    assert len(audio.decode(bytes(streamed))) == 8000
+    assert len(waveform.decode(bytes(streamed))) == 8000
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
@@ -194,7 +194,7 @@ def test_samples_that_are_no_numbers_or_no_sound_are_undecodable(value):
 @given(st.binary(max_size=2000))
 def test_no_bytes_do_worse_than_an_audio_error(content):
     try:
-        audio.decode(content)
+        waveform.decode(content)
     except AudioError as error:
         assert error.reason in {"empty file", "not audio", "undecodable"}
 
@@ -204,7 +204,7 @@ def test_no_damage_to_an_mp3_does_worse_than_an_audio_error(start, garbage):
     damaged = bytearray(MP3)
     damaged[start : start + len(garbage)] = garbage
     try:
-        found = audio.decode(bytes(damaged))
+        found = waveform.decode(bytes(damaged))
         assert np.isfinite(found).all()
     except AudioError as error:
         assert error.reason in {"not audio", "undecodable"}
@@ -236,18 +236,18 @@ def test_decoding_stops_where_a_recording_is_too_long(hour):
 
 
 def test_a_limit_is_kept_to_the_sample():
-    exact = audio.encode_wav(tone(1.0))
-    assert len(audio.decode(exact, max_s=1.0)) == 16_000
-    assert reason(audio.encode_wav(np.append(tone(1.0), np.float32(0))), max_s=1.0) == "too long"
+    exact = waveform.encode_wav(tone(1.0))
+    assert len(waveform.decode(exact, max_s=1.0)) == 16_000
+    assert reason(waveform.encode_wav(np.append(tone(1.0), np.float32(0))), max_s=1.0) == "too long"
 
 
 @pytest.mark.parametrize("block_s, blocks", [(0.4, 7), (1.0, 3), (30.0, 1)])
 def test_blocks_joined_are_the_whole_recording(block_s, blocks):
     whole = encode([tone(2.5, 44_100)] * 2, 44_100, "flac", "flac")
-    found = list(audio.decode_blocks(whole, block_s))
+    found = list(waveform.decode_blocks(whole, block_s))
     assert len(found) == blocks
     assert {len(block) for block in found[:-1]} <= {round(block_s * 16_000)}
-    assert np.array_equal(np.concatenate(found), audio.decode(whole))
+    assert np.array_equal(np.concatenate(found), waveform.decode(whole))
 
 
 def test_an_hour_is_decoded_in_bounded_memory(hour):
@@ -255,11 +255,11 @@ def test_an_hour_is_decoded_in_bounded_memory(hour):
         f"""
 import resource
 from pathlib import Path
-from dagsverk.speech import audio
+from dagsverk.speech.audio import waveform
 hour = Path({str(hour)!r})
-next(audio.decode_blocks(hour))
+next(waveform.decode_blocks(hour))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(sum(map(len, audio.decode_blocks(hour))))
+print(sum(map(len, waveform.decode_blocks(hour))))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
     )
@@ -273,10 +273,10 @@ def test_damage_is_not_told_to_stderr_by_ffmpeg(tmp_path):
     path.write_bytes(MP3[:3000] + bytes(500) + MP3[3500:5000])
     code = f"""
 from pathlib import Path
-from dagsverk.speech import audio
+from dagsverk.speech.audio import waveform
 from dagsverk.speech.errors import AudioError
 try:
-    audio.decode(Path({str(path)!r}))
+    waveform.decode(Path({str(path)!r}))
 except AudioError as error:
     print(error.reason)
 """
@@ -297,10 +297,10 @@ except AudioError as error:
     ],
 )
 def test_loudness_is_relative_to_a_full_scale_square_wave(samples, expected):
-    assert audio.loudness_dbfs(samples.astype(np.float32)) == pytest.approx(expected, abs=0.01)
+    assert waveform.loudness_dbfs(samples.astype(np.float32)) == pytest.approx(expected, abs=0.01)
 
 
-@pytest.mark.parametrize("measure", [audio.loudness_dbfs, audio.clipped_share])
+@pytest.mark.parametrize("measure", [waveform.loudness_dbfs, waveform.clipped_share])
 @pytest.mark.parametrize("samples", [np.zeros(0), np.zeros((2, 10))])
 def test_what_is_measured_has_one_channel_and_samples(measure, samples):
     with pytest.raises(ValueError, match="shape"):
@@ -309,9 +309,9 @@ def test_what_is_measured_has_one_channel_and_samples(measure, samples):
 
 def test_a_clip_recorded_far_too_loud_is_clipped_even_after_resampling():
     loud = np.clip(tone(SECONDS, 44_100, level=5.0), -1, 1)
-    found = audio.decode(encode([loud], 44_100, "wav", "pcm_s16le"))
-    assert audio.clipped_share(found) > 0.5
-    assert audio.clipped_share(audio.decode(wav())) == 0
+    found = waveform.decode(encode([loud], 44_100, "wav", "pcm_s16le"))
+    assert waveform.clipped_share(found) > 0.5
+    assert waveform.clipped_share(waveform.decode(wav())) == 0
 
 
 @pytest.mark.parametrize(
@@ -328,9 +328,9 @@ def test_a_clip_recorded_far_too_loud_is_clipped_even_after_resampling():
 )
 def test_a_clip_that_cannot_be_used_is_told_by_its_reason(samples, expected):
     with pytest.raises(AudioError) as caught:
-        audio.check(samples, **LIMITS)
+        waveform.check(samples, **LIMITS)
     assert caught.value.reason == expected
 
 
 def test_an_ordinary_clip_passes():
-    audio.check(tone(1.0), **LIMITS)
+    waveform.check(tone(1.0), **LIMITS)

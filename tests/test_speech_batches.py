@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dagsverk.speech.batches import Position, Sampler, frames_ratio
 from dagsverk.speech.config import FinetuneConfig
-from dagsverk.speech.defaults import FULL_WINDOW_SHARE
+from dagsverk.speech.training.batches import Position, Sampler, frames_ratio
+from dagsverk.speech.training.defaults import FULL_WINDOW_SHARE
 
 DEFAULTS = FinetuneConfig()
 LENGTHS = st.lists(st.integers(1, 3000), min_size=1, max_size=60)

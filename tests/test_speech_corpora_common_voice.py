@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from speech_clips import COLUMNS, RELEASE, lay_out, pack, release, row, small_release, table
 
-from dagsverk.speech.audio import decode
+from dagsverk.speech.audio.waveform import decode
 from dagsverk.speech.config import CorpusConfig
+from dagsverk.speech.corpora.corpus import SPLITS, Clip, SetAside
 from dagsverk.speech.corpora.opening import open_corpus
 from dagsverk.speech.corpora.rows import make_listing
-from dagsverk.speech.corpus import SPLITS, Clip, SetAside
 from dagsverk.speech.errors import CorpusError
 
 FORMS = ("folder", "cv.tar.gz", "cv.tar")

@@ -10,10 +10,10 @@ from speech_clips import json_lines, lay_out, pack, wav
 
 from dagsverk.speech.config import CorpusConfig
 from dagsverk.speech.corpora import places
+from dagsverk.speech.corpora.corpus import SPLITS, Clip
 from dagsverk.speech.corpora.limited import UNKNOWN_VOICES, draw_by_speaker
 from dagsverk.speech.corpora.opening import open_corpus
 from dagsverk.speech.corpora.rows import make_listing
-from dagsverk.speech.corpus import SPLITS, Clip
 from dagsverk.speech.errors import CorpusError
 
 SPLIT_OF = ("train", "train", "dev", "test")
@@ -185,7 +185,7 @@ def test_rows_of_another_language_are_left_out(tmp_path):
 
 
 def test_what_the_recorder_of_the_pages_keeps_is_read(tmp_path):
-    from dagsverk.speech.recordings import Recordings
+    from dagsverk.speech.corpora.recordings import Recordings
 
     kept = Recordings("own", tmp_path)
     for number in range(40):

@@ -14,11 +14,11 @@ from speech_clips import RELEASE, json_lines, lay_out, pack, small_release, wav
 
 from dagsverk.speech.config import CorpusConfig
 from dagsverk.speech.corpora import places, tables
+from dagsverk.speech.corpora.corpus import SetAside
 from dagsverk.speech.corpora.data_sets import leads_out
 from dagsverk.speech.corpora.opening import open_corpus
-from dagsverk.speech.corpus import SetAside
+from dagsverk.speech.corpora.recordings import Recordings
 from dagsverk.speech.errors import CorpusError
-from dagsverk.speech.recordings import Recordings
 
 SPLITS = ("train", "dev", "test")
 

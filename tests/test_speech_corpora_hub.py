@@ -10,11 +10,11 @@ import pytest
 from speech_clips import lay_out, wav
 
 from dagsverk.speech.config import CorpusConfig
+from dagsverk.speech.corpora.corpus import SetAside
 from dagsverk.speech.corpora.hub import FLEURS, fleurs_subset, our_split
 from dagsverk.speech.corpora.limited import UNKNOWN_VOICES
 from dagsverk.speech.corpora.opening import open_corpus
 from dagsverk.speech.corpora.rows import whisper_code
-from dagsverk.speech.corpus import SetAside
 from dagsverk.speech.errors import CorpusError
 from dagsverk.speech.languages import LANGUAGES
 

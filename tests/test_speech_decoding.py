@@ -11,11 +11,11 @@ from peft import LoraConfig, get_peft_model
 from speech_models import Sound, small_model, sounds, taught_model, tone
 from transformers import GenerationConfig
 
-from dagsverk.speech import features
-from dagsverk.speech.decoding import Decoded, decode, decode_texts
-from dagsverk.speech.encoder import collate
-from dagsverk.speech.models import SpeechModel
-from dagsverk.speech.tokens import end_id, prompt
+from dagsverk.speech.features import log_mel
+from dagsverk.speech.model.decoding import Decoded, decode, decode_texts
+from dagsverk.speech.model.encoder import collate
+from dagsverk.speech.model.models import SpeechModel
+from dagsverk.speech.model.tokens import end_id, prompt
 
 TEXTS = [sound.text for sound in sounds()]
 
@@ -272,5 +272,5 @@ def test_no_beams_are_refused():
 
 def test_thirty_seconds_have_no_room_for_slack():
     audio = tone(300, 30.0)
-    assert len(features.log_mel(audio)) == 3000
+    assert len(log_mel.log_mel(audio)) == 3000
     assert len(hear(taught_model(), [Sound("", audio)])) == 1

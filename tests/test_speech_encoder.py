@@ -7,9 +7,9 @@ from speech_models import small_model
 from torch import nn
 
 from dagsverk.speech.config import FinetuneConfig
-from dagsverk.speech.encoder import collate, encode, padded_frames
-from dagsverk.speech.learning import make_learner
-from dagsverk.speech.models import random_model
+from dagsverk.speech.model.encoder import collate, encode, padded_frames
+from dagsverk.speech.model.models import random_model
+from dagsverk.speech.training.learner import make_learner
 
 MODEL = random_model("nano").model
 

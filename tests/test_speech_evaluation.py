@@ -10,13 +10,13 @@ from sound_corpus import SoundCorpus, prepared_sounds
 from speech_models import small_model, sounds, taught_model
 
 from dagsverk.speech import results
-from dagsverk.speech.comparison import compare
 from dagsverk.speech.config import EvaluationConfig
-from dagsverk.speech.corpus import SetAside
+from dagsverk.speech.corpora.corpus import SetAside
 from dagsverk.speech.errors import CorpusError
-from dagsverk.speech.evaluation import evaluate
+from dagsverk.speech.evaluation.comparison import compare
+from dagsverk.speech.evaluation.evaluation import evaluate
+from dagsverk.speech.evaluation.playback import keep_audio
 from dagsverk.speech.languages import language
-from dagsverk.speech.playback import keep_audio
 from dagsverk.store import open_store
 
 SWEDISH = language("sv")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from transformers import WhisperFeatureExtractor
 
-from dagsverk.speech import features
+from dagsverk.speech.features import log_mel
 
 Audio = NDArray[np.float32]
 RATE_HZ = 16_000
@@ -67,7 +67,7 @@ def audios(draw: st.DrawFn) -> Audio:
 @settings(max_examples=60, deadline=None)
 @given(audio=audios())
 def test_spectra_equal_the_reference_extractor_at_true_length(n_mels: int, audio: Audio) -> None:
-    found, wanted = features.log_mel(audio, n_mels), reference(audio, n_mels)
+    found, wanted = log_mel.log_mel(audio, n_mels), reference(audio, n_mels)
     assert found.shape == (-(-len(audio) // 160), n_mels) and found.dtype == np.float32
     assert np.abs(found - wanted[: len(found)]).max() < 1e-3
 
@@ -75,45 +75,45 @@ def test_spectra_equal_the_reference_extractor_at_true_length(n_mels: int, audio
 @pytest.mark.parametrize("missing", [0, 1, 39, 40, 41, 160, 161, 399])
 def test_spectra_equal_the_reference_where_the_window_of_30_s_ends(missing: int) -> None:
     audio = np.random.default_rng(missing).standard_normal(SECONDS_30 - missing).astype(np.float32)
-    found = features.log_mel(audio)
+    found = log_mel.log_mel(audio)
     assert np.abs(found - reference(audio, 80)[: len(found)]).max() < 1e-3
 
 
 @pytest.mark.parametrize("n_mels", [80, 128])
 def test_the_filters_are_those_of_the_reference(n_mels: int) -> None:
-    assert np.abs(features.mel_filters(n_mels) - extractor(n_mels).mel_filters).max() < 1e-7
+    assert np.abs(log_mel.mel_filters(n_mels) - extractor(n_mels).mel_filters).max() < 1e-7
 
 
 def test_spectra_are_what_batches_are_made_of_and_may_be_written_to() -> None:
-    found = features.log_mel(np.ones(1000, np.float32))
+    found = log_mel.log_mel(np.ones(1000, np.float32))
     assert found.flags.c_contiguous and found.flags.writeable
     with pytest.raises(ValueError, match="read-only"):
-        features.mel_filters(80)[0] = 1
+        log_mel.mel_filters(80)[0] = 1
 
 
 @settings(max_examples=100, deadline=None)
 @given(audio=audios())
 def test_eight_bits_are_off_by_half_a_level_at_most(audio: Audio) -> None:
-    mel = features.log_mel(audio)
-    levels, peak = features.quantise(mel)
+    mel = log_mel.log_mel(audio)
+    levels, peak = log_mel.quantise(mel)
     assert levels.dtype == np.uint8 and levels.shape == mel.shape
-    assert np.abs(features.dequantise(levels, peak) - mel).max() <= 2 / 255 / 2 + 1e-6 < 0.004
+    assert np.abs(log_mel.dequantise(levels, peak) - mel).max() <= 2 / 255 / 2 + 1e-6 < 0.004
 
 
 @settings(max_examples=60, deadline=None)
 @given(audio=audios())
 def test_the_floor_is_what_the_reference_makes_of_the_silence_after_a_clip(audio: Audio) -> None:
     audio = np.concatenate([audio, np.zeros(400, np.float32)])  # so that its loudest frame is a whole one
-    levels, peak = features.quantise(features.log_mel(audio))
-    assert features.floor(peak) == pytest.approx(reference(audio, 80)[-1].max(), abs=1e-4)
-    assert features.dequantise(np.zeros_like(levels), peak) == pytest.approx(features.floor(peak), abs=1e-6)
+    levels, peak = log_mel.quantise(log_mel.log_mel(audio))
+    assert log_mel.floor(peak) == pytest.approx(reference(audio, 80)[-1].max(), abs=1e-4)
+    assert log_mel.dequantise(np.zeros_like(levels), peak) == pytest.approx(log_mel.floor(peak), abs=1e-6)
 
 
 def test_digital_silence_is_level_0_and_comes_back() -> None:
-    mel = features.log_mel(np.zeros(RATE_HZ, np.float32))
-    levels, peak = features.quantise(mel)
+    mel = log_mel.log_mel(np.zeros(RATE_HZ, np.float32))
+    levels, peak = log_mel.quantise(mel)
     assert not levels.any() and mel == pytest.approx(-1.5, abs=1e-6)
-    assert features.dequantise(levels, peak) == pytest.approx(-1.5, abs=1e-6)
+    assert log_mel.dequantise(levels, peak) == pytest.approx(-1.5, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -130,4 +130,4 @@ def test_digital_silence_is_level_0_and_comes_back() -> None:
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_audio_that_has_no_spectrum_is_refused(audio: Audio, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        features.log_mel(audio)
+        log_mel.log_mel(audio)

@@ -9,11 +9,11 @@ from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
 from prefect_server import wait_for
 from run_records import lines_of, links
 
+from dagsverk.records import kept_report
 from dagsverk.speech.config import CorpusConfig, EvaluationConfig, FinetuneConfig, PrepareConfig
 from dagsverk.speech.languages import language
 from dagsverk.speech.summary import speech_summary
 from dagsverk.store import open_store
-from dagsverk.summary import kept_report
 from flows.speech import speech_evaluation, speech_features, speech_training
 
 CORPUS = CorpusConfig(train_clips=40, dev_clips=6, test_clips=8)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from benchmarks.bench_fuzz_audio import KINDS, MAX_S, OUTCOMES, damaged, recording, try_out
-from dagsverk.speech import audio, audio_process
+from dagsverk.speech.audio import process, waveform
 
-MOST_BYTES = audio_process.MEMORY_BYTES + (64 << 20)  # 45 MB are taken by Python, numpy and FFmpeg
+MOST_BYTES = process.MEMORY_BYTES + (64 << 20)  # 45 MB are taken by Python, numpy and FFmpeg
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -23,7 +23,7 @@ def test_a_damaged_recording_becomes_samples_or_a_reason_in_bounded_memory(kind)
 
 def test_the_whole_recordings_that_are_damaged_are_heard():
     for kind in KINDS:
-        found = audio.decode(recording(kind, 0), max_s=MAX_S)
+        found = waveform.decode(recording(kind, 0), max_s=MAX_S)
         assert len(found) == pytest.approx(8000, abs=1300), kind
         assert np.abs(found).max() > 0.2, kind
 

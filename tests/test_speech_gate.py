@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transcribed import heard_clips, made_up_report
 
-from dagsverk.speech.comparison import difference
-from dagsverk.speech.gate import RULE, decide
+from dagsverk.speech.evaluation.comparison import difference
+from dagsverk.speech.registry.gate import RULE, decide
 
 BASE = heard_clips(0.6, seed=9)
 REFUSES = {"name": "language and task", "passed": False, "refuses": True, "detail": "no language is fixed"}

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from transcribed import heard_clips, made_up_report
 
-from dagsverk.speech.comparison import difference
 from dagsverk.speech.config import EvaluationConfig
-from dagsverk.speech.groups import NOT_STATED, find_groups, group_clips
-from dagsverk.speech.report import describe, rate_columns
-from dagsverk.speech.resampling import bootstrap
-from dagsverk.speech.scoring import total, word_errors
+from dagsverk.speech.evaluation.bootstrap import bootstrap
+from dagsverk.speech.evaluation.comparison import difference
+from dagsverk.speech.evaluation.groups import NOT_STATED, find_groups, group_clips
+from dagsverk.speech.evaluation.report import describe, rate_columns
+from dagsverk.speech.evaluation.scoring import total, word_errors
 
 CONFIG = EvaluationConfig(resamples=300, min_group_clips=20)
 

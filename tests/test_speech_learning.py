@@ -9,27 +9,27 @@ from speech_models import small_model
 from torch.nn import functional
 from training_runs import make_set
 
-from dagsverk.speech import nano
-from dagsverk.speech.augmentation import MASKS, mask_spectra
-from dagsverk.speech.batches import Batch
 from dagsverk.speech.config import FinetuneConfig
-from dagsverk.speech.corpus import Clip
-from dagsverk.speech.defaults import FILLED, find_batch_s, resolve
-from dagsverk.speech.encoder import collate, encode
+from dagsverk.speech.corpora.corpus import Clip
 from dagsverk.speech.errors import SpeechError
-from dagsverk.speech.examples import UNLEARNT, Example, Examples, to_tensors
-from dagsverk.speech.fitting import step_fits
-from dagsverk.speech.learning import (
+from dagsverk.speech.features.prepared import open_prepared
+from dagsverk.speech.model import nano
+from dagsverk.speech.model.encoder import collate, encode
+from dagsverk.speech.model.models import random_model
+from dagsverk.speech.model.tokens import build_byte_tokenizer, end_id, labels
+from dagsverk.speech.training.augmentation import MASKS, mask_spectra
+from dagsverk.speech.training.batches import Batch
+from dagsverk.speech.training.defaults import FILLED, find_batch_s, resolve
+from dagsverk.speech.training.examples import UNLEARNT, Example, Examples, to_tensors
+from dagsverk.speech.training.learner import (
     learning_rate,
     make_learner,
     make_optimiser,
     merge_adapters,
     trained,
 )
-from dagsverk.speech.loop import make_sampler
-from dagsverk.speech.models import random_model
-from dagsverk.speech.prepared import open_prepared
-from dagsverk.speech.tokens import build_byte_tokenizer, end_id, labels
+from dagsverk.speech.training.loop import make_sampler
+from dagsverk.speech.training.memory_fit import step_fits
 from dagsverk.store import open_store
 
 TOKENIZER = build_byte_tokenizer()
@@ -263,7 +263,7 @@ def test_a_throw_away_step_leaves_the_weights_and_no_gradient(clips, monkeypatch
     ],
 )
 def test_published_models_learn_at_a_fortieth_of_their_training_rate(size, expected):
-    from dagsverk.speech.models import _config
+    from dagsverk.speech.model.models import _config
 
     model = _config(size, TOKENIZER)
     made = resolve(
@@ -282,7 +282,7 @@ def test_on_a_gpu_the_largest_batch_that_fits_is_asked_for_within_what_the_corpu
         asked.append(bound)
         return bound / 2
 
-    from dagsverk.speech.models import _config
+    from dagsverk.speech.model.models import _config
 
     made = resolve(
         FinetuneConfig(model="some"),

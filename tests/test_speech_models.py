@@ -9,7 +9,7 @@ from speech_models import small_model
 from transformers import AutoProcessor, pipeline
 
 from dagsverk.speech.errors import ModelError
-from dagsverk.speech.models import load_model, random_model, save_model_folder
+from dagsverk.speech.model.models import load_model, random_model, save_model_folder
 
 
 @pytest.fixture(scope="module")

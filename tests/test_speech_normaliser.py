@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dagsverk.speech.evaluation.normaliser import normalise
 from dagsverk.speech.languages import LANGUAGES
-from dagsverk.speech.normaliser import normalise
 
 SWEDISH = [
     ("Är du på väg till Åmål?", "är du på väg till åmål"),

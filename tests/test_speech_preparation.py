@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from tone_corpus import ToneCorpus, clips, seed, tone
 
-from dagsverk.speech import features, plans, preparation, shards
-from dagsverk.speech.audio import decode, encode_wav
+from dagsverk.speech.audio.waveform import decode, encode_wav
 from dagsverk.speech.config import PrepareConfig
-from dagsverk.speech.corpus import Corpus, SetAside
+from dagsverk.speech.corpora.corpus import Corpus, SetAside
 from dagsverk.speech.errors import CorpusError, DamagedShard, SpeechError, TooManyBadClips
-from dagsverk.speech.prepared import open_prepared
+from dagsverk.speech.features import log_mel, plans, preparation, shards
+from dagsverk.speech.features.prepared import open_prepared
 from dagsverk.store import NotFound, Store, open_store
 
 CONFIG = PrepareConfig(shard_clips=3)
@@ -60,7 +60,7 @@ def test_prepared_clips_are_those_of_the_corpus_with_their_spectra(store: Store,
     for i, row in enumerate(found.rows.itertuples()):
         clip = by_id[row.id]
         assert (row.text, row.speaker, row.split) == (clip.text, clip.speaker, clip.split)
-        mel, wanted = found.mel(i), features.log_mel(decode(encode_wav(tone(seed(clip)))))
+        mel, wanted = found.mel(i), log_mel.log_mel(decode(encode_wav(tone(seed(clip)))))
         assert type(mel) is np.ndarray and mel.dtype == np.float32
         assert mel.shape == wanted.shape and np.abs(mel - wanted).max() < 0.004
         assert (row.frames, row.duration_s) == (40, 0.4)

@@ -14,9 +14,9 @@ import pytest
 import shard_maker
 from tone_corpus import ToneCorpus, clips
 
-from dagsverk.speech import preparation, shards
 from dagsverk.speech.config import PrepareConfig
-from dagsverk.speech.prepared import open_prepared
+from dagsverk.speech.features import preparation, shards
+from dagsverk.speech.features.prepared import open_prepared
 from dagsverk.store import Store, open_store
 
 MAKER = Path(shard_maker.__file__)

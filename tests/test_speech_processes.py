@@ -9,12 +9,12 @@ from safetensors.torch import load_file
 from training_process import STOPPED, Trainer
 from training_runs import Told, make_model, make_set, tiny_config
 
-from dagsverk.speech import checkpoints
-from dagsverk.speech.checkpoints import newest
 from dagsverk.speech.errors import Interrupted, Killed, ModelError, SpeechError
-from dagsverk.speech.launching import outcome
 from dagsverk.speech.runs import CheckpointRef, run_config
-from dagsverk.speech.training import fit
+from dagsverk.speech.training import checkpoints
+from dagsverk.speech.training.checkpoints import newest
+from dagsverk.speech.training.fit import fit
+from dagsverk.speech.training.launching import outcome
 from dagsverk.store import NotFound, open_store
 
 

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from dagsverk.speech.errors import SpeechError
-from dagsverk.speech.publishing import publish
+from dagsverk.speech.registry.publishing import publish
 
 TOKEN = "hf_hunter2hunter2"
 

@@ -10,18 +10,18 @@ from sound_corpus import SoundCorpus, prepared_sounds
 from speech_models import small_model, taught_model
 from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
+from dagsverk.records import keep_report
 from dagsverk.speech import results
 from dagsverk.speech.config import EvaluationConfig, FinetuneConfig
 from dagsverk.speech.errors import SpeechError
-from dagsverk.speech.judging import judge
+from dagsverk.speech.evaluation.judging import judge
+from dagsverk.speech.features.shards import manifest
 from dagsverk.speech.languages import language
-from dagsverk.speech.models import load_model
-from dagsverk.speech.registration import register
+from dagsverk.speech.model.models import load_model
+from dagsverk.speech.registry.registration import register
 from dagsverk.speech.runs import CheckpointRef
-from dagsverk.speech.shards import manifest
 from dagsverk.speech.summary import speech_summary
 from dagsverk.store import open_store
-from dagsverk.summary import keep_report
 
 SWEDISH = language("sv")
 CONFIG = EvaluationConfig(resamples=100, min_group_clips=3, worst=4)

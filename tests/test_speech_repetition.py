@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagsverk.speech.repetition import compression_ratio, loops, times_repeated, without_loops
+from dagsverk.speech.serving.repetition import compression_ratio, loops, times_repeated, without_loops
 
 
 @pytest.mark.parametrize(

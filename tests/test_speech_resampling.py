@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagsverk.speech.resampling import UNSEEN, bootstrap, speaker_codes
+from dagsverk.speech.evaluation.bootstrap import UNSEEN, bootstrap, speaker_codes
 
 WORDS, CLIPS = 8, 30
 

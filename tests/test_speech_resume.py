@@ -10,16 +10,17 @@ from store_backends import BACKENDS
 from training_process import STOPPED, Trainer
 from training_runs import make_model, make_set, tiny_config
 
-from dagsverk.speech import checkpoints
-from dagsverk.speech.batches import Position
-from dagsverk.speech.checkpoints import newest, steps
-from dagsverk.speech.examples import Examples
-from dagsverk.speech.loop import make_sampler
-from dagsverk.speech.models import load_model
-from dagsverk.speech.prepared import open_prepared
-from dagsverk.speech.progress import Quiet
-from dagsverk.speech.runs import CheckpointRef, read_json, run_config, run_folder
-from dagsverk.speech.training import fit, load_checkpoint
+from dagsverk.records import read_json
+from dagsverk.speech.features.prepared import open_prepared
+from dagsverk.speech.model.models import load_model
+from dagsverk.speech.runs import CheckpointRef, run_config, run_folder
+from dagsverk.speech.training import checkpoints
+from dagsverk.speech.training.batches import Position
+from dagsverk.speech.training.checkpoints import newest, steps
+from dagsverk.speech.training.examples import Examples
+from dagsverk.speech.training.fit import fit, load_checkpoint
+from dagsverk.speech.training.loop import make_sampler
+from dagsverk.speech.training.progress import Quiet
 from dagsverk.store import Store, open_store
 
 

@@ -14,18 +14,19 @@ import pytest
 from hostile_audio import decoders_of, integers_of_64_bits, lying_wav, playlists, silent_flac, unknown_codec
 from speech_clips import encode, mp3, tone, wav
 
-from dagsverk.speech import audio, clips, sandbox
+from dagsverk.speech.audio import sandbox, waveform
+from dagsverk.speech.audio.sandbox import Sandbox
 from dagsverk.speech.config import PrepareConfig
-from dagsverk.speech.corpus import Clip, SetAside
+from dagsverk.speech.corpora.corpus import Clip, SetAside
 from dagsverk.speech.errors import AudioError, Busy, SpeechError
-from dagsverk.speech.sandbox import Sandbox
+from dagsverk.speech.features import clips
 
 HARM = """
 import sys
 import numpy
-from dagsverk.speech import audio, audio_process
-from dagsverk.speech.containers import every_fault_an_audio_error
-decode_parts = audio.decode_parts
+from dagsverk.speech.audio import process, waveform
+from dagsverk.speech.audio.containers import every_fault_an_audio_error
+decode_parts = waveform.decode_parts
 def harm(source, max_s):
     with every_fault_an_audio_error():
         if isinstance(source, bytes) or source.seek(0) or source.peek()[:4] == b"RIFF":  # decoded as always
@@ -33,8 +34,8 @@ def harm(source, max_s):
             return
         {harm}
         yield numpy.zeros(9, "f4")
-audio_process.audio.decode_parts = harm
-audio_process.main(int(sys.argv[1]), int(sys.argv[2]))
+process.waveform.decode_parts = harm
+process.main(int(sys.argv[1]), int(sys.argv[2]))
 """
 NOTE = b"harm"
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,7 +75,7 @@ def why(decode, source, **options):
 def test_the_samples_are_those_of_this_process(reuse, make, tmp_path):
     box, content = Sandbox(2, reuse=reuse), make(1.5)
     (tmp_path / "clip").write_bytes(content)
-    own = audio.decode(content)
+    own = waveform.decode(content)
     assert np.array_equal(box.decode(content, max_s=30), own)
     assert np.array_equal(box.decode(tmp_path / "clip", max_s=30), own)
     kept = box.open(tmp_path / "clip", max_s=7200)
@@ -105,7 +106,7 @@ def test_the_samples_are_those_of_this_process(reuse, make, tmp_path):
     ],
 )
 def test_what_cannot_be_used_is_told_by_the_same_reason_here_and_there(box, decode, content, reason, words):
-    told, detail = why(audio.decode if decode == "here" else box.decode, content, max_s=30)
+    told, detail = why(waveform.decode if decode == "here" else box.decode, content, max_s=30)
     assert told == reason
     assert words in detail
 
@@ -138,7 +139,7 @@ def test_a_file_that_names_other_files_and_addresses_opens_none(box, decode, wit
         (tmp_path / folder).mkdir()
     os.mkfifo(tmp_path / "a pipe" / "1.wav")  # who opens it waits for ever
     (tmp_path / "a file" / "1.wav").write_bytes(wav(0.5))  # who opens it hears something
-    read = audio.decode if decode == "here" else box.decode
+    read = waveform.decode if decode == "here" else box.decode
     for path in tmp_path.glob("*/1.wav"):
         for name, content in playlists(path, address).items():
             try:
@@ -153,7 +154,7 @@ def test_what_is_no_file_is_missing_audio_and_nobody_waits_for_it(box, tmp_path)
     (tmp_path / "link").symlink_to("/dev/zero")
     for path in (tmp_path / "pipe", tmp_path / "link", tmp_path, tmp_path / "gone", tmp_path / "a\0b"):
         assert why(box.decode, path, max_s=30)[0] == "missing audio"
-        assert why(audio.decode, path)[0] == "missing audio"
+        assert why(waveform.decode, path)[0] == "missing audio"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not keep all of these limits")
@@ -186,7 +187,7 @@ def test_a_decoder_that_sleeps_is_ended_after_its_time(harmful):
 
 
 def test_a_decoder_that_tells_of_more_than_it_wrote_is_not_believed(harmful):
-    box = harmful("audio_process.len = lambda _: 10**9")
+    box = harmful("process.len = lambda _: 10**9")
     reason, detail = why(box.decode, NOTE, max_s=30)
     assert (reason, "bytes written" in detail) == ("undecodable", True)
 
@@ -213,7 +214,7 @@ def test_its_processes_end_with_the_one_that_started_them(tmp_path):
     (tmp_path / "bomb.flac").write_bytes(BOMB)
     code = f"""
 from pathlib import Path
-from dagsverk.speech.sandbox import Sandbox
+from dagsverk.speech.audio.sandbox import Sandbox
 print("started", flush=True)
 Sandbox(2).open(Path({str(tmp_path / "bomb.flac")!r}), max_s=7200)
 """

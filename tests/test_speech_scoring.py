@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagsverk.speech.normaliser import normalise
-from dagsverk.speech.scoring import COUNTS, RAW, count_errors, score, total, word_errors
+from dagsverk.speech.evaluation.normaliser import normalise
+from dagsverk.speech.evaluation.scoring import COUNTS, RAW, count_errors, score, total, word_errors
 
 WORDS = st.lists(st.sampled_from(["hon", "går", "hem", "nu", "å", "åh", "Hem."]), max_size=6).map(" ".join)
 PAIRS = st.lists(st.tuples(WORDS, WORDS), max_size=8)

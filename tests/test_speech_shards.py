@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from dagsverk.speech import shards
+from dagsverk.speech.features import shards
 from dagsverk.store import NotFound, Store, open_store
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dagsverk.speech.text import clean_text
+from dagsverk.speech.corpora.text import clean_text
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from transformers import AutoProcessor, AutoTokenizer, WhisperTokenizer, Whisper
 
 from dagsverk.speech.errors import ModelError
 from dagsverk.speech.languages import LANGUAGES
-from dagsverk.speech.models import random_model, save_model_folder
-from dagsverk.speech.tokens import (
+from dagsverk.speech.model.models import random_model, save_model_folder
+from dagsverk.speech.model.tokens import (
     build_byte_tokenizer,
     decode_text,
     encode_text,

@@ -7,13 +7,21 @@ from speech_models import small_model
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from training_runs import Told, make_model, make_set, tiny_config
 
-from dagsverk.speech import training
+from dagsverk.records import read_json
 from dagsverk.speech.errors import ModelError, SpeechError
 from dagsverk.speech.languages import language
-from dagsverk.speech.models import save_model_folder
-from dagsverk.speech.progress import EventReader, EventWriter, Several, TensorBoard, TerminalBar, Throttled
-from dagsverk.speech.runs import NEUTRAL, read_json, run_config, run_folder, run_id
-from dagsverk.speech.training import base_model, curve, fit, load_checkpoint
+from dagsverk.speech.model.models import save_model_folder
+from dagsverk.speech.runs import NEUTRAL, run_config, run_folder, run_id
+from dagsverk.speech.training import fit as training
+from dagsverk.speech.training.fit import base_model, curve, fit, load_checkpoint
+from dagsverk.speech.training.progress import (
+    EventReader,
+    EventWriter,
+    Several,
+    TensorBoard,
+    TerminalBar,
+    Throttled,
+)
 from dagsverk.store import NotFound, open_store
 
 

@@ -11,16 +11,16 @@ import pytest
 import torch
 from speech_models import Sound, seconds, small_model, sounds, taught_model
 
-from dagsverk.speech import windows
-from dagsverk.speech.audio import encode_wav
-from dagsverk.speech.decoding import decode
-from dagsverk.speech.encoder import encode
+from dagsverk.speech.audio.waveform import encode_wav
 from dagsverk.speech.errors import AudioError, ModelError
 from dagsverk.speech.languages import language
-from dagsverk.speech.models import SpeechModel, save_model_folder
-from dagsverk.speech.repetition import loops
-from dagsverk.speech.tokens import prompt
-from dagsverk.speech.transcription import Transcriber, load_champion
+from dagsverk.speech.model.decoding import decode
+from dagsverk.speech.model.encoder import encode
+from dagsverk.speech.model.models import SpeechModel, save_model_folder
+from dagsverk.speech.model.tokens import prompt
+from dagsverk.speech.serving import windows
+from dagsverk.speech.serving.repetition import loops
+from dagsverk.speech.serving.transcriber import Transcriber, load_champion
 from dagsverk.store import Model, NotFound, Store, open_store
 
 SWEDISH = language("sv")

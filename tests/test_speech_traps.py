@@ -11,11 +11,8 @@ import torch
 from speech_models import sounds, taught_model
 from transformers import WhisperForConditionalGeneration
 
-from dagsverk.speech import tokens, windows
-from dagsverk.speech.audio import loudness_dbfs
-from dagsverk.speech.encoder import collate
-from dagsverk.speech.models import save_model_folder
-from dagsverk.speech.traps import (
+from dagsverk.speech.audio.waveform import loudness_dbfs
+from dagsverk.speech.evaluation.sanity_checks import (
     NOISE_DBFS,
     curve_trap,
     english_trap,
@@ -25,6 +22,10 @@ from dagsverk.speech.traps import (
     silence_and_noise,
     silence_trap,
 )
+from dagsverk.speech.model import tokens
+from dagsverk.speech.model.encoder import collate
+from dagsverk.speech.model.models import save_model_folder
+from dagsverk.speech.serving import windows
 
 
 @pytest.fixture

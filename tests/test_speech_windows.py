@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from speech_models import seconds, tone
 
-from dagsverk.speech.windows import FRAME_SAMPLES, Window, levels, plan, take
+from dagsverk.speech.serving.windows import FRAME_SAMPLES, Window, levels, plan, take
 
 FRAMES_PER_S = 50
 

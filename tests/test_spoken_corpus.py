@@ -16,10 +16,10 @@ import numpy as np
 import psutil
 import pytest
 
-from dagsverk.speech import espeak
+from dagsverk.speech.corpora import espeak
+from dagsverk.speech.corpora.corpus import SPLITS, Clip, SetAside
 from dagsverk.speech.corpora.sentences import Grammar, Phrase, phrases, split_of
 from dagsverk.speech.corpora.spoken import DEFAULT_CLIPS, GRAMMARS, VOICES, SpokenCorpus, utterance
-from dagsverk.speech.corpus import SPLITS, Clip, SetAside
 from dagsverk.speech.errors import CorpusError, Killed
 from tasks.policies import PASSING
 
@@ -270,7 +270,7 @@ def test_a_synthesiser_that_is_killed_is_passing_trouble_and_not_said_to_be_badl
     pytest.importorskip("espeakng_loader")
     said = espeak.speak([espeak.Utterance(text=f"hej {n}", voice="sv+f1") for n in range(300)])
     next(said)
-    worker = next(p for p in psutil.Process().children() if "dagsverk.speech.espeak" in p.cmdline())
+    worker = next(p for p in psutil.Process().children() if "dagsverk.speech.corpora.espeak" in p.cmdline())
     worker.kill()
     with pytest.raises(Killed, match="try again"):
         list(said)

@@ -20,12 +20,12 @@ from emulator_process import Emulator
 from hopsworks_project import emulator, project_url, sdk, wait_for_request
 from store_backends import TABLE
 
-pytest.importorskip("dagsverk.store.hopsworks", reason="the extra hopsworks is not installed")
+pytest.importorskip("dagsverk.store.hopsworks.store", reason="the extra hopsworks is not installed")
 __all__ = ["emulator"]
 
 from dagsverk.store import Conflict, Store, StoreError, Table, Unavailable, open_store
-from dagsverk.store import hopsworks as backend
 from dagsverk.store.delta import commit_of, wrote
+from dagsverk.store.hopsworks.store import store as backend
 
 SMALL = Table(
     "small",

@@ -22,10 +22,10 @@ from hopsworks_project import project_url, shared_emulator
 
 from dagsverk.store import StoreError, open_store
 
-pytest.importorskip("dagsverk.store.hopsworks", reason="the extra hopsworks is not installed")
+pytest.importorskip("dagsverk.store.hopsworks.store", reason="the extra hopsworks is not installed")
 
-STORE = Path(__file__).parents[1] / "dagsverk" / "store"
-MODULES = ["hopsworks", "hopsworks_connection", "hopsworks_files", "hopsworks_models", "hopsfs"]
+STORE = Path(__file__).parents[1] / "dagsverk" / "store" / "hopsworks"
+MODULES = ["store", "connection", "files", "models", "hopsfs"]
 WRONG_KEY = "not-the-key-hunter2"
 
 # A process of its own for each: the SDK keeps its login in globals

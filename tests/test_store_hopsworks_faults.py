@@ -22,12 +22,13 @@ from faulty_proxy import faulty_proxy
 from hopsworks_project import emulator, project_url, sdk, wait_for_request
 from store_sequence import TABLE, persist, run, state
 
-pytest.importorskip("dagsverk.store.hopsworks", reason="the extra hopsworks is not installed")
+pytest.importorskip("dagsverk.store.hopsworks.store", reason="the extra hopsworks is not installed")
 __all__ = ["emulator"]
 
-from dagsverk.store import Store, hopsworks_models, open_store
+from dagsverk.store import Store, open_store
 from dagsverk.store.delta import commit_of, wrote
-from dagsverk.store.hopsfs import HopsFS
+from dagsverk.store.hopsworks.hopsfs import HopsFS
+from dagsverk.store.hopsworks.store import models
 
 KINDS = ("status", "status_after", "drop", "drop_after", "stall")
 PROBABILITY = 0.025  # of each kind, of each request
@@ -60,7 +61,7 @@ def check(store: Store, expected: dict[str, Any], monkeypatch: pytest.MonkeyPatc
     assert state(store) == expected
     store_sequence.upsert(store, "a", 3.0)  # changes nothing
     assert_commits_are_registered(store)
-    monkeypatch.setattr(hopsworks_models, "ABANDONED_S", -1.0)
+    monkeypatch.setattr(models, "ABANDONED_S", -1.0)
     store_sequence.save(store, "third")
     name = f"{prefix_of(store)}__m"
     versions = [model.version for model in store.models("m")]

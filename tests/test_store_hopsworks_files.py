@@ -11,13 +11,14 @@ from hopsworks_project import emulator, project_url, sdk
 from hypothesis import given
 from hypothesis import strategies as st
 
-pytest.importorskip("dagsverk.store.hopsworks", reason="the extra hopsworks is not installed")
+pytest.importorskip("dagsverk.store.hopsworks.store", reason="the extra hopsworks is not installed")
 __all__ = ["emulator"]
 
-from dagsverk.store import Conflict, Store, StoreError, Unavailable, hopsfs, hopsworks_files, open_store
-from dagsverk.store import hopsworks_connection as connection
-from dagsverk.store.hopsfs import HopsFS
-from dagsverk.store.hopsworks_files import GENERATION, _numbered, _unnumbered, decoded, encoded
+from dagsverk.store import Conflict, Store, StoreError, Unavailable, open_store
+from dagsverk.store.hopsworks.files import GENERATION, _numbered, _unnumbered, decoded, encoded
+from dagsverk.store.hopsworks.hopsfs import HopsFS
+from dagsverk.store.hopsworks.store import connection, hopsfs
+from dagsverk.store.hopsworks.store import files as hopsworks_files
 
 NAMES = st.text(st.characters(exclude_categories=("C", "Z")) | st.just(" "), min_size=1, max_size=12).filter(
     lambda name: name not in (".", "..", ".tmp") and "/" not in name and "\\" not in name

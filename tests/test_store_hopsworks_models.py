@@ -16,21 +16,12 @@ import pytest
 from emulator_process import Emulator
 from hopsworks_project import emulator, project_url, sdk, wait_for_request
 
-pytest.importorskip("dagsverk.store.hopsworks", reason="the extra hopsworks is not installed")
+pytest.importorskip("dagsverk.store.hopsworks.store", reason="the extra hopsworks is not installed")
 __all__ = ["emulator"]
 
-from dagsverk.store import (
-    Conflict,
-    Model,
-    NotFound,
-    Store,
-    StoreError,
-    Table,
-    Unavailable,
-    hopsworks_models,
-    open_store,
-)
-from dagsverk.store.hopsfs import HopsFS
+from dagsverk.store import Conflict, Model, NotFound, Store, StoreError, Table, Unavailable, open_store
+from dagsverk.store.hopsworks.hopsfs import HopsFS
+from dagsverk.store.hopsworks.store import models
 
 TABLE = Table(
     "rows",
@@ -201,7 +192,7 @@ open_store({store.url!r}).save_model("m", Path({str(tmp_path)!r}, "half"), metri
     assert store.models("m") == [] and seen(store) == [1]
     save(store, tmp_path)
     assert seen(store) == [1, 2]  # its writer may still be at it
-    monkeypatch.setattr(hopsworks_models, "ABANDONED_S", -1.0)
+    monkeypatch.setattr(models, "ABANDONED_S", -1.0)
     save(store, tmp_path, "2")
     assert seen(store) == [2, 3] and folders(store) == ["2", "3"]
     emulator.forget_requests()
@@ -255,7 +246,7 @@ def test_a_model_that_somebody_registers_under_our_number_is_never_removed(
     emulator.clear_faults()  # the claim goes on
     saver.join(60)
     assert saved[0].version == 2 and seen(store) == [1, 2]
-    monkeypatch.setattr(hopsworks_models, "ABANDONED_S", -1.0)
+    monkeypatch.setattr(models, "ABANDONED_S", -1.0)
     save(store, tmp_path, "2")  # sweeps what claims have left
     assert seen(store) == [1, 2, 3]
     theirs = sdk().models.get_model(named(store), 1).download(str(tmp_path / "theirs"))

@@ -7,13 +7,13 @@ import json
 import pandas as pd
 import pytest
 
-from dagsverk import monitoring
+from dagsverk.records import kept_report
 from dagsverk.store import NotFound, open_store
-from dagsverk.summary import day_summary, kept_report
-from dagsverk.tabular import registration, training
+from dagsverk.tabular import monitoring, registration, training
 from dagsverk.tabular.config import TrainingConfig
 from dagsverk.tabular.days import SynthesisConfig
 from dagsverk.tabular.errors import TooManyBadRows
+from dagsverk.tabular.summary import day_summary
 from dagsverk.tabular.system import load_system
 from dagsverk.tabular.tables import features_table, predictions_table, rejects_table
 from tasks import tabular as tasks

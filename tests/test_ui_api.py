@@ -11,11 +11,11 @@ from ui_site import DAYS, filled_store, new_day, own_copy
 from dagsverk.store import open_store
 from dagsverk.tabular import systems as systems_package
 from dagsverk.tabular.system import load_system
-from ui import monitor, predict
 from ui.api import build_api
 from ui.app import build_pages
 from ui.desk import Desk
 from ui.limits import MAX_BODY_BYTES, BodyLimit, SafeHeaders
+from ui.tabular import monitor, predict
 
 WOMAN = {"pclass": 1, "sex": "female", "age": None, "sibsp": 0, "parch": 0, "fare": 80, "embarked": "C"}
 

@@ -18,11 +18,11 @@ from speech_models import sounds
 from speech_site import MARKUP, RUN, SWEDISH, add_point, spoken_store, wav
 from ui_site import own_copy
 
-from ui import differences, speech_monitor, transcribe
 from ui.api import build_api
 from ui.desk import Desk
 from ui.limits import BodyLimit, SafeHeaders
-from ui.speech_desk import SpeechDesk
+from ui.speech import differences, monitor, transcribe
+from ui.speech.desk import SpeechDesk
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDS = st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=7)
@@ -184,7 +184,7 @@ def test_the_report_names_champion_scores_and_runs(client):
 
 
 def test_a_worst_clip_is_served_whole_and_in_parts(client, speech):
-    from ui.speech_clips import sound_address
+    from ui.speech.clips import sound_address
 
     view = speech.view(SWEDISH)
     address = sound_address(view, view.worst[0])
@@ -207,15 +207,15 @@ def test_no_other_file_is_served_as_a_clip(client, key, number):
 def test_the_monitor_is_left_alone_until_the_store_changes(tmp_path):
     folder = own_copy(spoken_store(), tmp_path)
     desk = SpeechDesk(Desk(str(folder)))
-    seen, *_ = speech_monitor.look(desk, "sv", None)
-    assert all(update == gr.skip() for update in speech_monitor.look(desk, "sv", seen))
+    seen, *_ = monitor.look(desk, "sv", None)
+    assert all(update == gr.skip() for update in monitor.look(desk, "sv", seen))
     add_point(folder, loss=0.01)
-    changed, *_ = speech_monitor.look(desk, "sv", seen)
+    changed, *_ = monitor.look(desk, "sv", seen)
     assert changed != seen
 
 
 def test_the_monitor_flags_a_cut_test_set_names_small_groups_and_escapes_what_it_shows(speech):
-    shown = "".join(map(str, speech_monitor.look(speech, "sv", None)))
+    shown = "".join(map(str, monitor.look(speech, "sv", None)))
     assert "72 of 300 clips, drawn by speaker" in shown
     assert "too few" in shown
     assert "&lt;img src=x" in shown
@@ -227,20 +227,20 @@ def test_the_monitor_flags_a_cut_test_set_names_small_groups_and_escapes_what_it
 def test_a_store_that_is_gone_for_a_while_leaves_the_monitor_as_it_was(tmp_path):
     folder = own_copy(spoken_store(), tmp_path)
     desk = SpeechDesk(Desk(str(folder)))
-    seen, *_ = speech_monitor.look(desk, "sv", None)
+    seen, *_ = monitor.look(desk, "sv", None)
     folder.rename(tmp_path / "elsewhere")
-    away, said, *rest = speech_monitor.look(desk, "sv", seen)
+    away, said, *rest = monitor.look(desk, "sv", seen)
     assert "The store does not answer." in said
     assert all(update == gr.skip() for update in rest)
     (tmp_path / "elsewhere").rename(folder)
-    back, said, *_ = speech_monitor.look(desk, "sv", away)
+    back, said, *_ = monitor.look(desk, "sv", away)
     assert (back, said) == (seen, "")
 
 
 def test_before_the_first_day_every_page_says_how_to_start_it(tmp_path):
     desk = SpeechDesk(Desk(str(tmp_path / "store")))
     command = "prefect deployment run speech-day/italian"
-    assert command in "".join(map(str, speech_monitor.look(desk, "it", None)))
+    assert command in "".join(map(str, monitor.look(desk, "it", None)))
     assert command in transcribe.welcome(desk, "it")
 
 
@@ -283,4 +283,4 @@ def test_a_store_that_can_not_be_read_is_told_on_the_first_look(tmp_path):
     (tmp_path / "file").write_text("not a store")
     desk = SpeechDesk(Desk(str(tmp_path / "file")))
     assert "No model could be asked." in transcribe.welcome(desk, "sv")
-    assert "The store does not answer." in speech_monitor.look(desk, "sv", None)[1]
+    assert "The store does not answer." in monitor.look(desk, "sv", None)[1]

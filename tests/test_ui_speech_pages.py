@@ -16,7 +16,7 @@ from speech_models import sounds
 from speech_site import add_point, spoken_store, wav
 from ui_site import own_copy, serving
 
-from dagsverk.speech.audio import SAMPLE_RATE_HZ, decode
+from dagsverk.speech.audio.waveform import SAMPLE_RATE_HZ, decode
 from dagsverk.speech.config import CorpusConfig
 from dagsverk.speech.corpora.opening import open_corpus
 

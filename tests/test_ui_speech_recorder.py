@@ -15,9 +15,9 @@ from speech_site import wav
 
 from dagsverk.speech.config import CorpusConfig
 from dagsverk.speech.corpora.opening import open_corpus
+from dagsverk.speech.corpora.recordings import Recordings
 from dagsverk.speech.languages import language
-from dagsverk.speech.recordings import Recordings
-from ui import recorder
+from ui.speech import recorder
 
 ROOT = Path(__file__).resolve().parents[1]
 LOW_TONE = wav(sounds()[0].audio)
@@ -71,7 +71,7 @@ def test_many_hands_lose_no_clip(mine):
 
 def test_a_writer_killed_at_any_moment_leaves_a_whole_data_set(mine):
     code = (
-        "import itertools, sys; from dagsverk.speech.recordings import Recordings\n"
+        "import itertools, sys; from dagsverk.speech.corpora.recordings import Recordings\n"
         "for i in itertools.count():\n"
         "    Recordings('mine').keep(\n"
         "        b'RIFF' + bytes(5000), 1.0, text=f'mening {i}', language='sv', speaker='a')\n"

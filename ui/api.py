@@ -1,4 +1,4 @@
-"""The REST API beside the pages: health, one prediction, a system's report; speech is in `speech_api`."""
+"""The REST API beside the pages: health, one prediction, a system's report; speech is in `ui.speech.api`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from dagsverk.tabular.errors import InvalidInput
 from dagsverk.tabular.system import System, load_system
 from dagsverk.version import package_version
 from ui import guide
-from ui.answers import answer_for
 from ui.desk import Desk, NoChampion
-from ui.speech_api import add_speech_routes
-from ui.speech_desk import SpeechDesk
+from ui.speech.api import add_speech_routes
+from ui.speech.desk import SpeechDesk
+from ui.tabular.answers import answer_for
 
 LOG = logging.getLogger(__name__)
 

@@ -10,11 +10,14 @@ import gradio as gr
 from starlette.staticfiles import StaticFiles
 
 from dagsverk.doors import Doors, Rules
-from ui import api, frame, home, look, monitor, predict, recorder, speech_monitor, transcribe
+from ui import api, frame, home, look
 from ui.desk import Desk
 from ui.gate import Gate
 from ui.limits import MAX_MEDIA_BYTES, BodyLimit, SafeHeaders
-from ui.speech_desk import SpeechDesk
+from ui.speech import monitor as speech_monitor
+from ui.speech import recorder, transcribe
+from ui.speech.desk import SpeechDesk
+from ui.tabular import monitor, predict
 
 REFRESH_S = 4.0
 OWN_ONLY = Rules()

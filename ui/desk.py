@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from dagsverk import monitoring
+from dagsverk.records import kept_report
 from dagsverk.store import Model, NotFound, Store, StoreError, Table, Unavailable, open_store
-from dagsverk.summary import kept_report
+from dagsverk.tabular import monitoring
 from dagsverk.tabular.system import System, load_system, systems
 from dagsverk.tabular.tables import rejects_table
 

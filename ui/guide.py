@@ -9,7 +9,7 @@ from dagsverk.tabular.system import Column, System
 from ui import look, parts
 from ui.limits import MAX_MEDIA_BYTES
 from ui.parts import Head, Html
-from ui.transcripts import MAX_S
+from ui.speech.transcripts import MAX_S
 
 ROUTES = (
     ("GET /healthz", "200 when the store answers, with every system's champion version; else 503"),

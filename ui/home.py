@@ -9,11 +9,13 @@ import gradio as gr
 from dagsverk.store import StoreError
 from dagsverk.tabular.pictures import picture
 from dagsverk.tabular.system import System
-from ui import frame, parts, sections, speech_home
+from ui import frame, parts
 from ui.desk import Desk, View, day_command
-from ui.monitor import UNREADABLE
 from ui.parts import Html, percent
-from ui.speech_desk import SpeechDesk
+from ui.speech import home
+from ui.speech.desk import SpeechDesk
+from ui.tabular import sections
+from ui.tabular.monitor import UNREADABLE
 
 WORDS = "Small machine-learning systems that do a day’s work, every day, from raw rows to a page."
 STEPS = (
@@ -50,12 +52,10 @@ def build(demo: gr.Blocks, desk: Desk, speech: SpeechDesk, refresh_s: float) -> 
 def look(desk: Desk, speech: SpeechDesk, version: Any) -> list[Any]:
     """Updates for the page that shows `version`; none at all when there is no news."""
     try:
-        found = (*(desk.version(system) for system in desk.systems), *speech_home.versions(speech))
+        found = (*(desk.version(system) for system in desk.systems), *home.versions(speech))
         if version == found:
             return [gr.skip(), gr.skip()]
-        cards = parts.join(
-            *(system_card(desk.view(system)) for system in desk.systems), *speech_home.cards(speech)
-        )
+        cards = parts.join(*(system_card(desk.view(system)) for system in desk.systems), *home.cards(speech))
     except (StoreError, OSError) as error:
         if version == UNREADABLE:
             return [gr.skip(), gr.skip()]

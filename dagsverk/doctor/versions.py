@@ -114,7 +114,7 @@ def environment_age(here: Installation) -> Iterator[Finding]:
 
 def decoders(_: Installation) -> Iterator[Finding]:
     """Whether the libraries behind audio do load: a wheel for another system is only noticed then."""
-    from dagsverk.speech import espeak
+    from dagsverk.speech.corpora import espeak
     from dagsverk.speech.errors import CorpusError
 
     if find_spec("espeakng_loader"):

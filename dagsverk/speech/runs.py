@@ -16,10 +16,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dagsverk.records import read_json
 from dagsverk.speech.config import FinetuneConfig
 from dagsverk.speech.errors import SpeechError
 from dagsverk.speech.languages import LANGUAGES, Language
-from dagsverk.store import NotFound, Store, StoreError
+from dagsverk.store import NotFound, Store
 from dagsverk.version import package_version
 
 RUN = re.compile(r"([a-z]{2,3})-[0-9a-f]{16}")
@@ -51,19 +52,6 @@ def run_folder(run: str) -> str:
     if match is None or match[1] not in LANGUAGES:
         raise SpeechError(f"{run!r} is no run; want a name such as sv-0123456789abcdef")
     return f"speech/{LANGUAGES[match[1]].name}/runs/{run}"
-
-
-def read_json(store: Store, path: str) -> Any:
-    """An artefact's JSON. Raises NotFound; StoreError if it is damaged."""
-    try:
-        return json.loads(store.get(path))
-    except ValueError as error:
-        raise StoreError(f"artefact {path} in {store.url} is damaged ({error}); remove it") from error
-
-
-def write_json(store: Store, path: str, content: Any) -> None:
-    """Replace an artefact with this."""
-    store.put(path, json.dumps(content, indent=1).encode(), overwrite=True)
 
 
 def curve(store: Store, run: str) -> list[dict[str, Any]]:

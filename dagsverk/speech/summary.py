@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dagsverk.records import kept_report
 from dagsverk.speech.languages import Language
 from dagsverk.store import Store
-from dagsverk.summary import kept_report
 
 STEPS = ("preparation", "training", "evaluation")
 _MARGIN = 18
@@ -16,7 +16,7 @@ _MARGIN = 18
 def speech_summary(store: Store, language: Language) -> str:
     """Clips in, fine-tuning, test rates of all models with intervals, champion and why, in plain text.
 
-    Tells what `dagsverk.summary.keep_report` kept under the language's name for STEPS.
+    Tells what `dagsverk.records.keep_report` kept under the language's name for STEPS.
     """
     words = {"preparation": _preparation, "training": _training, "evaluation": _evaluation}
     steps = {step: kept_report(store, language.name, step) for step in STEPS}

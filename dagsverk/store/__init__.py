@@ -79,7 +79,7 @@ def _hopsworks(url: str, create: bool) -> Store:
             "a store at hopsworks:// needs the Hopsworks SDK, which is not installed: make hopsworks, "
             "or pip install -c constraints-hopsworks.txt -e '.[hopsworks]'"
         )
-    from dagsverk.store.hopsworks import open_hopsworks  # the SDK takes seconds to import
+    from dagsverk.store.hopsworks.store import open_hopsworks  # the SDK takes seconds to import
 
     return open_hopsworks(url, create=create)
 

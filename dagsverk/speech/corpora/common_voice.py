@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from dagsverk.speech.corpora.corpus import Clip, Listing, SetAside, Split
 from dagsverk.speech.corpora.places import Entry, Place
 from dagsverk.speech.corpora.rows import list_with_audio, read_clips, whisper_code
 from dagsverk.speech.corpora.tables import parse_tsv
-from dagsverk.speech.corpus import Clip, Listing, SetAside, Split
 from dagsverk.speech.errors import CorpusError
 
 HELD_OUT_FIRST: tuple[Split, ...] = ("test", "dev", "train")  # of a clip listed twice, test keeps its own

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from dagsverk.speech.corpora.corpus import Clip, Listing, SetAside, Split
 from dagsverk.speech.corpora.places import REGULAR, Entry, Place
 from dagsverk.speech.corpora.rows import (
     SPLIT_NAMES,
@@ -21,7 +22,6 @@ from dagsverk.speech.corpora.rows import (
     read_clips,
 )
 from dagsverk.speech.corpora.tables import Row, decode_utf8, parse_table
-from dagsverk.speech.corpus import Clip, Listing, SetAside, Split
 from dagsverk.speech.errors import CorpusError
 
 USUAL_TABLES = ("metadata", "texts", "transcripts")

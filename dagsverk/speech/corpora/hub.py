@@ -22,6 +22,7 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNot
 
 from dagsverk.reading import Below, NotRegular, TooLarge, read_at_most
 from dagsverk.speech.config import CorpusConfig
+from dagsverk.speech.corpora.corpus import Clip, Listing, SetAside, Split
 from dagsverk.speech.corpora.data_sets import DESCRIPTIONS, check_card, leads_out, local_folder
 from dagsverk.speech.corpora.places import MAX_CLIP_BYTES, LocalPlace
 from dagsverk.speech.corpora.rows import (
@@ -32,7 +33,6 @@ from dagsverk.speech.corpora.rows import (
     parse_seconds,
     whisper_code,
 )
-from dagsverk.speech.corpus import Clip, Listing, SetAside, Split
 from dagsverk.speech.errors import CorpusError
 from dagsverk.speech.languages import LANGUAGES
 

@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from dagsverk.speech.corpus import Clip, Corpus, Listing, SetAside, Split
+from dagsverk.speech.corpora.corpus import Clip, Corpus, Listing, SetAside, Split
 from dagsverk.speech.errors import CorpusError
 
 UNKNOWN_VOICES = "speakers are not known, or too few: voices of dev and test may be heard in training"

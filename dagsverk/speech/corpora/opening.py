@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dagsverk.speech.config import CorpusConfig
 from dagsverk.speech.corpora.common_voice import CommonVoice, is_release
+from dagsverk.speech.corpora.corpus import Corpus, Split
 from dagsverk.speech.corpora.folder import FolderCorpus
 from dagsverk.speech.corpora.limited import Limited
 from dagsverk.speech.corpora.places import LocalPlace, Place, S3Place, check_address, local_path
-from dagsverk.speech.corpus import Corpus, Split
 from dagsverk.speech.errors import CorpusError
 from dagsverk.speech.languages import known_language
 

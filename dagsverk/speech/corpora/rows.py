@@ -7,11 +7,11 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from dagsverk.speech.corpora.corpus import SPLITS, Clip, Listing, SetAside, Split
 from dagsverk.speech.corpora.places import MAX_CLIP_BYTES, REGULAR, Entry, Place
-from dagsverk.speech.corpus import SPLITS, Clip, Listing, SetAside, Split
+from dagsverk.speech.corpora.text import clean_text
 from dagsverk.speech.errors import CorpusError
 from dagsverk.speech.languages import LANGUAGES
-from dagsverk.speech.text import clean_text
 
 SPLIT_NAMES: dict[str, Split] = {
     "train": "train", "training": "train",

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dagsverk.speech.corpus import Split
+from dagsverk.speech.corpora.corpus import Split
 
 _SLOT = re.compile(r"{(\w+)}")
 # Of 100 sentences, by their digest: 0-5 are for dev, 6-11 for test, the rest for train.

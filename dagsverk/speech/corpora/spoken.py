@@ -14,10 +14,9 @@ from dataclasses import asdict, dataclass, field
 from itertools import cycle, islice
 from urllib.parse import parse_qsl, urlencode
 
-from dagsverk.speech import espeak
-from dagsverk.speech.corpora import italian, swedish
+from dagsverk.speech.corpora import espeak, italian, swedish
+from dagsverk.speech.corpora.corpus import SPLITS, Clip, Listing, SetAside, Split
 from dagsverk.speech.corpora.sentences import Grammar, Phrase
-from dagsverk.speech.corpus import SPLITS, Clip, Listing, SetAside, Split
 from dagsverk.speech.errors import AudioError, CorpusError
 
 GRAMMARS: Mapping[str, Grammar] = {

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from dagsverk.speech.corpus import SetAside
+from dagsverk.speech.corpora.corpus import SetAside
 from dagsverk.speech.errors import CorpusError
 
 MAX_ROWS = 5_000_000

@@ -1,0 +1,114 @@
+"""Records: what steps keep as JSON in the store. One way to write them, one to read them back as types.
+
+In memory a record is a frozen dataclass; JSON types exist at this edge only.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import pandas as pd
+from pydantic import TypeAdapter, ValidationError
+
+from dagsverk.store import Conflict, NotFound, Store, StoreError
+
+T = TypeVar("T")
+
+
+def encode(content: Any) -> bytes:
+    """JSON types -> the bytes of an artefact."""
+    return json.dumps(content, indent=1, ensure_ascii=False).encode()
+
+
+def read_json(store: Store, path: str) -> Any:
+    """An artefact's JSON types. Raises NotFound; StoreError if it is damaged."""
+    try:
+        return json.loads(store.get(path))
+    except ValueError as error:
+        raise StoreError(f"artefact {path} in {store.url} is damaged ({error}); remove it") from error
+
+
+def write_json(store: Store, path: str, content: Any) -> None:
+    """Replace an artefact with these JSON types."""
+    store.put(path, encode(content), overwrite=True)
+
+
+def read(store: Store, path: str, kind: type[T]) -> T:
+    """An artefact as the dataclass that was written. Raises NotFound; StoreError if it is damaged or of
+    another version."""
+    return parse(read_json(store, path), kind, f"artefact {path} in {store.url}")
+
+
+def write(store: Store, path: str, record: Any) -> None:
+    """Replace an artefact with this dataclass."""
+    write_json(store, path, plain(record))
+
+
+def plain(record: Any) -> Any:
+    """A dataclass, or a list or mapping of them, in JSON types."""
+    return _adapter(type(record)).dump_python(record, mode="json")
+
+
+def parse(content: Any, kind: type[T], where: str = "a record") -> T:
+    """JSON types -> the dataclass; fields that it does not know are ignored. Raises StoreError."""
+    try:
+        record: T = _adapter(kind).validate_python(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "all of it"
+        raise StoreError(
+            f"{where} is damaged or of another version ({field}: {first['msg']}); remove it, and "
+            "the step that made it makes it anew"
+        ) from error
+    return record
+
+
+_adapter: Callable[[Any], TypeAdapter[Any]] = functools.cache(TypeAdapter)
+
+
+def keep_report(store: Store, name: str, step: str, facts: Mapping[str, Any]) -> None:
+    """Replace the report of the step's last run. `name`: of a system or language; `facts`: JSON types."""
+    stamped = {"at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), **facts}
+    write_json(store, _report_path(name, step), stamped)
+
+
+def kept_report(store: Store, name: str, step: str) -> dict[str, Any]:
+    """The facts of the step's last run with "at"; empty before the first."""
+    try:
+        return dict(read_json(store, _report_path(name, step)))
+    except NotFound:
+        return {}
+
+
+def _report_path(name: str, step: str) -> str:
+    return f"reports/{name}/{step}.json"
+
+
+def remembered(store: Store, path: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The JSON artefact at `path`, computed and kept if it is not there.
+
+    The path must name everything that the result depends on. Two processes may compute it at once; the first
+    one's result is the one that both return.
+    """
+    try:
+        return dict(read_json(store, path))
+    except NotFound:
+        computed = compute()
+    try:
+        store.put(path, encode(computed))
+    except Conflict:
+        return dict(read_json(store, path))
+    return computed
+
+
+def digest(rows: pd.DataFrame, *settings: object) -> str:
+    """16 hexadecimal digits that change when a row's content, whatever the order, or a setting changes."""
+    hashes = pd.util.hash_pandas_object(rows, index=False).sort_values()
+    sha256 = hashlib.sha256(hashes.to_numpy().tobytes())
+    sha256.update(json.dumps([list(rows.columns), *settings], default=str, sort_keys=True).encode())
+    return sha256.hexdigest()[:16]

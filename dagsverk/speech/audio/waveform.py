@@ -1,0 +1,143 @@
+"""Recordings of any kind -> mono float32 at 16 kHz, and the checks that a clip must pass.
+
+Decoded and resampled by FFmpeg (`libavcodec`, `libswresample`), which the wheel of PyAV brings.
+"""
+
+from __future__ import annotations
+
+import io
+import wave
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+
+import av
+import numpy as np
+
+from dagsverk.speech.audio import containers
+from dagsverk.speech.audio.containers import Audio, Source
+from dagsverk.speech.errors import AudioError
+
+SAMPLE_RATE_HZ = 16_000  # Whisper's
+FULL_SCALE = 0.99  # from here on a sample counts as clipped: resampling rounds the corners of flat tops
+
+
+def decode(source: Source, *, max_s: float | None = None) -> Audio:
+    """A whole recording, in any container with an audio stream (the first or best of several).
+
+    What strangers send is not for this process: see `sandbox`.
+
+    Args:
+        source: the encoded bytes, a local file, or an open one, which is closed.
+        max_s: longest recording wanted; decoding stops where it is exceeded, so a long file costs little.
+    Returns: float32 array, shape (samples,), mono (the mean of the channels), 16 kHz, nominally in [-1, 1].
+    Raises: AudioError with reason "empty file", "not audio", "undecodable" (damaged, cut short, of a form or
+        code that is not read, or holding values that are no numbers), "too long", or "missing audio" (no such
+        file). Nothing else, whatever is in the file.
+    """
+    with containers.every_fault_an_audio_error():
+        parts = list(decode_parts(source, max_s=max_s))
+        return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+
+def decode_parts(source: Source, *, max_s: float | None = None) -> Iterator[Audio]:
+    """A recording in parts of any size, in bounded memory. As `decode`; a fault only when it is reached."""
+    limit = None if max_s is None else round(max_s * SAMPLE_RATE_HZ)
+    samples = 0
+    with containers.every_fault_an_audio_error():
+        for part in _resampled(containers.parts(source, max_s)):
+            samples += len(part)
+            if limit is not None and samples > limit:
+                raise AudioError("too long", f"want at most {max_s:g} s of audio, found more")
+            yield part
+
+
+def decode_blocks(source: Source, block_s: float = 30.0) -> Iterator[Audio]:
+    """A recording of any length in blocks of `block_s` seconds (the last may be shorter), in bounded memory.
+
+    Each block is as `decode` returns it. Raises as `decode` does, a fault late in the file only when it
+    is reached.
+    """
+    size = round(block_s * SAMPLE_RATE_HZ)
+    if size < 1:
+        raise ValueError(f"block_s must be at least one sample, got {block_s}")
+    waiting = np.zeros(0, np.float32)
+    for part in decode_parts(source):
+        waiting = np.concatenate([waiting, part])
+        while len(waiting) >= size:
+            yield waiting[:size].copy()
+            waiting = waiting[size:]
+    if len(waiting):
+        yield waiting
+
+
+def loudness_dbfs(audio: Audio) -> float:
+    """RMS loudness of a clip, in decibels relative to full scale.
+
+    Args: audio: float array, shape (samples,), mono, values in [-1, 1].
+    Returns: dBFS; 0.0 for a full-scale square wave, -inf for digital silence.
+    Raises: ValueError if `audio` is empty or has channels.
+    """
+    power = float(np.mean(np.square(_one_channel(audio), dtype=np.float64)))
+    return 10 * float(np.log10(power)) if power > 0 else -np.inf
+
+
+def clipped_share(audio: Audio) -> float:
+    """Share of samples at full scale, in [0, 1]. Raises ValueError if `audio` is empty or has channels."""
+    return float(np.mean(np.abs(_one_channel(audio)) >= FULL_SCALE))
+
+
+def check(audio: Audio, *, min_s: float, max_s: float, silence_dbfs: float, max_clipped_share: float) -> None:
+    """Nothing, if the clip can be used.
+
+    Raises: AudioError with reason "too short", "too long", "silence" or "clipped", in this order.
+    """
+    seconds = len(audio) / SAMPLE_RATE_HZ
+    if seconds < min_s or not len(audio):
+        raise AudioError("too short", f"want at least {min_s:g} s, found {seconds:.2f} s")
+    if seconds > max_s:
+        raise AudioError("too long", f"want at most {max_s:g} s, found {seconds:.2f} s")
+    if not np.isfinite(audio).all():  # decode gives none; other makers of audio might
+        raise AudioError("undecodable", "some samples are no numbers")
+    if (loudness := loudness_dbfs(audio)) < silence_dbfs:
+        raise AudioError("silence", f"want at least {silence_dbfs:g} dBFS, found {loudness:.1f} dBFS")
+    if (share := clipped_share(audio)) > max_clipped_share:
+        raise AudioError(
+            "clipped", f"want at most {max_clipped_share:.1%} of samples at full scale, found {share:.1%}"
+        )
+
+
+def encode_wav(audio: Audio) -> bytes:
+    """A 16-bit mono WAV file at 16 kHz. Values beyond [-1, 1] are cut off.
+
+    Raises: ValueError if `audio` has channels.
+    """
+    if audio.ndim != 1:
+        raise ValueError(f"want audio of shape (samples,), got {audio.shape}")
+    whole = np.clip(np.round(np.nan_to_num(audio) * 32768.0), -32768, 32767).astype("<i2")
+    target = io.BytesIO()
+    with wave.open(target, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE_HZ)
+        file.writeframes(whole.tobytes())
+    return target.getvalue()
+
+
+def _one_channel(audio: Audio) -> Audio:
+    if audio.ndim != 1 or not len(audio):
+        raise ValueError(f"want audio of shape (samples,) with at least one sample, got {audio.shape}")
+    return audio
+
+
+def _resampled(parts: Iterable[tuple[int, Audio]]) -> Iterator[Audio]:
+    """Mono samples at 16 kHz. A new rate within a file begins anew."""
+    for rate, group in groupby(parts, key=lambda part: part[0]):
+        if rate == SAMPLE_RATE_HZ:
+            yield from (part for _, part in group)
+            continue
+        resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
+        for _, part in group:
+            frame = av.AudioFrame.from_ndarray(part[None], format="flt", layout="mono")
+            frame.sample_rate = rate
+            yield from (out.to_ndarray()[0] for out in resampler.resample(frame))
+        yield from (out.to_ndarray()[0] for out in resampler.resample(None))

@@ -1,0 +1,67 @@
+"""The worst clips of an evaluation, kept so that people can hear them. Never fails an evaluation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from dagsverk.speech.audio.sandbox import CLIPS
+from dagsverk.speech.audio.waveform import encode_wav
+from dagsverk.speech.corpora.corpus import Clip, Corpus, SetAside
+from dagsverk.speech.errors import AudioError, SpeechError
+from dagsverk.speech.languages import Language
+from dagsverk.speech.results import evaluation_folder
+from dagsverk.store import Store
+
+LONGEST_S = 30.0  # that a model hears
+
+
+def keep_audio(store: Store, language: Language, report: Mapping[str, Any], corpus: Corpus) -> dict[str, Any]:
+    """Keep the audio of the report's worst clips as small WAV artefacts; replaces what was kept before.
+
+    Returns: {"clips": {clip id: artefact}, "missing": {clip id: why}}. A corpus that this machine cannot
+    reach only makes them missing.
+    """
+    root = evaluation_folder(language, report["key"])
+    clips = [_clip(language, row, report["split"]) for row in report["worst"]]
+    ranks = {clip.id: rank for rank, clip in enumerate(clips)}
+    sounds: dict[str, str] = {}
+    missing: dict[str, str] = {}
+    why = f"{corpus.name} does not have it"
+    try:
+        for clip, audio in corpus.read(clips) if clips else ():
+            try:
+                wav = encode_wav(CLIPS.decode(_bytes(audio), max_s=LONGEST_S))
+            except AudioError as error:
+                missing[clip.id] = str(error)
+                continue
+            path = f"{root}/audio/{ranks[clip.id]}.wav"
+            store.put(path, wav, overwrite=True)
+            sounds[clip.id] = path
+    except (SpeechError, OSError) as error:
+        why = f"{corpus.name} cannot be read here: {error}"
+    kept = {
+        "clips": sounds,
+        "missing": {clip.id: missing.get(clip.id, why) for clip in clips if clip.id not in sounds},
+    }
+    store.put(f"{root}/audio.json", json.dumps(kept).encode(), overwrite=True)
+    return kept
+
+
+def _clip(language: Language, row: Mapping[str, Any], split: Any) -> Clip:
+    return Clip(
+        id=row["clip"],
+        audio=row["audio"],
+        text=row["text"],
+        language=language.code,
+        split=split,
+        speaker=row["speaker"],
+        duration_s=row["duration_s"],
+    )
+
+
+def _bytes(audio: bytes | SetAside) -> bytes:
+    if isinstance(audio, SetAside):
+        raise AudioError(audio.reason, audio.detail)
+    return audio

@@ -1,0 +1,231 @@
+"""The known ways in which a fine-tuned Whisper goes wrong unseen by its word error rate, each looked for.
+
+They are looked for when a checkpoint is judged and when it is registered. One that `refuses` keeps a model
+from being promoted; any other is told as a warning.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration, WhisperTokenizer
+from transformers.modeling_outputs import BaseModelOutput
+
+from dagsverk.speech.errors import ModelError
+from dagsverk.speech.evaluation.normaliser import normalise
+from dagsverk.speech.features import log_mel
+from dagsverk.speech.languages import language as whisper_language
+from dagsverk.speech.model.decoding import decode_texts
+from dagsverk.speech.model.models import SpeechModel
+from dagsverk.speech.model.tokens import prompt
+from dagsverk.speech.serving.repetition import loops
+from dagsverk.speech.serving.transcriber import Transcriber
+
+WORSE_BY = 0.02  # a WER this much above the run's best is more than chance on a few hundred clips
+MAX_LOOPING_SHARE = 0.001  # of clips
+MAX_ENGLISH_SHARE = 0.01  # of clips with enough words to tell
+ENOUGH_WORDS = 3  # to tell a text's language
+ENGLISH_SHARE = 0.3  # of a text's words, two at least; of running English about half are in ENGLISH
+NOISE_S = 10.0  # of silence, and of noise at each level
+NOISE_DBFS = (-60.0, -40.0, -20.0)
+
+_COMMON_WORDS = """
+the and of to is that it was for with you this are not have from they be been were will would could should
+what which when where who their there your she his her him its our we if but my me has had did does about
+than then these those some into just because only very can
+"""
+ENGLISH = frozenset(_COMMON_WORDS.split())
+
+
+@dataclass(frozen=True)
+class Trap:
+    """One thing that was looked for."""
+
+    name: str
+    passed: bool
+    refuses: bool  # whether failing keeps the model from being promoted
+    detail: str  # what was found, in a sentence
+
+    def to_dict(self) -> dict[str, Any]:
+        """In JSON types."""
+        return asdict(self)
+
+
+def heard_traps(
+    model: SpeechModel,
+    language: str,
+    *,
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    curve: Sequence[Mapping[str, Any]],
+) -> list[Trap]:
+    """All that can be told from a model, what it heard in clips of its language, and its run's curve."""
+    return [
+        curve_trap(curve),
+        loop_trap(hypotheses, references),
+        english_trap(hypotheses, references, language),
+        silence_trap(model, language),
+    ]
+
+
+def folder_trap(folder: Path, language: str) -> Trap:
+    """Whether whoever loads the folder and calls `generate` gets this language, transcribed.
+
+    The trap behind most published models that score worse than before training: the language is then guessed,
+    clip by clip. Args: folder: as `save_model_folder` writes it.
+    """
+    name = "language and task are saved"
+    told = _saved_config(folder)
+    fixed = {part: told.get(part) for part in ("language", "task")}
+    if _code(fixed["language"]) != language or fixed["task"] != "transcribe":
+        wrong = f"generation_config.json says {fixed}, want {language} and transcribe"
+        return Trap(name, False, True, f"{wrong}: others would hear the model guess")
+    try:
+        used = _prompt_of_library(folder)
+        wanted = prompt(WhisperTokenizer.from_pretrained(folder), language)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ModelError) as error:
+        return Trap(name, False, True, f"the saved folder cannot be used: {error}")
+    if used != wanted:
+        return Trap(name, False, True, f"the library prompts the saved model with {used}, want {wanted}")
+    return Trap(name, True, True, f"whoever loads it transcribes {language}")
+
+
+def curve_trap(curve: Sequence[Mapping[str, Any]]) -> Trap:
+    """Whether at a run's end the loss on dev is lower than where its WER was best, and the WER higher.
+
+    Args: curve: of `training.curve`; entries with dev_loss and dev_wer count.
+    """
+    name = "errors fall with the loss"
+    wanted = ("dev_loss", "dev_wer")
+    seen = [entry for entry in curve if all(entry.get(part) is not None for part in wanted)]
+    if len(seen) < 2:
+        return Trap(name, True, False, f"dev was looked at {len(seen)} times, too few to tell")
+    best, last = min(seen, key=lambda entry: float(entry["dev_wer"])), seen[-1]
+    rose = last["dev_wer"] - best["dev_wer"]
+    words = (
+        f"from step {best['step']} to {last['step']} the loss on dev went from {best['dev_loss']:.3f} to "
+        f"{last['dev_loss']:.3f} and the word error rate from {best['dev_wer']:.1%} to {last['dev_wer']:.1%}"
+    )
+    if rose > WORSE_BY and last["dev_loss"] < best["dev_loss"]:
+        return Trap(name, False, False, f"{words}: look at language and task")
+    return Trap(name, True, False, words)
+
+
+def loop_trap(hypotheses: Sequence[str], references: Sequence[str]) -> Trap:
+    """Whether the model says the same over and over, where nobody did."""
+    looping = [
+        place
+        for place, (heard, said) in enumerate(zip(hypotheses, references, strict=True))
+        if loops(heard) and not loops(said)
+    ]
+    share = len(looping) / max(1, len(hypotheses))
+    words = f"{len(looping)} of {len(hypotheses)} clips are heard as a loop"
+    example = f", such as {hypotheses[looping[0]][:60]!r}" if looping else ""
+    return Trap("no loops", share <= MAX_LOOPING_SHARE, False, words + example)
+
+
+def english_trap(hypotheses: Sequence[str], references: Sequence[str], language: str) -> Trap:
+    """Whether English is heard where another language is spoken. Other mix-ups are not looked for.
+
+    Evidence are common English words that no reference has.
+    """
+    name = "the right language"
+    if language == "en":
+        return Trap(name, True, True, "English was asked for")
+    known = {word for text in references for word in _words(text, language)}
+    evidence = ENGLISH - known
+    texts = [words for text in hypotheses if len(words := _words(text, language)) >= ENOUGH_WORDS]
+    english = [
+        words
+        for words in texts
+        if sum(word in evidence for word in words) >= max(2, ENGLISH_SHARE * len(words))
+    ]
+    share = len(english) / max(1, len(texts))
+    found = f"{len(english)} of {len(texts)} texts of {ENOUGH_WORDS} words or more are English"
+    example = f", such as {' '.join(english[0])[:60]!r}" if english else ""
+    return Trap(name, share <= MAX_ENGLISH_SHARE, True, found + example)
+
+
+def silence_trap(model: SpeechModel, language: str) -> Trap:
+    """Whether words come out of silence and noise as people meet them: through the transcriber.
+
+    What the model says of them when it is asked directly is told, too.
+    """
+    sounds = silence_and_noise()
+    transcriber = Transcriber(model, language)
+    written = sum(len(transcriber.transcribe(sound).text.split()) for sound in sounds)
+    mels = [log_mel.log_mel(sound, model.n_mels) for sound in sounds]
+    floors = [log_mel.floor(float(mel.max())) for mel in mels]
+    said = sum(len(text.split()) for text in decode_texts(model, mels, floors, language=language))
+    return Trap(
+        "silent on silence and noise",
+        written == 0,
+        True,
+        f"{written} words are written of {NOISE_S * len(sounds):g} s of silence and noise; asked directly, "
+        f"without the check for sound, the model says {said}",
+    )
+
+
+def silence_and_noise() -> list[np.ndarray]:
+    """Digital silence, and white noise at NOISE_DBFS; float32 at 16 kHz, NOISE_S each; always the same."""
+    samples = round(NOISE_S * log_mel.SAMPLE_RATE_HZ)
+    noise = np.random.default_rng(0).normal(size=samples)
+    return [
+        np.zeros(samples, np.float32),
+        *((10 ** (level / 20) * noise).astype(np.float32) for level in NOISE_DBFS),
+    ]
+
+
+def _saved_config(folder: Path) -> dict[str, Any]:
+    try:
+        told = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _code(saved: Any) -> str:
+    """Whisper's code for the ways in which a language may be saved: sv, swedish, <|sv|>."""
+    try:
+        return whisper_language(str(saved).removeprefix("<|").removesuffix("|>")).code
+    except ValueError:
+        return ""
+
+
+@torch.inference_mode()
+def _prompt_of_library(folder: Path) -> list[int]:
+    """The tokens with which the library's `generate` begins, given the folder's configuration.
+
+    A model of the least size stands in for the folder's: weights have no say in it.
+    """
+    config = WhisperConfig.from_pretrained(folder)
+    least = {
+        "d_model": 4,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "encoder_ffn_dim": 4,
+        "decoder_ffn_dim": 4,
+    }
+    config.update({**least, "encoder_attention_heads": 1, "decoder_attention_heads": 1})
+    with torch.random.fork_rng(devices=[]):
+        model = WhisperForConditionalGeneration(config)
+    model.train(False)
+    model.generation_config = GenerationConfig.from_pretrained(folder)
+    model.generation_config.max_length, model.generation_config.max_new_tokens = None, 1
+    seen: list[list[int]] = []
+    model.model.decoder.register_forward_pre_hook(
+        lambda _module, _args, given: seen.append(given["input_ids"][0].tolist()), with_kwargs=True
+    )
+    states = torch.zeros(1, config.max_source_positions, config.d_model)
+    model.generate(encoder_outputs=BaseModelOutput(last_hidden_state=states))
+    return max(seen, key=len)
+
+
+def _words(text: str, language: str) -> list[str]:
+    return normalise(text, language).split()

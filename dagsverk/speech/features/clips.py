@@ -1,0 +1,87 @@
+"""One recording and its text -> a row of a shard, or the reason why it is set aside."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from dataclasses import asdict
+from typing import Any
+
+from dagsverk.speech.audio import sandbox, waveform
+from dagsverk.speech.config import MAX_LABEL_TOKENS, PrepareConfig
+from dagsverk.speech.corpora.corpus import Clip, SetAside
+from dagsverk.speech.corpora.text import clean_text
+from dagsverk.speech.errors import AudioError, ModelError
+from dagsverk.speech.features import log_mel, shards
+
+PROMPT_AND_END = 5  # start, language, task, no timestamps; and the end
+
+_one_at_a_time = threading.Lock()  # tokenizers of Hugging Face refuse to be called by two threads at once
+
+
+def make_row(clip: Clip, encoded: bytes | SetAside, config: PrepareConfig) -> dict[str, Any] | SetAside:
+    """Decode, check and transform one clip. Safe in threads; most of its time is spent outside the GIL.
+
+    Returns: a row of `shards.SCHEMA`; or why there is none: what the corpus said, "empty text",
+        "text too long", or a reason of `audio.decode` and `audio.check`.
+    """
+    if isinstance(encoded, SetAside):
+        return encoded
+    try:
+        text, translation = clean_text(clip.text), clean_text(clip.translation)
+        _check_text(clip, text, translation, config.tokenizer)
+        sound = sandbox.CLIPS.decode(encoded, max_s=config.max_clip_s)
+        waveform.check(
+            sound,
+            min_s=config.min_clip_s,
+            max_s=config.max_clip_s,
+            silence_dbfs=config.silence_dbfs,
+            max_clipped_share=config.max_clipped_share,
+        )
+    except AudioError as error:
+        return SetAside(clip=clip.id, reason=error.reason, detail=error.detail)
+    levels, peak = log_mel.quantise(log_mel.log_mel(sound, config.n_mels))
+    return {
+        **asdict(clip),
+        "text": text,
+        "translation": translation,
+        "duration_s": len(sound) / waveform.SAMPLE_RATE_HZ,
+        "frames": len(levels),
+        "peak": peak,
+        "mel": shards.pack(levels),
+    }
+
+
+def _check_text(clip: Clip, text: str, translation: str, tokenizer: str) -> None:
+    """Raises AudioError: text is what is wrong, but it is counted in the same way."""
+    if not text:
+        raise AudioError("empty text", f"nothing to say is left of {clip.text[:60]!r}")
+    for written in (text, translation):
+        room = MAX_LABEL_TOKENS - PROMPT_AND_END
+        if len(written.encode()) > room and (tokens := _count_tokens(written, tokenizer)) > room:
+            raise AudioError("text too long", f"want at most {room} tokens, found {tokens}")
+
+
+def _count_tokens(text: str, tokenizer: str) -> int:
+    """Only asked of long texts: Whisper's tokens are of one byte or more."""
+    from dagsverk.speech.model.tokens import encode_text  # transformers: 3 s that most runs need not spend
+
+    with _one_at_a_time:
+        return len(encode_text(_tokenizer(tokenizer), text))
+
+
+@functools.cache
+def _tokenizer(name: str) -> Any:
+    from transformers import WhisperTokenizer
+
+    from dagsverk.speech.model.tokens import build_byte_tokenizer
+
+    if name == "nano":
+        return build_byte_tokenizer()
+    try:
+        return WhisperTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"cannot count the tokens of long texts: there is no Whisper tokenizer {name!r} "
+            f"({str(error).splitlines()[0]}); name nano, a model of the Hugging Face Hub, or a folder"
+        ) from error

@@ -1,0 +1,221 @@
+"""Which clip of a corpus goes into which shard: decided once, then read by every worker. Light.
+
+A plan is one Parquet file: a row per clip with its shard, sorted by shard; what else is known is in the
+file's metadata, as JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dagsverk.speech.cache import cache_folder
+from dagsverk.speech.config import PrepareConfig
+from dagsverk.speech.corpora.corpus import SPLITS, Clip, Listing, SetAside, Split
+from dagsverk.speech.errors import CorpusError, TooManyBadClips
+from dagsverk.speech.features import shards
+from dagsverk.speech.languages import Language
+from dagsverk.store import NotFound, Store
+
+EXAMPLES = 5  # of each reason, in the manifest; all are in the plan and the records
+METADATA = b"dagsverk.plan"
+SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in shards.CLIP_TEXTS),
+        ("duration_s", pa.float64()),
+        ("shard", pa.int32()),
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is to be made, without its clips."""
+
+    id: str
+    language: str
+    corpus: str
+    source: str
+    fingerprint: str
+    settings: Mapping[str, Any]
+    cut: Mapping[str, Sequence[int]]
+    notes: Sequence[str]
+    set_aside: Sequence[Mapping[str, str]]  # while listing
+    splits: Sequence[Split]  # of each shard, by its number
+    clips: Sequence[int]  # in each shard
+
+
+def make(
+    listing: Listing,
+    of: Language,
+    config: PrepareConfig,
+    *,
+    corpus: str,
+    source: str,
+    cut: Mapping[str, Sequence[int]],
+    notes: Sequence[str] = (),
+) -> tuple[Plan, list[list[Clip]]]:
+    """Cut each split into shards, in the order of the listing.
+
+    Returns: the plan, and the clips of each shard.
+    Raises: CorpusError if a split is empty or two share a speaker; TooManyBadClips.
+    """
+    clips, others = _usable(listing.clips)
+    set_aside = [*listing.set_aside, *others]
+    _check_splits(clips)
+    check_share(len(clips) + len(set_aside), summary(set_aside), config.max_bad_share)
+    cut_clips = list(_shards(clips, config.shard_clips))
+    settings = asdict(config)
+    plan = Plan(
+        id=f"{of.code}-{_digest(listing.fingerprint, cut_clips, settings, cut)}",
+        language=of.code,
+        corpus=corpus,
+        source=source,
+        fingerprint=listing.fingerprint,
+        settings=settings,
+        cut={split: list(counts) for split, counts in cut.items()},
+        notes=list(notes),
+        set_aside=[asdict(one) for one in set_aside],
+        splits=[shard[0].split for shard in cut_clips],
+        clips=[len(shard) for shard in cut_clips],
+    )
+    return plan, cut_clips
+
+
+def save(store: Store, plan: Plan, clips: Iterable[Sequence[Clip]]) -> None:
+    """Write the plan, if it is not there."""
+    path = f"{shards.folder(plan.id)}/plan.parquet"
+    if path in store.list(shards.folder(plan.id)):
+        return
+    rows = [{**asdict(clip), "shard": number} for number, shard in enumerate(clips) for clip in shard]
+    about = {METADATA: json.dumps(asdict(plan), ensure_ascii=False)}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "plan.parquet"
+        table = pa.Table.from_pylist(rows, schema=SCHEMA.with_metadata(about))
+        pq.write_table(table, file, compression="zstd", row_group_size=10_000)
+        store.put_file(path, file)
+
+
+def load(store: Store, set_id: str) -> Plan:
+    """The plan without its clips. Raises NotFound."""
+    return Plan(**json.loads(pq.read_schema(_file(store, set_id)).metadata[METADATA]))
+
+
+def clips_of(store: Store, set_id: str, numbers: Sequence[int]) -> list[tuple[int, Clip]]:
+    """(shard, clip) of some shards, in the order of the plan. Raises NotFound."""
+    table = pq.read_table(_file(store, set_id), filters=[("shard", "in", list(numbers))])
+    return [(row.pop("shard"), Clip(**row)) for row in table.to_pylist()]
+
+
+def summary(set_aside: Iterable[SetAside]) -> dict[str, dict[str, Any]]:
+    """reason -> how many clips, and the first few; the commonest reason first."""
+    found: dict[str, list[SetAside]] = defaultdict(list)
+    for one in set_aside:
+        found[one.reason].append(one)
+    ordered = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
+    return {
+        reason: {
+            "clips": len(clips),
+            "examples": [{"clip": one.clip, "detail": one.detail} for one in clips[:EXAMPLES]],
+        }
+        for reason, clips in ordered
+    }
+
+
+def check_share(listed: int, set_aside: Mapping[str, Mapping[str, Any]], allowed: float) -> None:
+    """Raises TooManyBadClips, with reasons and examples, if more than the share `allowed` was set aside."""
+    bad = sum(found["clips"] for found in set_aside.values())
+    if bad > allowed * listed:
+        raise TooManyBadClips(
+            f"{bad} of {listed} clips ({bad / listed:.1%}) were set aside, more than the {allowed:.1%} "
+            f"allowed: {told(set_aside)}; mend the corpus, or raise max_bad_share"
+        )
+
+
+def told(set_aside: Mapping[str, Mapping[str, Any]]) -> str:
+    """Reasons with counts and an example of each, in words."""
+    firsts = ((reason, found["clips"], found["examples"][0]) for reason, found in set_aside.items())
+    return "; ".join(
+        f"{clips} x {reason} (such as {first['clip']}: {first['detail']})" for reason, clips, first in firsts
+    )
+
+
+def check_whole_splits(clips: Mapping[str, int], set_aside: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises CorpusError naming the splits that have no clip."""
+    if empty := [split for split in SPLITS if not clips.get(split)]:
+        why = f" (set aside: {told(set_aside)})" if set_aside else ""
+        raise CorpusError(
+            f"no clip is left for {' and '.join(empty)}; want clips for each of {', '.join(SPLITS)}{why}: "
+            "give the corpus more clips or speakers, or raise train_clips, dev_clips and test_clips"
+        )
+
+
+def _check_splits(clips: Sequence[Clip]) -> None:
+    check_whole_splits(Counter(clip.split for clip in clips), {})
+    heard: dict[str, Clip] = {}
+    for clip in clips:
+        first = heard.setdefault(clip.speaker, clip) if clip.speaker else clip
+        if first.split != clip.split:
+            raise CorpusError(
+                f"the speaker {clip.speaker[:40]!r} is heard in {first.split} (clip {first.id}) and in "
+                f"{clip.split} (clip {clip.id}): scores would flatter the model; "
+                "give each speaker to one split, or leave out who speaks"
+            )
+
+
+def _usable(clips: Iterable[Clip]) -> tuple[list[Clip], list[SetAside]]:
+    kept: dict[str, Clip] = {}
+    others = []
+    for clip in clips:
+        if broken := [
+            name for name in shards.CLIP_TEXTS if _readable(getattr(clip, name)) != getattr(clip, name)
+        ]:
+            detail = f"half a character in its {broken[0]}"
+            others.append(SetAside(clip=_readable(clip.id), reason="not Unicode", detail=detail))
+        elif kept.setdefault(clip.id, clip) is not clip:
+            others.append(SetAside(clip=clip.id, reason="duplicate id", detail=f"again, as {clip.audio}"))
+    return list(kept.values()), others
+
+
+def _readable(text: str) -> str:
+    """The text with a ? for each half of a surrogate pair, which no file can hold."""
+    return text.encode(errors="replace").decode()
+
+
+def _shards(clips: Sequence[Clip], size: int) -> Iterator[list[Clip]]:
+    for split in SPLITS:
+        chosen = (clip for clip in clips if clip.split == split)
+        while shard := list(itertools.islice(chosen, size)):
+            yield shard
+
+
+def _digest(
+    fingerprint: str,
+    clips: Iterable[Sequence[Clip]],
+    settings: Mapping[str, Any],
+    cut: Mapping[str, Sequence[int]],
+) -> str:
+    digest = hashlib.sha256()
+    for part in ([shards.FORMAT, fingerprint, settings, cut], *map(asdict, itertools.chain(*clips))):
+        digest.update(json.dumps(part, sort_keys=True, default=list).encode() + b"\n")
+    return digest.hexdigest()[:16]
+
+
+def _file(store: Store, set_id: str) -> Path:
+    try:
+        return store.fetch(f"{shards.folder(set_id)}/plan.parquet", cache_folder())
+    except NotFound as error:
+        raise NotFound(
+            f"no plan of the set {set_id!r} in {store.url}; make one: "
+            f"prefect deployment run speech-features/{shards.set_language(set_id).name}"
+        ) from error

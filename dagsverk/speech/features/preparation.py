@@ -1,0 +1,309 @@
+"""Recordings -> shards of 8-bit log-mel spectra: planned once, made by any number of workers, completed last.
+
+    plan          a corpus -> which clip goes into which shard; names the set
+    prepare_all   some of its shards, each written once and whole
+    complete      all its shards -> the manifest, which makes the set usable
+
+Each step finds what is done already and does not do it again, so each may be killed at any line and repeated.
+The files are described in `shards`. What is held in memory does not grow with the corpus, but for its rows
+(about 1 KB per clip).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import tempfile
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+
+from dagsverk.speech.config import PrepareConfig
+from dagsverk.speech.corpora.corpus import SPLITS, Clip, Corpus, SetAside
+from dagsverk.speech.errors import CorpusError, DamagedShard, SpeechError
+from dagsverk.speech.features import plans, shards
+from dagsverk.speech.features.clips import make_row
+from dagsverk.speech.features.plans import Plan
+from dagsverk.speech.features.shards import Manifest, Shard
+from dagsverk.speech.languages import language
+from dagsverk.store import Conflict, NotFound, Store
+
+AHEAD = 8  # clips per thread that are read before their turn
+
+Facts: TypeAlias = dict[str, Any]
+Made: TypeAlias = "dict[str, Any] | SetAside"
+
+
+def plan(store: Store, corpus: Corpus, code: str, config: PrepareConfig, source: str) -> str:
+    """List the corpus and decide which clip goes into which shard; once, for the same content and settings.
+
+    Args: code: the language. source: the corpus as people named it, kept for them.
+    Returns: the set's id: the language's code, and a digest of all that the set depends on.
+    Raises: CorpusError if the corpus cannot be listed, a split is empty, or two splits share a speaker;
+        TooManyBadClips if too many clips were set aside while listing.
+    """
+    listing = corpus.listing()
+    cut, notes = getattr(corpus, "cut", {}), getattr(corpus, "notes", [])
+    made, clips = plans.make(
+        listing, language(code), config, corpus=corpus.name, source=source, cut=cut, notes=notes
+    )
+    plans.save(store, made, clips)
+    return made.id
+
+
+def pending(store: Store, set_id: str) -> list[int]:
+    """The shards that are not made yet. Raises NotFound if the set was not planned."""
+    planned = plans.load(store, set_id)
+    found = set(store.list(shards.folder(set_id)))
+    return [
+        number
+        for number in range(len(planned.clips))
+        if not {shards.shard_path(set_id, number), shards.record_path(set_id, number)} <= found
+    ]
+
+
+def portions(store: Store, set_id: str, corpus: Corpus) -> list[list[int]]:
+    """The pending shards as they are best given to workers, one list to each.
+
+    One shard each; or, of a corpus that can only be read from its beginning, the shards of one split each: so
+    a worker fills one shard after another, and one that is killed has one to repeat.
+    """
+    waiting = pending(store, set_id)
+    if not corpus.sequential:
+        return [[number] for number in waiting]
+    splits = plans.load(store, set_id).splits
+    of_splits = [[number for number in waiting if splits[number] == split] for split in SPLITS]
+    return [numbers for numbers in of_splits if numbers]
+
+
+def prepare_shard(store: Store, set_id: str, number: int, corpus: Corpus) -> Facts:
+    """Make one shard; one that is made already is left alone. As `prepare_all`."""
+    return prepare_all(store, set_id, corpus, [number])[0]
+
+
+def prepare_all(
+    store: Store, set_id: str, corpus: Corpus, numbers: Sequence[int], *, threads: int = 1
+) -> list[Facts]:
+    """Make some shards in one pass over the corpus; those that are made already are left alone.
+
+    A shard is written when its last clip is there, and its record after it.
+    Returns: facts of each shard, in the order of `numbers`: number, split, clips, seconds, bytes, sha256,
+        speakers, set_aside (reason -> clips, examples).
+    Raises: NotFound if the set was not planned or has no such shard; CorpusError if the corpus breaks off:
+        the shards that are whole by then stay.
+    """
+    planned = plans.load(store, set_id)
+    waiting = sorted(set(numbers) & set(pending(store, set_id)))
+    if unknown := sorted(set(numbers) - set(range(len(planned.clips)))):
+        raise NotFound(f"the set {set_id} has the shards 0 to {len(planned.clips) - 1}, not {unknown[0]}")
+    if waiting:
+        _make(store, planned, corpus, waiting, threads)
+    return [_facts(_record(store, set_id, number)) for number in numbers]
+
+
+def complete(store: Store, set_id: str) -> Manifest:
+    """See that every shard is made, write the manifest, and make the set its language's newest.
+
+    Raises: SpeechError if shards are missing; TooManyBadClips; CorpusError if all clips of a split were set
+        aside; DamagedShard if a shard that was made again is not what it was.
+    """
+    if waiting := pending(store, set_id):
+        raise SpeechError(
+            f"{len(waiting)} shards of {set_id} are not made yet, the first is {waiting[0]}; run "
+            f"speech-features/{shards.set_language(set_id).name} again: it makes what is missing"
+        )
+    planned = plans.load(store, set_id)
+    records = [_record(store, set_id, number) for number in range(len(planned.clips))]
+    try:
+        found = shards.manifest(store, set_id)
+    except NotFound:
+        found = _manifest(planned, records)
+        written = json.dumps(found.to_dict(), indent=1, ensure_ascii=False).encode()
+        try:
+            store.put(f"{shards.folder(set_id)}/manifest.json", written)
+        except Conflict:  # another worker was first, with the same shards
+            found = shards.manifest(store, set_id)
+    _check_remade(found, records)
+    _point(store, set_id)
+    return found
+
+
+# ------------------------------------------------------------------ making shards
+
+
+class _Building:
+    """A shard whose clips arrive in any order. Spectra wait in a file that vanishes with its process."""
+
+    def __init__(self, clips: Iterable[Clip]) -> None:
+        self.missing = {clip.id: place for place, clip in enumerate(clips)}
+        self._rows: dict[int, tuple[dict[str, Any], int, int]] = {}
+        self._set_aside: dict[int, SetAside] = {}
+        self._file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115  closed by `rows`, or with the process
+
+    def add(self, clip: Clip, made: Made) -> None:
+        place = self.missing.pop(clip.id)
+        if isinstance(made, SetAside):
+            self._set_aside[place] = made
+            return
+        mel = made.pop("mel")
+        self._rows[place] = (made, self._file.seek(0, 2), len(mel))
+        self._file.write(mel)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Once, in the order of the plan."""
+        with self._file:
+            for _, (row, start, length) in sorted(self._rows.items()):
+                self._file.seek(start)
+                yield {**row, "mel": self._file.read(length)}
+
+    def counts(self) -> Facts:
+        rows = [row for _, (row, _, _) in sorted(self._rows.items())]
+        speakers = {row["speaker"] for row in rows if row["speaker"]}
+        return {
+            "clips": len(rows),
+            "seconds": round(sum(row["duration_s"] for row in rows), 3),
+            "speakers": sorted(hashlib.sha256(one.encode()).hexdigest()[:16] for one in speakers),
+            "licences": dict(sorted(Counter(row["licence"] for row in rows).items())),
+            "set_aside": [asdict(one) for _, one in sorted(self._set_aside.items())],
+        }
+
+
+def _make(store: Store, planned: Plan, corpus: Corpus, numbers: Sequence[int], threads: int) -> None:
+    wanted = plans.clips_of(store, planned.id, numbers)
+    shard_of = {clip.id: number for number, clip in wanted}
+    of_shard: dict[int, list[Clip]] = {}
+    for number, clip in wanted:
+        of_shard.setdefault(number, []).append(clip)
+    building: dict[int, _Building] = {}
+    config = PrepareConfig(**planned.settings)
+    for clip, made in _worked(corpus, [clip for _, clip in wanted], config, threads):
+        if clip.id not in shard_of:  # a name that an archive has twice
+            continue
+        number = shard_of.pop(clip.id)
+        shard = building.get(number) or building.setdefault(number, _Building(of_shard.pop(number)))
+        shard.add(clip, made)
+        if not shard.missing:
+            _write(store, planned, number, building.pop(number))
+        if not shard_of:  # what follows in an archive is not wanted
+            break
+    if shard_of:
+        raise CorpusError(
+            f"{corpus.name} gave {len(wanted) - len(shard_of)} of {len(wanted)} clips that it listed; the "
+            f"first that is missing is {next(iter(shard_of))}: see that the corpus is whole, and run again"
+        )
+
+
+def _worked(
+    corpus: Corpus, clips: Sequence[Clip], config: PrepareConfig, threads: int
+) -> Iterator[tuple[Clip, Made]]:
+    """Each clip as the corpus gives it, and what became of it; made by several threads, in bounded memory."""
+    if threads == 1:
+        for clip, encoded in corpus.read(clips):
+            yield clip, make_row(clip, encoded, config)
+        return
+    waiting: deque[tuple[Clip, Future[Made]]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for clip, encoded in corpus.read(clips):
+            waiting.append((clip, pool.submit(make_row, clip, encoded, config)))
+            if len(waiting) >= AHEAD * threads:
+                first, made = waiting.popleft()
+                yield first, made.result()
+        for first, made in waiting:
+            yield first, made.result()
+
+
+def _write(store: Store, planned: Plan, number: int, shard: _Building) -> None:
+    path = shards.shard_path(planned.id, number)
+    counts = shard.counts()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "shard.parquet"
+        shards.write_shard(file, shard.rows(), set_id=planned.id, n_mels=planned.settings["n_mels"])
+        size = file.stat().st_size
+        digest = store.put_file(path, file)
+    kept = {"path": path, "split": planned.splits[number], "bytes": size, "sha256": digest}
+    record = {"format": shards.FORMAT, "number": number, **kept, **counts}
+    written = json.dumps(record, indent=1, ensure_ascii=False).encode()
+    store.put(shards.record_path(planned.id, number), written, overwrite=True)
+
+
+def _record(store: Store, set_id: str, number: int) -> Facts:
+    return dict(json.loads(store.get(shards.record_path(set_id, number))))
+
+
+def _facts(record: Mapping[str, Any]) -> Facts:
+    short = {name: record[name] for name in ("number", "split", "clips", "seconds", "bytes", "sha256")}
+    set_aside = plans.summary(SetAside(**one) for one in record["set_aside"])
+    return {**short, "speakers": len(record["speakers"]), "set_aside": set_aside}
+
+
+# ------------------------------------------------------------------ completing a set
+
+
+def _manifest(planned: Plan, records: Sequence[Mapping[str, Any]]) -> Manifest:
+    set_aside = plans.summary(
+        SetAside(**one)
+        for found in (planned.set_aside, *(record["set_aside"] for record in records))
+        for one in found
+    )
+    listed = sum(planned.clips) + len(planned.set_aside)
+    splits: dict[str, dict[str, float]] = {
+        split: _totals(record for record in records if record["split"] == split) for split in SPLITS
+    }
+    plans.check_share(listed, set_aside, planned.settings["max_bad_share"])
+    plans.check_whole_splits({split: int(found["clips"]) for split, found in splits.items()}, set_aside)
+    licences: Counter[str] = Counter()
+    for record in records:
+        licences.update(record["licences"])
+    kept = ("path", "split", "clips", "seconds", "bytes", "sha256")
+    return Manifest(
+        id=planned.id,
+        language=planned.language,
+        corpus=planned.corpus,
+        source=planned.source,
+        fingerprint=planned.fingerprint,
+        settings=planned.settings,
+        n_mels=planned.settings["n_mels"],
+        shards=tuple(Shard(**{name: record[name] for name in kept}) for record in records if record["clips"]),
+        splits=splits,
+        listed=listed,
+        set_aside=set_aside,
+        cut={split: (kept, of) for split, (kept, of) in planned.cut.items()},
+        notes=tuple(planned.notes),
+        licences=dict(licences),
+        created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _totals(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    found = list(records)
+    speakers = {speaker for record in found for speaker in record["speakers"]}
+    return {
+        "clips": sum(record["clips"] for record in found),
+        "seconds": round(sum(record["seconds"] for record in found), 3),
+        "speakers": len(speakers),
+    }
+
+
+def _check_remade(found: Manifest, records: Sequence[Mapping[str, Any]]) -> None:
+    """A shard that was lost and made again must be the same, byte for byte, or models tell of other data."""
+    digests = {record["path"]: record["sha256"] for record in records}
+    for shard in found.shards:
+        if digests[shard.path] != shard.sha256:
+            raise DamagedShard(
+                f"the shard {shard.path} was made again and differs from the one in the manifest: recordings "
+                f"or libraries have changed; remove {shards.folder(found.id)} and prepare the set anew"
+            )
+
+
+def _point(store: Store, set_id: str) -> None:
+    of = shards.set_language(set_id)
+    try:
+        if shards.newest(store, of.code) == set_id:
+            return
+    except NotFound:
+        pass
+    store.put(shards.pointer(of), json.dumps({"set": set_id}).encode(), overwrite=True)

@@ -1,0 +1,242 @@
+"""What a model hears in clips: batched, at true length, cached, greedy or with beams.
+
+The same clips give the same texts whatever else is in their batch: a clip is padded to a grid, not to its
+neighbours, and attends to nothing else. Deterministic; bf16 on GPUs that have it.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import WhisperForConditionalGeneration
+
+from dagsverk.speech.model.beam_search import Path, Rules, search
+from dagsverk.speech.model.cached_decoder import CachedDecoder
+from dagsverk.speech.model.encoder import FRAMES_PER_S, WINDOW_FRAMES, collate, encode
+from dagsverk.speech.model.models import SpeechModel
+from dagsverk.speech.model.tokens import Task, decode_text, end_id, prompt
+from dagsverk.turns import Check, go_on
+
+GRID_FRAMES = 50  # a clip and its slack are padded to a multiple of this
+TOKENS_PER_S = 50  # nobody says more, in bytes even; cuts loops on short clips
+MIN_TOKENS = 50  # the limit of the shortest clips
+
+_SPECIAL = re.compile(r"<\|.*\|>", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What was heard in a clip, and how sure the model is."""
+
+    text: str
+    tokens: tuple[int, ...]  # without prompt and end
+    mean_log_probability: float  # per token, the end counted, of what may be said; <= 0
+    no_speech_probability: (
+        float  # that the model writes <|nospeech|> first; means little if it never learnt it
+    )
+    finished: bool  # False: stopped at the limit of tokens
+
+
+def decode_texts(
+    model: SpeechModel,
+    mels: Sequence[np.ndarray],
+    floors: Sequence[float],
+    *,
+    language: str,
+    task: Task = "transcribe",
+    beams: int = 1,
+    batch_s: float = 240.0,
+    slack_s: float = 0.1,
+    full_windows: bool | None = None,
+    frames: Sequence[int] | None = None,
+) -> list[str]:
+    """The text of each clip, in the order given. See `decode`."""
+    found = decode(
+        model,
+        mels,
+        floors,
+        language=language,
+        task=task,
+        beams=beams,
+        batch_s=batch_s,
+        slack_s=slack_s,
+        full_windows=full_windows,
+        frames=frames,
+    )
+    return [clip.text for clip in found]
+
+
+def decode(
+    model: SpeechModel,
+    mels: Sequence[np.ndarray],
+    floors: Sequence[float],
+    *,
+    language: str,
+    task: Task = "transcribe",
+    beams: int = 1,
+    batch_s: float = 240.0,
+    slack_s: float = 0.1,
+    full_windows: bool | None = None,
+    frames: Sequence[int] | None = None,
+    max_tokens: Sequence[int] | None = None,
+    check: Check = go_on,
+) -> list[Decoded]:
+    """What the model hears in each clip, in the order given.
+
+    Args:
+        mels: log-mels (frames, n_mels) of at most 30 s, as `dagsverk.speech.features.log_mel` makes them.
+        floors: the value of silence of each.
+        language: Whisper's code.
+        beams: 1 is greedy.
+        batch_s: seconds of audio, padding included, decoded at a time; a clip is never split.
+        slack_s: of silence that every clip is given at least, up to 30 s in all.
+        full_windows: pad every clip to 30 s; None: as the model was trained.
+        frames: of each clip, if known; `mels` may then be lazy, each is read once, when its batch is due.
+        max_tokens: of each clip; else TOKENS_PER_S of its duration, at least MIN_TOKENS, at most what the
+            decoder holds.
+        check: asked again and again; what it raises ends the work.
+    Raises: ValueError for beams < 1, or a clip that is empty, too long or of another number of mel bins.
+    """
+    if beams < 1:
+        raise ValueError(f"beams must be 1 or more, got {beams}")
+    start = prompt(model.tokenizer, language, task)
+    full = model.full_windows if full_windows is None else full_windows
+    slack_frames = round(slack_s * FRAMES_PER_S)
+    if frames is None:
+        frames = [_checked_frames(i, mel, model.n_mels) for i, mel in enumerate(mels)]
+    padded = [_padded_frames(count, slack_frames, full=full) for count in frames]
+    room = model.model.config.max_target_positions - len(start)
+    limits = [min(room, max(MIN_TOKENS, math.ceil(count / FRAMES_PER_S * TOKENS_PER_S))) for count in frames]
+    if max_tokens is not None:
+        limits = [min(room, limit) for limit in max_tokens]
+    found: dict[int, Decoded] = {}
+    with _evaluating(model.model) as network:
+        rules = _rules(model, network)
+        for batch in _batches(padded, batch_s * FRAMES_PER_S):
+            states = _heard(network, mels, floors, padded, batch)
+            own = [limits[i] for i in batch]
+            paths, no_speech = _said(network, states, start, rules, own, beams, check)
+            for i, path, probability in zip(batch, paths, no_speech, strict=True):
+                found[i] = _decoded(model, path, probability)
+    return [found[i] for i in range(len(mels))]
+
+
+def _checked_frames(clip: int, mel: np.ndarray, n_mels: int) -> int:
+    if mel.ndim != 2 or mel.shape[1] != n_mels or not 0 < len(mel) <= WINDOW_FRAMES:
+        raise ValueError(
+            f"clip {clip}: want a log-mel of shape (1 to {WINDOW_FRAMES} frames, {n_mels}), got {mel.shape}"
+        )
+    return len(mel)
+
+
+def _padded_frames(frames: int, slack_frames: int, *, full: bool) -> int:
+    if full:
+        return WINDOW_FRAMES
+    return min(WINDOW_FRAMES, GRID_FRAMES * math.ceil((frames + slack_frames) / GRID_FRAMES))
+
+
+def _batches(padded: Sequence[int], most_frames: float) -> Iterator[list[int]]:
+    """Clips of like length together, the longest first: if memory is short it shows at once."""
+    batch: list[int] = []
+    for clip in sorted(range(len(padded)), key=lambda i: (-padded[i], i)):
+        if batch and (len(batch) + 1) * padded[batch[0]] > most_frames:
+            yield batch
+            batch = []
+        batch.append(clip)
+    if batch:
+        yield batch
+
+
+def _heard(
+    network: WhisperForConditionalGeneration,
+    mels: Sequence[np.ndarray],
+    floors: Sequence[float],
+    padded: Sequence[int],
+    batch: Sequence[int],
+) -> list[torch.Tensor]:
+    """The encoder's output for each clip, (positions, d_model): clips of one padded length at a time."""
+    states: list[torch.Tensor] = []
+    for length, group in itertools.groupby(batch, key=lambda i: padded[i]):
+        clips = list(group)
+        own = [mels[i] for i in clips]
+        slack_frames = length - max(len(mel) for mel in own)
+        collated = collate(own, [floors[i] for i in clips], slack_frames=slack_frames)
+        states += encode(network, collated.to(network.device, network.dtype)).unbind(0)
+    return states
+
+
+def _said(
+    network: WhisperForConditionalGeneration,
+    states: Sequence[torch.Tensor],
+    start: Sequence[int],
+    rules: Rules,
+    limits: Sequence[int],
+    beams: int,
+    check: Check,
+) -> tuple[list[Path], list[float]]:
+    """What each clip says, and the probability that it says nothing."""
+    decoder = CachedDecoder(network, states, capacity=len(start) + max(limits))
+    logits = decoder.read(torch.tensor([list(start)] * len(states), device=network.device))
+    # Whisper's own place for it: before language and task are known
+    no_speech = logits[:, 0].softmax(-1)[:, start[-1] - 1]
+    return search(decoder, logits[:, -1], rules, limits, beams, check), no_speech.tolist()
+
+
+def _decoded(model: SpeechModel, path: Path, no_speech_probability: float) -> Decoded:
+    text = decode_text(model.tokenizer, list(path.tokens)).strip()
+    return Decoded(text, path.tokens, path.mean_log_probability, no_speech_probability, path.ended)
+
+
+def _rules(model: SpeechModel, network: WhisperForConditionalGeneration) -> Rules:
+    """Never said: special tokens, timestamps, ids without a token, and what the model's config forbids."""
+    end = end_id(model.tokenizer)
+    size = network.config.vocab_size
+    added = model.tokenizer.get_added_vocab().items()
+    special = {number for token, number in added if _SPECIAL.fullmatch(token) and number != end}
+    config = network.generation_config
+    always = {*special, *range(len(model.tokenizer), size), *(config.suppress_tokens or [])}
+    at_first = {*always, *(config.begin_suppress_tokens or [])}
+    return Rules(end, _forbid(always, size, network.device), _forbid(at_first, size, network.device))
+
+
+def _forbid(tokens: set[int], size: int, device: torch.device) -> torch.Tensor:
+    mask = torch.zeros(size)
+    mask[[token for token in tokens if token < size]] = -math.inf
+    return mask.to(device)
+
+
+@contextmanager
+def _evaluating(model: WhisperForConditionalGeneration) -> Iterator[WhisperForConditionalGeneration]:
+    """The model without dropout and gradients, in bf16 where the GPU has it; itself is left as it was."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        with torch.inference_mode():
+            network = _in_bf16(model) if _wants_bf16(model) else model
+            network.train(False)
+            yield network
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def _wants_bf16(model: WhisperForConditionalGeneration) -> bool:
+    in_fp32_on_gpu = model.device.type == "cuda" and model.dtype == torch.float32
+    return in_fp32_on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def _in_bf16(model: WhisperForConditionalGeneration) -> WhisperForConditionalGeneration:
+    """A copy; each weight is cast as it is copied, so a second copy in fp32 never exists."""
+    cast: dict[int, object] = {}
+    for weight in model.parameters():
+        cast[id(weight)] = nn.Parameter(weight.detach().to(torch.bfloat16), requires_grad=False)
+    copied: WhisperForConditionalGeneration = copy.deepcopy(model, cast)
+    return copied

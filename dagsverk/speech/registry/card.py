@@ -1,0 +1,186 @@
+"""The model card of a fine-tuned Whisper, as the Hugging Face Hub reads it. Light: loads no learning
+library."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from dagsverk.speech.languages import Language
+from dagsverk.speech.registry.gate import Decision, cut_words, percent, voices
+
+LIBRARIES = ("dagsverk", "torch", "transformers", "jiwer", "numpy")
+INTERVALS = (
+    "95 % intervals by a bootstrap over speakers (all clips of a speaker are drawn together), with Student's "
+    "t for the number of speakers. Rates are edits per word or character of the reference, over all clips "
+    "together; they can exceed 100 %. Normalised: without case and punctuation, all letters kept (å is not "
+    "a); an Italian elided article counts as a word (l'acqua: two)."
+)
+
+
+def model_card(
+    language: Language,
+    *,
+    reports: Mapping[str, Mapping[str, Any] | None],
+    decision: Decision,
+    traps: Sequence[Mapping[str, Any]],
+    settings: Mapping[str, Any],
+    lineage: Mapping[str, Any],
+) -> str:
+    """The card's Markdown, with the YAML header that the Hub shows.
+
+    Args:
+        reports: "candidate" (this model), "base", and "champion" (None: there was none).
+        settings: of the fine-tuning, of the preparation: {"fine_tuning": {...}, "preparation": {...}}.
+        lineage: where it came from: corpus, set, run, step, base_model, code, ...
+    """
+    candidate = reports["candidate"]
+    if candidate is None:
+        raise ValueError("a card needs the report of the model itself")
+    sections = [
+        f"# {language.title}: Whisper {_origin(str(lineage['base_model']))}",
+        f"Writes down what is said in {language.title}. Reads 16 kHz mono audio, up to 30 s at a time.",
+        "## Decision\n\n" + _decision(decision),
+        "## Scores\n\n" + _scores(candidate, reports),
+        "## Groups\n\n" + _groups(candidate),
+        "## Limits\n\n" + _limits(candidate, traps),
+        "## Data\n\n" + _list(lineage),
+        "## Settings\n\n"
+        + "\n\n".join(f"{_words(name)}:\n\n{_list(part)}" for name, part in settings.items()),
+        "## Made with\n\n" + ", ".join(f"{name} {_version(name)}" for name in LIBRARIES),
+        "## Use\n\n" + _use(language),
+    ]
+    return _header(language, candidate, lineage) + "\n\n".join(sections) + "\n"
+
+
+def _header(language: Language, report: Mapping[str, Any], lineage: Mapping[str, Any]) -> str:
+    """YAML between two lines of dashes; every value in JSON, which YAML contains."""
+    scores = report["scores"]
+    metrics = [
+        {"type": name, "value": round(100 * interval["value"], 2), "name": f"{name.upper()} ({form}), %"}
+        for form in ("normalised", "raw")
+        for name in ("wer", "cer")
+        if (interval := scores[form][name])["value"] is not None
+    ]
+    result = {
+        "task": {"type": "automatic-speech-recognition"},
+        "dataset": {"name": lineage["corpus"], "type": lineage["source"], "split": report["split"]},
+        "metrics": metrics,
+    }
+    base = str(lineage["base_model"])
+    on_hub = {"base_model": base} if base.count("/") == 1 and not base.startswith((".", "~", "/")) else {}
+    header = {
+        "language": language.code,
+        "library_name": "transformers",
+        "pipeline_tag": "automatic-speech-recognition",
+        "tags": ["whisper", "dagsverk"],
+        **on_hub,
+        "metrics": ["wer", "cer"],
+        "model-index": [{"name": language.model_name, "results": [result]}],
+    }
+    lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in header.items()]
+    return "\n".join(["---", *lines, "---"]) + "\n\n"
+
+
+def _decision(decision: Decision) -> str:
+    warnings = (f"**Warning.** {warning}" for warning in decision.warnings)
+    return "\n\n".join([decision.reason, *warnings, f"Rule: {decision.rule}"])
+
+
+def _scores(candidate: Mapping[str, Any], reports: Mapping[str, Mapping[str, Any] | None]) -> str:
+    names = {"candidate": "this model", "base": "before fine-tuning", "champion": "champion until then"}
+    rows = []
+    for role, report in reports.items():
+        if report is None:
+            continue
+        normalised, raw = report["scores"]["normalised"], report["scores"]["raw"]
+        edits = " / ".join(str(normalised[part]) for part in ("substitutions", "deletions", "insertions"))
+        rates = [percent(scores[rate]) for scores in (normalised, raw) for rate in ("wer", "cer")]
+        rows.append((names[role], *rates, edits))
+    header = ("model", "WER", "CER", "WER, raw", "CER, raw", "substituted / deleted / inserted words")
+    hours = candidate["audio_s"] / 3600
+    about = (
+        f"{candidate['clips']} {candidate['split']} clips, {hours:.2f} h, {voices(candidate)}, "
+        f"{candidate['scores']['normalised']['words']} words."
+    )
+    if candidate["cut"]:
+        about += f" **A cut of the test split: {cut_words(candidate)}.**"
+    if candidate["empty_references"]:
+        about += f" {candidate['empty_references']} clips have no words in their text and are not scored."
+    return f"{about}\n\n{_table(header, rows)}\n\n{INTERVALS}"
+
+
+def _groups(report: Mapping[str, Any]) -> str:
+    rows = [
+        (
+            f"{group['by']}: {group['value']}",
+            str(group["clips"]),
+            str(group["speakers"]) if group["speakers"] else "unnamed",
+            percent(group["wer"]) if group["wer"] else "too few to score",
+            percent(group["gap"]) if group["gap"] else "",
+        )
+        for group in report["groups"]
+    ]
+    least = report["config"]["min_group_clips"]
+    note = f"Scored from {least} clips on. The gap is the group's WER minus that of all other clips."
+    return f"{_table(('group', 'clips', 'voices', 'WER', 'gap'), rows)}\n\n{note}"
+
+
+def _limits(report: Mapping[str, Any], traps: Sequence[Mapping[str, Any]]) -> str:
+    lines = [
+        f"- {by}: most errors for {worst['value']}, WER {100 * worst['wer']:.1f} %, "
+        f"{100 * worst['gap']['value']:+.1f} points against all others"
+        for by, worst in report["worst_groups"].items()
+        if worst["gap"]["value"] > 0
+    ]
+    checks = [
+        f"- {trap['name']}: {'passed' if trap['passed'] else '**failed**'}; {trap['detail']}"
+        for trap in traps
+    ]
+    said = [
+        "- Scores hold for recordings like the test clips; other rooms, accents and topics are unknown.",
+        "- Timestamps were not trained; translation into English was not judged.",
+    ]
+    return "\n".join([*said, *lines, *checks])
+
+
+def _use(language: Language) -> str:
+    return (
+        "```python\nfrom transformers import pipeline\n\n"
+        'transcribe = pipeline("automatic-speech-recognition", model="this folder")\n'
+        'transcribe("recording.wav")["text"]\n```\n\n'
+        f"Language ({language.code}) and task are in `generation_config.json`. In Dagsverk: "
+        "`dagsverk.speech.transcription.load_champion`, which takes recordings of any length."
+    )
+
+
+def _list(facts: Mapping[str, Any]) -> str:
+    return "\n".join(f"- {_words(name)}: {_value(value)}" for name, value in facts.items())
+
+
+def _origin(base: str) -> str:
+    return "of the size nano, trained from nothing" if base == "nano" else f"fine-tuned from {base}"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _value(value: Any) -> str:
+    if value is None or (isinstance(value, Mapping | list | tuple | str) and not value):
+        return "none"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, Mapping | list | tuple) else str(value)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

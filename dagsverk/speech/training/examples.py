@@ -1,0 +1,146 @@
+"""Prepared clips as the model is taught them: labels, and batches of tensors."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dagsverk.speech.config import MAX_LABEL_TOKENS
+from dagsverk.speech.corpora.corpus import SetAside
+from dagsverk.speech.errors import SpeechError
+from dagsverk.speech.features.prepared import PreparedClips
+from dagsverk.speech.model.encoder import FRAMES_PER_S, collate
+from dagsverk.speech.model.tokens import Task, end_id, labels
+from dagsverk.speech.training.augmentation import mask_spectra
+from dagsverk.speech.training.batches import Batch
+
+# The decoder is told the task and that there are no timestamps; it has nothing to learn from them. It goes on
+# learning to name the language, as in Whisper's own training, so that detecting languages still works.
+TOO_LONG = "text too long"
+UNLEARNT = (1, 2)  # places of the prompt's tokens for task and timestamps, after the start
+
+
+@dataclass(frozen=True)
+class Example:
+    """A batch as tensors."""
+
+    mels: torch.Tensor  # float32 (batch, n_mels, frames)
+    tokens: torch.Tensor  # int64 (batch, tokens): what the decoder reads
+    places: torch.Tensor  # int64 (targets,): where in `tokens`, flattened, it has something to learn
+    targets: torch.Tensor  # int64 (targets,): the tokens that follow there
+
+    def to(self, device: torch.device) -> Example:
+        """The same on a device; from pinned memory, so that copying to a GPU waits for nothing."""
+        if device.type != "cuda":
+            return Example(*(tensor.to(device) for tensor in self._tensors()))
+        return Example(*(tensor.pin_memory().to(device, non_blocking=True) for tensor in self._tensors()))
+
+    def _tensors(self) -> tuple[torch.Tensor, ...]:
+        return self.mels, self.tokens, self.places, self.targets
+
+
+class Examples:
+    """The clips of a split with their labels. Clips whose label the decoder cannot hold are set aside.
+
+    Args:
+        chosen: rows of `clips` that are used; None: all.
+        translate_share: of the clips with a translation; in each epoch so many are taught to translate.
+    Raises: SpeechError if no clip is left.
+    """
+
+    def __init__(
+        self,
+        clips: PreparedClips,
+        tokenizer: Any,
+        *,
+        chosen: Sequence[int] | None = None,
+        translate_share: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        self.clips = clips
+        self._end = end_id(tokenizer)
+        self._share, self._seed = translate_share, seed
+        rows = clips.rows if chosen is None else clips.rows.iloc[list(chosen)]
+        said = labels(tokenizer, clips.language, "transcribe", rows["text"].tolist())
+        self.set_aside = [
+            SetAside(
+                clip=clip, reason="text too long", detail=f"{len(label)} tokens, at most {MAX_LABEL_TOKENS}"
+            )
+            for clip, label in zip(rows["id"], said, strict=True)
+            if len(label) > MAX_LABEL_TOKENS
+        ]
+        fits = [place for place, label in enumerate(said) if len(label) <= MAX_LABEL_TOKENS]
+        if not fits:
+            raise SpeechError(
+                f"no clip of {clips.set_id} can be used: {len(self.set_aside)} have texts longer than "
+                f"{MAX_LABEL_TOKENS} tokens; prepare a set that has clips of this split"
+            )
+        self.rows = rows.iloc[fits]
+        self._said = [said[place] for place in fits]
+        self._translated = self._translations(tokenizer) if translate_share else {}
+        self.frames: NDArray[np.int64] = self.rows["frames"].to_numpy(dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def label(self, place: int, epoch: int) -> list[int]:
+        """Prompt, text and end of a clip, by its place among these examples."""
+        translation = self._translated.get(place)
+        if translation is not None and self._draw(place, epoch) < self._share:
+            return translation
+        return self._said[place]
+
+    def targets(self, batch: Batch) -> int:
+        """How many tokens a batch teaches."""
+        return sum(len(self.label(int(place), batch.epoch)) - 1 - len(UNLEARNT) for place in batch.clips)
+
+    def batch(self, batch: Batch, *, slack_s: float, mask: torch.Generator | None = None) -> Example:
+        """The tensors of a batch. Args: mask: chance for SpecAugment; None: none."""
+        indices = [int(index) for index in self.rows.index[batch.clips]]
+        mels = collate(
+            [self.clips.mel(index) for index in indices],
+            [self.clips.floor(index) for index in indices],
+            slack_frames=round(slack_s * FRAMES_PER_S),
+            full=batch.full,
+        )
+        if mask is not None:
+            mels = mask_spectra(mels, torch.from_numpy(self.frames[batch.clips]), mask)
+        return Example(
+            mels, *to_tensors([self.label(int(place), batch.epoch) for place in batch.clips], self._end)
+        )
+
+    def _translations(self, tokenizer: Any) -> dict[int, list[int]]:
+        texts = dict(enumerate(self.rows["translation"].fillna("")))
+        there = [place for place, text in texts.items() if text]
+        task: Task = "translate"
+        made = labels(tokenizer, self.clips.language, task, [texts[place] for place in there])
+        return {
+            place: label for place, label in zip(there, made, strict=True) if len(label) <= MAX_LABEL_TOKENS
+        }
+
+    def _draw(self, place: int, epoch: int) -> float:
+        """A number in [0, 1) that depends on seed, epoch and clip alone."""
+        digest = hashlib.sha256(f"{self._seed} {epoch} {self.rows['id'].iat[place]}".encode()).digest()
+        return int.from_bytes(digest[:6]) / 2**48
+
+
+def to_tensors(given: Sequence[Sequence[int]], end: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What the decoder reads, (batch, tokens); where it has something to learn, flattened; and what."""
+    length = max(len(label) for label in given) - 1
+    tokens = np.full((len(given), length), end, dtype=np.int64)
+    learnt = np.zeros((len(given), length), dtype=bool)
+    following = np.zeros((len(given), length), dtype=np.int64)
+    for row, label in enumerate(given):
+        count = len(label) - 1
+        tokens[row, :count] = label[:-1]
+        following[row, :count] = label[1:]
+        learnt[row, :count] = True
+    learnt[:, list(UNLEARNT)] = False
+    places = np.flatnonzero(learnt)
+    return torch.from_numpy(tokens), torch.from_numpy(places), torch.from_numpy(following.reshape(-1)[places])

@@ -1,0 +1,337 @@
+"""Predictions and outcomes -> the tables, series and alerts that the pages draw. Pure, but for `load`."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from dagsverk.store.protocol import Model, NotFound, Store, Table
+from dagsverk.tabular.accuracy import AccuracyAlarm, accuracy_alarm, below_promise, wilson
+from dagsverk.tabular.drift import MIN_ROWS, ColumnDrift, drift
+from dagsverk.tabular.system import System
+from dagsverk.tabular.tables import HISTORIC, features_table, predictions_table
+
+__all__ = [
+    "MIN_ROWS",
+    "AccuracyAlarm",
+    "Alert",
+    "ColumnDrift",
+    "Report",
+    "accuracy_alarm",
+    "accuracy_series",
+    "confusion",
+    "drift",
+    "expected_accuracy",
+    "history",
+    "load",
+    "promised_accuracy",
+    "report",
+    "watch_version",
+    "wilson",
+]
+
+WINDOW_ROWS = 90  # enough to see accuracy fall by about 0.11 from 0.82 with a power of 0.8
+STALE_DAYS = 2  # a daily run may be late, but not a day late
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alert:
+    """Something that a person should look at."""
+
+    kind: Literal["drift", "accuracy", "stale"]
+    message: str  # one sentence, with its numbers
+    since: dt.datetime | None  # UTC; drift: the window's first row; accuracy: first day of the unbroken alarm
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Report:
+    """All that a monitor page draws of one system. Times are UTC."""
+
+    system: str
+    made_at: dt.datetime
+    window_rows: int
+    predictions: int  # in the history: first predictions of rows unseen in training
+    outcomes: int  # of those, with a known outcome
+    correct: int
+    last_predicted_at: dt.datetime | None
+    last: pd.DataFrame  # columns of `history`, newest first
+    confusion: pd.DataFrame  # index: actual, columns: predicted; sums to `outcomes`
+    series: pd.DataFrame  # columns of `accuracy_series`
+    accuracy: AccuracyAlarm  # of the newest `window_rows` rows with outcomes
+    expected_accuracy: float | None  # of the newest `window_rows` predictions, outcomes not needed
+    drift: tuple[ColumnDrift, ...]  # newest `window_rows` rows predicted against the historic rows
+    alerts: tuple[Alert, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report in JSON types: tables as lists of records, times in ISO 8601, missing as None."""
+        content = {f.name: getattr(self, f.name) for f in fields(self)}
+        content["confusion"] = {
+            "classes": list(self.confusion.columns),
+            "counts": self.confusion.to_numpy().tolist(),
+        }
+        return {name: _plain(value) for name, value in content.items()}
+
+
+def history(system: System, features: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
+    """Predictions joined to their outcomes, sorted by event_time and row_id.
+
+    Only rows that the model had not been trained on count, because accuracy on training rows flatters; of
+    several predictions of one row only the first counts, because later models knew more.
+
+    Returns: one row per row_id and event_time with columns row_id, event_time (UTC), origin, the inputs,
+    prediction, probability, probabilities, model_version, predicted_at (UTC), outcome (None: not known yet),
+    correct (boolean; <NA>: not known yet). A prediction whose features are gone stays, its inputs missing.
+    """
+    table = predictions_table(system)
+    first = _utc(predictions.reindex(columns=table.schema.names), "event_time", "predicted_at")
+    first = first[~first["seen_in_training"].astype("boolean").fillna(False).astype(bool)]
+    first = first.sort_values(["predicted_at", "model_version"], kind="stable")
+    first = first.drop_duplicates(["row_id", "event_time"])
+    known = ["row_id", "event_time", "origin", *system.inputs, system.label.name]
+    rows = _utc(features.reindex(columns=known), "event_time")
+    rows = rows.drop_duplicates(["row_id", "event_time"], keep="last")
+    joined = first.merge(rows, on=["row_id", "event_time"], how="left")
+    joined = joined.rename(columns={system.label.name: "outcome"})
+    joined["outcome"] = joined["outcome"].astype(object).where(joined["outcome"].notna(), None)
+    joined["model_version"] = joined["model_version"].astype("int64")
+    right = (joined["prediction"] == joined["outcome"]).to_numpy(dtype=bool)
+    joined["correct"] = pd.arrays.BooleanArray(right, mask=joined["outcome"].isna().to_numpy(dtype=bool))
+    order = ["row_id", "event_time", "origin", *system.inputs, "prediction", "probability", "probabilities"]
+    order += ["model_version", "predicted_at", "outcome", "correct"]
+    return joined.sort_values(["event_time", "row_id"], kind="stable", ignore_index=True)[order]
+
+
+def confusion(system: System, history: pd.DataFrame) -> pd.DataFrame:
+    """Counts of rows with outcomes, shape (classes, classes): index actual, columns predicted.
+
+    All classes are there, in the order of `system.classes`, whatever has occurred. The sum is the number of
+    rows with outcomes. Raises ValueError for a class that the system does not know: no row is lost silently.
+    """
+    known = history[history["outcome"].notna()]
+    classes = pd.Index(system.classes)
+    actual, predicted = (classes.get_indexer(pd.Index(known[side])) for side in ("outcome", "prediction"))
+    if strange := known[(actual < 0) | (predicted < 0)]["row_id"].tolist():
+        raise ValueError(
+            f"{system.name}: rows {strange[:5]} have a prediction or outcome outside {list(system.classes)}; "
+            "correct the stored rows, or add the class to the system's label"
+        )
+    size = len(classes)
+    counts = np.bincount(actual * size + predicted, minlength=size * size).reshape(size, size)
+    return pd.DataFrame(counts, index=classes.rename("actual"), columns=classes.rename("predicted"))
+
+
+def accuracy_series(history: pd.DataFrame, *, window_rows: int = WINDOW_ROWS) -> pd.DataFrame:
+    """Accuracy per day of event time, over rows with outcomes; days without outcomes have no row.
+
+    Returns: columns date (UTC midnight), model_version (the newest that predicted a row of that day), and
+    three times n, correct, accuracy, low, high (Wilson 95 % interval): of the day alone; with the prefix
+    `cumulative_`, of all rows so far; with the prefix `rolling_`, of the last `window_rows` rows so far.
+    """
+    known = history[history["outcome"].notna()]
+    days = known.groupby(known["event_time"].dt.floor("D"))
+    ends = days.size().to_numpy(dtype=np.int64).cumsum()
+    so_far = np.concatenate([[0], known["correct"].to_numpy(dtype=np.int64).cumsum()])
+    starts = {
+        "": np.concatenate([[0], ends])[: len(ends)],
+        "cumulative_": np.zeros_like(ends),
+        "rolling_": np.maximum(ends - window_rows, 0),
+    }
+    series = days["model_version"].max().rename_axis("date").reset_index()
+    for prefix, start in starts.items():
+        n, correct = ends - start, so_far[ends] - so_far[start]
+        low, high = wilson(correct, n)
+        values = {"n": n, "correct": correct, "accuracy": correct / n, "low": low, "high": high}
+        series = series.assign(**{prefix + name: value for name, value in values.items()})
+    return series
+
+
+def expected_accuracy(history: pd.DataFrame) -> float | None:
+    """The accuracy to expect, outcomes not needed: the mean probability of the predicted class.
+
+    As good as the model's calibration, and only while its inputs have not drifted. None without rows.
+    """
+    probability = history["probability"].astype(float).dropna()
+    return float(probability.mean()) if len(probability) else None
+
+
+def report(
+    system: System,
+    features: pd.DataFrame,
+    predictions: pd.DataFrame,
+    promised_accuracy: float | None,
+    *,
+    window_rows: int = WINDOW_ROWS,
+    last: int = 10,
+    stale_days: float = STALE_DAYS,
+    now: dt.datetime,
+) -> Report:
+    """Everything that the monitor of one system shows, at the moment `now`.
+
+    Args:
+        features, predictions: the stored tables; both may be empty.
+        promised_accuracy: the champion's cross-validated accuracy; None: no champion.
+        window_rows: the newest rows that drift, rolling accuracy and the alarms look at.
+        last: how many predictions `Report.last` shows.
+        stale_days: newest prediction older than this: an alert.
+        now: with a time zone.
+    Raises: ValueError for a `now` without time zone, or counts below 1.
+    """
+    if now.tzinfo is None or window_rows < 1 or last < 1:
+        raise ValueError(f"want a zoned now, window_rows and last >= 1; got {now}, {window_rows}, {last}")
+    past = history(system, features, predictions)
+    known, window = past[past["outcome"].notna()], past.tail(window_rows)
+    series = accuracy_series(past, window_rows=window_rows)
+    newest = known["correct"].tail(window_rows)
+    alarm = accuracy_alarm(int(newest.sum()), len(newest), promised_accuracy)
+    columns = drift(system, _reference(features, past), window[window["origin"].notna()])
+    predicted_at = _newest_moment(predictions)
+    return Report(
+        system=system.name,
+        made_at=now.astimezone(dt.UTC),
+        window_rows=window_rows,
+        predictions=len(past),
+        outcomes=len(known),
+        correct=int(known["correct"].sum()),
+        last_predicted_at=predicted_at,
+        last=past.tail(last).iloc[::-1].reset_index(drop=True),
+        confusion=confusion(system, past),
+        series=series,
+        accuracy=alarm,
+        expected_accuracy=expected_accuracy(window),
+        drift=tuple(columns),
+        alerts=(
+            *_stale_alerts(predicted_at, now, stale_days),
+            *_accuracy_alerts(alarm, series),
+            *_drift_alerts(system, columns, window),
+        ),
+    )
+
+
+def promised_accuracy(champion: Model | None) -> float | None:
+    """The accuracy that cross-validation promised for the model in use. None without a champion."""
+    return None if champion is None else champion.metrics.get("accuracy")
+
+
+def load(system: System, store: Store) -> tuple[pd.DataFrame, pd.DataFrame, Model | None]:
+    """(features, predictions, champion) of a system; a table that is not there yet reads as empty."""
+
+    def rows(table: Table) -> pd.DataFrame:
+        try:
+            return store.read(table)
+        except NotFound:
+            empty: pd.DataFrame = table.schema.empty_table().to_pandas()
+            return empty
+
+    return rows(features_table(system)), rows(predictions_table(system)), store.champion(system.name)
+
+
+def watch_version(system: System, store: Store) -> tuple[int, int, int]:
+    """(features, predictions, champion) versions: cheap to read, and different when a page must be redrawn.
+
+    0 stands for a champion, -1 for a table, that is not there yet.
+    """
+
+    def version(table: Table) -> int:
+        try:
+            return store.version(table)
+        except NotFound:
+            return -1
+
+    champion = store.champion(system.name)
+    return (
+        version(features_table(system)),
+        version(predictions_table(system)),
+        champion.version if champion else 0,
+    )
+
+
+def _reference(features: pd.DataFrame, past: pd.DataFrame) -> pd.DataFrame:
+    """Historic rows that are not part of the history: those the models learned from."""
+    if "origin" not in features:
+        return features.reindex(columns=past.columns)
+    historic = _utc(features[features["origin"] == HISTORIC], "event_time")
+    identity = ["row_id", "event_time"]
+    later = pd.MultiIndex.from_frame(historic[identity]).isin(pd.MultiIndex.from_frame(past[identity]))
+    return historic[~later]
+
+
+def _newest_moment(predictions: pd.DataFrame) -> dt.datetime | None:
+    """When the newest prediction of all was made, those of training rows included: the run took place."""
+    made = _utc(predictions.reindex(columns=["predicted_at"]), "predicted_at")
+    return _moment(made["predicted_at"].max())
+
+
+def _stale_alerts(predicted_at: dt.datetime | None, now: dt.datetime, stale_days: float) -> list[Alert]:
+    """Before the first prediction there is nothing to be late."""
+    if predicted_at is None or now - predicted_at <= dt.timedelta(days=stale_days):
+        return []
+    age_days = (now - predicted_at) / dt.timedelta(days=1)
+    message = f"No prediction for {age_days:.0f} days; the newest is of {predicted_at:%Y-%m-%d %H:%M} UTC."
+    return [Alert(kind="stale", message=message, since=predicted_at)]
+
+
+def _accuracy_alerts(alarm: AccuracyAlarm, series: pd.DataFrame) -> list[Alert]:
+    if not alarm.alarm or alarm.promised is None or alarm.p_value is None:
+        return []
+    message = (
+        f"Accuracy is below its promise: {alarm.correct} of the last {alarm.n} outcomes were predicted right "
+        f"({alarm.correct / alarm.n * 100:.0f} %), {alarm.promised * 100:.0f} % was promised "
+        f"({_p_words(alarm.p_value)})."
+    )
+    alarmed = below_promise(series["rolling_correct"], series["rolling_n"], alarm.promised)
+    calm = np.flatnonzero(~alarmed)
+    first_day = series["date"].iloc[calm[-1] + 1 if len(calm) else 0]
+    return [Alert(kind="accuracy", message=message, since=_moment(first_day))]
+
+
+def _drift_alerts(system: System, columns: list[ColumnDrift], window: pd.DataFrame) -> list[Alert]:
+    since = _moment(window["event_time"].min())
+    return [
+        Alert(
+            kind="drift",
+            message=f"{system.column(c.column).description} has drifted in the last {c.n} rows: {c.change} "
+            f"({_p_words(c.p_holm or 0.0)}).",
+            since=since,
+        )
+        for c in columns
+        if c.drifted
+    ]
+
+
+def _p_words(p_value: float) -> str:
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+
+
+def _utc(rows: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """A copy with the named columns as UTC times and row_id as text: what both sides of a join need."""
+    times: dict[str, Any] = {name: pd.to_datetime(rows[name], utc=True).dt.as_unit("us") for name in columns}
+    if "row_id" in rows:
+        times["row_id"] = rows["row_id"].astype(str)
+    return rows.assign(**times)
+
+
+def _moment(time: Any) -> dt.datetime | None:
+    return None if time is None or time is pd.NaT else pd.Timestamp(time).to_pydatetime()
+
+
+def _plain(value: Any) -> Any:
+    """`value` in JSON types; anything missing or not finite is None."""
+    if isinstance(value, pd.DataFrame):
+        value = value.to_dict("records")
+    elif isinstance(value, Alert | AccuracyAlarm | ColumnDrift):
+        value = {f.name: getattr(value, f.name) for f in fields(value)}
+    elif isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if value is pd.NA or value is pd.NaT or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return value.isoformat() if isinstance(value, dt.datetime) else value

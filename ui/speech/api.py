@@ -1,0 +1,162 @@
+"""The REST API's routes for speech: a recording's text, a language's report, the worst clips to listen to."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import tempfile
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request
+from fastapi import Path as InPath
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, Response
+
+from dagsverk.speech.errors import AudioError, Busy, SpeechError
+from dagsverk.store import NotFound
+from dagsverk.turns import LOOK_S, Check
+from ui.speech.desk import NoSpeechModel, SpeechDesk, UnknownLanguage, named_language
+from ui.speech.transcripts import RECORDINGS, CannotTranslate, Heard, Left, Task, hear
+
+KEY = r"^[0-9A-Za-z_-]{1,80}$"
+THREADS = ThreadPoolExecutor(16, thread_name_prefix="recording")  # more than there are places, in line too
+ONE_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
+BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+class UnknownClip(LookupError):
+    """No such sound was kept."""
+
+
+def add_speech_routes(app: FastAPI, speech: SpeechDesk) -> None:
+    """Add the routes, and how their errors are worded."""
+    _answer_errors(app)
+
+    @app.post("/api/transcribe/{language}", summary="The text of a recording", openapi_extra=BODY)
+    async def transcribe(
+        language: str, request: Request, task: Annotated[Task, Query()] = "transcribe"
+    ) -> dict[str, Any]:
+        known = named_language(language)
+        await run_in_threadpool(speech.promoted, known)  # before megabytes are sent for nothing
+        RECORDINGS.refuse_if_full()
+        with tempfile.TemporaryDirectory(prefix="dagsverk-recording-") as folder:
+            path = Path(folder) / "recording"
+            with path.open("wb") as file:
+                async for block in request.stream():
+                    file.write(block)
+            heard = await _while_asked(request, partial(hear, speech, known, path, task))
+        return heard.to_dict()
+
+    @app.get("/api/speech/{language}", summary="The scores that the speech monitor draws")
+    def report(language: str) -> dict[str, Any]:
+        return speech_report(speech, language)
+
+    @app.get(
+        "/api/speech/{language}/evaluations/{key}/audio/{number}.wav",
+        summary="One of an evaluation's worst clips",
+        response_class=Response,
+    )
+    def sound(
+        language: str, key: Annotated[str, InPath(pattern=KEY)], number: Annotated[int, InPath(ge=0, le=999)],
+        request: Request,
+    ) -> Response:  # fmt: skip
+        try:
+            wav = speech.sound(named_language(language), key, number)
+        except NotFound as error:
+            raise UnknownClip(
+                f"evaluation {key} kept no sound {number}; see /api/speech/{language}"
+            ) from error
+        return ranged(wav, request.headers.get("range", ""))
+
+
+async def _while_asked(request: Request, work: Callable[[Check], Heard]) -> Heard:
+    """What comes of the work, which ends if the caller goes; in a thread that no other route waits for."""
+    left = threading.Event()
+
+    def check() -> None:
+        if left.is_set():
+            raise Left
+
+    async def watch() -> None:
+        while not await request.is_disconnected():
+            await asyncio.sleep(LOOK_S)
+        left.set()
+
+    watching = asyncio.create_task(watch())
+    try:
+        return await asyncio.get_running_loop().run_in_executor(THREADS, work, check)
+    finally:
+        left.set()
+        watching.cancel()
+
+
+def speech_report(speech: SpeechDesk, name: str) -> dict[str, Any]:
+    """Champion, its evaluation with groups and worst clips, the last judgement, runs."""
+    view = speech.view(named_language(name))
+    model = view.champion
+    return {
+        "language": view.language.code,
+        "champion": None if model is None else {
+            "name": model.name, "version": model.version, "metrics": dict(model.metrics),
+        },
+        "evaluation": view.shown,
+        "verdict": view.verdicts[-1] if view.verdicts else None,
+        "runs": [dict(run) for run in view.runs],
+        "steps": dict(view.facts),
+    }  # fmt: skip
+
+
+def ranged(wav: bytes, asked: str) -> Response:
+    """The sound, or the part of it that a player asks for when it jumps."""
+    headers = {"accept-ranges": "bytes", "cache-control": "private, max-age=3600"}
+    match = ONE_RANGE.fullmatch(asked)
+    if not match:
+        return Response(wav, media_type="audio/wav", headers=headers)
+    start, end = int(match[1]), min(int(match[2] or len(wav)), len(wav) - 1)
+    if start > end:
+        return Response(status_code=416, headers={"content-range": f"bytes */{len(wav)}"})
+    headers["content-range"] = f"bytes {start}-{end}/{len(wav)}"
+    return Response(wav[start : end + 1], status_code=206, media_type="audio/wav", headers=headers)
+
+
+def _answer_errors(app: FastAPI) -> None:
+    """Every error in the form of the others."""
+
+    @app.exception_handler(UnknownLanguage)
+    @app.exception_handler(UnknownClip)
+    def unknown(_: Request, error: LookupError) -> JSONResponse:
+        return JSONResponse({"error": str(error)}, status_code=404)
+
+    @app.exception_handler(AudioError)
+    def no_audio(_: Request, error: AudioError) -> JSONResponse:
+        return JSONResponse({"error": str(error), "problems": {"recording": error.reason}}, status_code=422)
+
+    @app.exception_handler(CannotTranslate)
+    def no_english(_: Request, error: CannotTranslate) -> JSONResponse:
+        return JSONResponse({"error": str(error), "problems": {"task": "transcribe"}}, status_code=422)
+
+    @app.exception_handler(NoSpeechModel)
+    def no_model(_: Request, error: NoSpeechModel) -> JSONResponse:
+        return JSONResponse({"error": str(error)}, status_code=503)
+
+    @app.exception_handler(Busy)
+    def busy(_: Request, error: Busy) -> JSONResponse:
+        return JSONResponse({"error": str(error)}, status_code=503, headers={"retry-after": "30"})
+
+    @app.exception_handler(SpeechError)
+    def no_speech(_: Request, error: SpeechError) -> JSONResponse:
+        return JSONResponse({"error": str(error)}, status_code=503)
+
+    @app.exception_handler(Left)
+    def gone(_: Request, __: Left) -> JSONResponse:
+        return JSONResponse({"error": "the caller hung up"}, status_code=499)  # which nobody reads

@@ -1,0 +1,198 @@
+"""What the speech pages read of the store: a language's champion, runs and scores, once per version."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dagsverk.records import kept_report
+from dagsverk.speech import results
+from dagsverk.speech.cache import cache_folder
+from dagsverk.speech.errors import ModelError
+from dagsverk.speech.languages import LANGUAGES, Language, language
+from dagsverk.store import Model, Store, StoreError, Unavailable
+from ui.desk import Desk
+
+if TYPE_CHECKING:
+    from dagsverk.speech.serving.transcriber import Transcriber
+
+FIRST = ("sv", "it")  # these have deployments; any other language is listed once the store knows it
+STEPS = ("preparation", "training", "evaluation")
+
+
+class NoSpeechModel(LookupError):
+    """No model of this language has been promoted yet; the message says how to get one."""
+
+
+class UnknownLanguage(LookupError):
+    """Not one of Whisper's languages."""
+
+
+def speech_command(of: Language) -> str:
+    """The command that fills the pages of a language."""
+    return f"prefect deployment run speech-day/{of.name}"
+
+
+def named_language(name: str) -> Language:
+    """The language of a code or an English name. Raises UnknownLanguage."""
+    try:
+        return language(name)
+    except ValueError as error:
+        raise UnknownLanguage(str(error)) from error
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SpeechView:
+    """Everything that the speech monitor shows of one language, as of one version."""
+
+    language: Language
+    version: str
+    champion: Model | None
+    card: str  # Markdown; empty without a champion
+    card_problem: str  # why the champion's files cannot be trusted; empty when they can
+    promotions: Sequence[Mapping[str, Any]]  # oldest first
+    models: Sequence[Model]  # all versions, oldest first
+    runs: Sequence[Mapping[str, Any]]  # newest last
+    reports: Mapping[str, Mapping[str, Any]]  # evaluations by key, oldest first
+    verdicts: Sequence[Mapping[str, Any]]  # newest last
+    worst: Sequence[Mapping[str, Any]]  # of `shown`
+    facts: Mapping[str, Mapping[str, Any]]  # by step: what its last run did
+
+    @property
+    def blank(self) -> bool:
+        """Nothing has been prepared, trained or scored yet."""
+        return not (self.champion or self.runs or self.reports or any(self.facts.values()))
+
+    @property
+    def shown(self) -> Mapping[str, Any] | None:
+        """The report whose groups and worst clips are shown: the champion's, else the newest candidate's."""
+        keys = [str(self.champion.info.get("evaluation"))] if self.champion else []
+        keys += [verdict["candidate"] for verdict in reversed(self.verdicts)]
+        return next((self.reports[key] for key in keys if key in self.reports), None)
+
+
+class SpeechDesk:
+    """Reads on behalf of the speech pages and the REST API; safe to call from several threads."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._views: dict[str, SpeechView] = {}
+        self._loaded: dict[str, int] = {}  # language -> version
+        self._lock = threading.RLock()
+
+    @property
+    def store(self) -> Store:
+        return self._desk.store
+
+    def languages(self) -> list[Language]:
+        """Swedish and Italian, then whatever else the store knows."""
+        known = {found.code for found in results.speech_languages(self.store)}
+        return [LANGUAGES[code] for code in (*FIRST, *sorted(known - set(FIRST)))]
+
+    def champion(self, of: Language) -> Model | None:
+        return self.store.champion(of.model_name)
+
+    def promoted(self, of: Language) -> Model:
+        """The champion's record. Raises NoSpeechModel."""
+        model = self.champion(of)
+        if model is None:
+            raise NoSpeechModel(f"no {of.title} model is in use yet; train one: {speech_command(of)}")
+        return model
+
+    def is_loaded(self, of: Language, model: Model) -> bool:
+        """Whether `transcriber` answers at once."""
+        return self._loaded.get(of.code) == model.version
+
+    def transcriber(self, of: Language) -> tuple[Model, Transcriber]:
+        """The champion, ready to listen; loaded again only after a promotion.
+
+        Raises: NoSpeechModel before the first promotion; StoreError for changed or damaged files.
+        """
+        from dagsverk.speech.serving.transcriber import load_champion  # torch: on first use
+
+        model = self.promoted(of)
+        try:
+            loaded = load_champion(self.store, of, cache_folder())
+        except ModelError as error:
+            raise StoreError(f"version {model.version} of {of.title} cannot be used: {error}") from error
+        self._loaded[of.code] = model.version
+        return model, loaded
+
+    def version(self, of: Language) -> str:
+        """Cheap to read, and different whenever `view` would be.
+
+        Raises: Unavailable when what was there before is gone: a folder that is not mounted reads as empty.
+        """
+        facts = {step: kept_report(self.store, of.name, step) for step in STEPS}
+        found = json.dumps([results.results_version(self.store, of), facts], sort_keys=True, default=str)
+        known = self._views.get(of.code)
+        if known is not None and known.champion and self.champion(of) is None:
+            raise Unavailable(
+                f"{of.title} models that were in {self.store.url} are gone; is the folder mounted? "
+                "If it was emptied on purpose, restart the pages"
+            )
+        return hashlib.sha256(found.encode()).hexdigest()[:16]
+
+    def view(self, of: Language) -> SpeechView:
+        """What the monitor shows now; read once per version, whoever asks."""
+        with self._lock:
+            version = self.version(of)
+            known = self._views.get(of.code)
+            if known is None or known.version != version:
+                known = self._views[of.code] = self._read(of, version)
+            return known
+
+    def sound(self, of: Language, key: str, number: int) -> bytes:
+        """The WAV of the n-th worst clip of an evaluation. Raises NotFound."""
+        return self.store.get(f"speech/{of.name}/evaluations/{key}/audio/{number}.wav")
+
+    def _read(self, of: Language, version: str) -> SpeechView:
+        store, champion = self.store, self.champion(of)
+        card, card_problem = self._card(champion)
+        read: dict[str, Any] = {
+            "champion": champion,
+            "card": card,
+            "card_problem": card_problem,
+            "promotions": store.champions(of.model_name),
+            "models": store.models(of.model_name),
+            "runs": results.runs(store, of),
+            "reports": {report["key"]: report for report in results.reports(store, of)},
+            "verdicts": results.verdicts(store, of),
+            "facts": {step: kept_report(store, of.name, step) for step in STEPS},
+        }
+        shown = SpeechView(language=of, version=version, worst=(), **read).shown
+        worst = results.worst_clips(store, of, shown) if shown else []
+        return SpeechView(language=of, version=version, worst=worst, **read)
+
+    def _card(self, model: Model | None) -> tuple[str, str]:
+        """(the champion's card, why it cannot be had)."""
+        if model is None or "README.md" not in model.files:
+            return "", ""
+        try:
+            return read_card(self.store, model), ""
+        except Unavailable:
+            raise
+        except StoreError as error:
+            return "", str(error)
+
+
+def read_card(store: Store, model: Model) -> str:
+    """The model's card, without the block of settings at its head."""
+    with tempfile.TemporaryDirectory(prefix="dagsverk-card-") as folder:
+        text = (store.download(model, Path(folder) / "model") / "README.md").read_text(encoding="utf-8")
+    if text.startswith("---\n"):
+        text = text.partition("\n---\n")[2]
+    return harmless(text.strip())
+
+
+def harmless(markdown: str) -> str:
+    """The same without HTML, but for what stands in code: names of groups come from the data."""
+    pieces = re.split(r"(```.*?```|`[^`\n]*`)", markdown, flags=re.DOTALL)
+    return "".join(piece if i % 2 else piece.replace("<", "&lt;") for i, piece in enumerate(pieces))

@@ -1,0 +1,115 @@
+"""What the speech pages share: the choice of a language, the microphone, how a rate is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+
+from dagsverk.speech.languages import LANGUAGES, Language
+from dagsverk.store import StoreError
+from ui import frame, parts
+from ui.look import SEA
+from ui.parts import Html, percent
+from ui.speech.desk import FIRST, SpeechDesk, UnknownLanguage, named_language
+
+# The chosen language goes into the address, so that a reload or a bookmark keeps it.
+REMEMBER_LANGUAGE = """(code) => {
+  const here = new URL(location.href);
+  here.searchParams.set("language", code);
+  history.replaceState(null, "", here);
+}"""
+
+# Browsers give the microphone to pages of this machine, and to others over https only. Gradio labels some
+# buttons with words that do not hold those to be seen on them, which people who speak to their browser need.
+_PREPARE = """
+const absent = !(window.isSecureContext && navigator.mediaDevices);
+element.querySelector(".dv-no-microphone").hidden = !absent;
+const mend = () => {
+  document.querySelectorAll("button.upload-container[aria-label]").forEach((b) => {
+    b.removeAttribute("aria-label");
+  });
+  document.querySelectorAll("button.playback").forEach((b) => {
+    const name = b.textContent.trim() + " playback speed";
+    if (b.getAttribute("aria-label") !== name) b.setAttribute("aria-label", name);
+  });
+};
+mend();
+const looked = { childList: true, subtree: true, attributeFilter: ["aria-label"] };
+new MutationObserver(mend).observe(document.body, looked);
+"""
+
+
+def language_choice() -> gr.Radio:
+    """The languages with deployments; `asked` adds those that the store knows."""
+    return gr.Radio([(LANGUAGES[code].title, code) for code in FIRST], value=FIRST[0], label="Language")
+
+
+def asked(speech: SpeechDesk, request: gr.Request) -> tuple[Language, gr.Radio]:
+    """The language that the address asks for (`?language=it`), else the first; and the choice filled."""
+    try:
+        languages = speech.languages()
+    except (StoreError, OSError):  # the page says so itself
+        languages = [LANGUAGES[code] for code in FIRST]
+    chosen = languages[0]
+    try:
+        wanted = named_language(str(request.query_params.get("language", chosen.code)))
+    except UnknownLanguage:
+        wanted = chosen
+    if wanted not in languages:
+        languages.append(wanted)
+    return wanted, gr.Radio([(one.title, one.code) for one in languages], value=wanted.code)
+
+
+def microphone(label: str) -> gr.Audio:
+    """A microphone; what it records is listened to in the same place."""
+    return gr.Audio(
+        sources=["microphone"],
+        type="filepath",
+        label=label,
+        editable=False,
+        buttons=[],
+        elem_classes="dv-sound",
+        waveform_options=gr.WaveformOptions(waveform_color="#7b8794", waveform_progress_color=SEA),
+    )
+
+
+def microphone_notice() -> None:
+    """A line that is seen only where the browser gives no microphone."""
+    words = (
+        "Browsers lend the microphone to pages of this machine (localhost) or over https only, and this page "
+        "is neither. A file can be given all the same."
+    )
+    frame.block(parts.page(Html(f'<p class="dv-note dv-no-microphone" hidden>{words}</p>')), script=_PREPARE)
+
+
+def rate(found: Mapping[str, Any] | None, digits: int = 1) -> str:
+    """An error rate with its 95 % interval; an en dash stands for none."""
+    if found is None or found.get("value") is None:
+        return "–"
+    low, high = found.get("low"), found.get("high")
+    within = (
+        f" [{_plain(low, digits)}–{percent(high, digits)}]" if low is not None and high is not None else ""
+    )
+    return percent(found["value"], digits) + within
+
+
+def _plain(share: float, digits: int) -> str:
+    return percent(share, digits).rstrip("%")
+
+
+def seconds(length_s: float) -> str:
+    """A length as people say it: 4.2 s, 3 min 20 s, 1 h 5 min."""
+    if length_s < 60:
+        return f"{length_s:.1f} s"
+    minutes, rest = divmod(round(length_s), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def clock(at_s: float) -> str:
+    """A place in a recording: 0:07, 12:40, 1:02:03."""
+    minutes, rest = divmod(int(at_s), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

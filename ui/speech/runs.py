@@ -1,0 +1,86 @@
+"""Fine-tuning runs on the speech monitor: the newest one's curves, and all of them in a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ui import parts
+from ui.parts import Head, Html, percent
+from ui.speech.desk import SpeechView, speech_command
+
+EARLIER = 3  # runs whose word error rate is drawn beside the newest one's
+LISTED = 8
+
+Curve = Sequence[Mapping[str, Any]]
+
+
+def curves(view: SpeechView) -> tuple[Curve, list[Curve]]:
+    """(the newest run's curve, those of the runs before it, newest first); empty before the first run."""
+    found: list[Curve] = [run["curve"] for run in view.runs if run["curve"]]
+    return (found[-1], found[-1 - EARLIER : -1][::-1]) if found else ([], [])
+
+
+def title(view: SpeechView) -> Html:
+    head = parts.element("h2", "Training")
+    if not view.runs:
+        words = parts.element("p", "Loss and error rates are drawn here while a model learns.", "soft small")
+        return parts.join(head, words)
+    newest = view.runs[-1]
+    said = f"Run {newest['run'][:9]}: {reached(newest)}."
+    best = best_wer(newest["curve"])
+    if best is not None:
+        said += (
+            f" The least word error rate on dev was {percent(best[1], 1)}, at step {best[0]:,}; dev clips "
+        )
+        said += "choose the checkpoint, test clips are scored once."
+    return parts.join(head, parts.element("p", said, "soft small"))
+
+
+def table(view: SpeechView) -> Html:
+    """Runs, newest first."""
+    if not view.runs:
+        return parts.empty("No run yet", "A day trains one:", speech_command(view.language))
+    heads = [Head(title="Run"), Head(title="Model")]
+    heads += [
+        Head(title=name, numeric=True) for name in ("Steps", "Peak learning rate", "Loss", "Best dev WER")
+    ]
+    rows = [_row(run) for run in list(view.runs)[: -LISTED - 1 : -1]]
+    n = len(view.runs)
+    caption = f"{n} run{'s' * (n > 1)}, newest first" + (
+        f"; the newest {LISTED} are listed" if n > LISTED else ""
+    )
+    return parts.table(caption, heads, rows)
+
+
+def best_wer(curve: Curve) -> tuple[int, float] | None:
+    """(step, rate) of the least word error rate on dev; of equals the first."""
+    scored = [(point["dev_wer"], point["step"]) for point in curve if point.get("dev_wer") is not None]
+    return (min(scored)[1], min(scored)[0]) if scored else None
+
+
+def _row(run: Mapping[str, Any]) -> list[object]:
+    best = best_wer(run["curve"])
+    losses = [point["loss"] for point in run["curve"] if point.get("loss") is not None]
+    settings = _settings(run)
+    return [
+        run["run"][:12],
+        parts.short(settings.get("model", "–"), 40),
+        reached(run),
+        parts.number(settings.get("learning_rate"), 2),
+        parts.number(losses[-1]) if losses else "–",
+        f"{percent(best[1], 1)} at step {best[0]:,}" if best else "–",
+    ]
+
+
+def _settings(run: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The run's settings, wherever its configuration keeps them."""
+    config: Mapping[str, Any] = run["config"]
+    inner = config.get("config", config)
+    return inner if isinstance(inner, Mapping) else config
+
+
+def reached(run: Mapping[str, Any]) -> str:
+    steps = [point["step"] for point in run["curve"]] + list(run["checkpoints"])
+    reached, wanted = max(steps, default=0), _settings(run).get("steps")
+    return f"{reached:,} of {wanted:,} steps" if wanted else f"{reached:,} steps"

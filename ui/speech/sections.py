@@ -1,0 +1,323 @@
+"""The sections of the speech monitor, each drawn from a SpeechView; each says so when it has nothing yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from dagsverk.speech.registry.gate import cut_words
+from dagsverk.store import Model
+from ui import parts
+from ui.parts import Head, Html, Tile, percent
+from ui.speech.charts import Dot
+from ui.speech.desk import SpeechView, speech_command
+from ui.speech.parts import rate, seconds
+
+GROUPINGS = {
+    "gender": "Gender",
+    "age": "Age",
+    "accent": "Accent",
+    "length": "Clip length",
+    "rate": "Speaking rate",
+}
+MOST_PROMOTIONS = 5  # listed
+MOST_CANDIDATES = 6  # in the comparison, besides champion and base
+
+
+def overview(view: SpeechView) -> Html:
+    """What needs attention, and the number row; before the first day, how to start one."""
+    warned = [parts.element("li", words, "bad") for words in warnings(view)]
+    listed = Html(f'<ul class="dv-alerts">{parts.join(*warned)}</ul>') if warned else ""
+    if view.blank:
+        return parts.join(listed, first_day(view))
+    return parts.join(listed, number_row(view))
+
+
+def first_day(view: SpeechView) -> Html:
+    words = (
+        f"A day of {view.language.title} prepares recordings, fine-tunes Whisper on them and scores it on "
+        "voices it has not heard. Start one in the Prefect UI, or with this command: the page then fills."
+    )
+    return parts.empty(
+        f"No {view.language.title} model has been trained yet", words, speech_command(view.language)
+    )
+
+
+def warnings(view: SpeechView) -> Iterator[Html]:
+    """A cut test set, failed traps, files that cannot be trusted."""
+    shown = view.shown
+    if shown and shown.get("cut"):
+        words = f"scores below are of {cut_words(shown)}; a cut says less than the whole test set."
+        yield parts.join(parts.element("strong", "The test set was cut: "), words)
+    for trap in traps_of(view):
+        if not trap["passed"]:
+            yield parts.join(parts.element("strong", f"Check failed, {trap['name']}: "), trap["detail"])
+    if view.card_problem:
+        yield parts.join(parts.element("strong", "The champion cannot be trusted: "), view.card_problem)
+
+
+def traps_of(view: SpeechView) -> Sequence[Mapping[str, Any]]:
+    """The checks of the checkpoint that was judged last."""
+    return view.verdicts[-1]["traps"] if view.verdicts else ()
+
+
+def number_row(view: SpeechView) -> Html:
+    """Champion's word error rate, the untrained model's, what was learnt from, what it was tested on."""
+    learnt = view.facts.get("preparation") or {}
+    training = (learnt.get("splits") or {}).get("train") or {}
+    return parts.tiles(
+        (
+            wer_tile(view),
+            _base_tile(view),
+            Tile(
+                label="Learnt from",
+                figure=_hours(training.get("audio_s")),
+                note=f"{training['clips']:,} clips, {training['speakers']:,} voices"
+                if training
+                else "not known",
+            ),
+            _test_tile(view.shown),
+        )
+    )
+
+
+def wer_tile(view: SpeechView) -> Tile:
+    model, shown = view.champion, view.shown
+    label = "Word error rate"
+    if shown is None:
+        return Tile(label=label, figure="–", note="nothing scored yet")
+    wer = shown["scores"]["normalised"]["wer"]
+    who = f"version {model.version}" if model else "candidate, not in use"
+    return Tile(label=label, figure=percent(wer["value"], 1), note=f"{_within(wer)}; {who}")
+
+
+def _base_tile(view: SpeechView) -> Tile:
+    base = view.reports.get(base_key(view) or "")
+    label = "Before fine-tuning"
+    if base is None:
+        return Tile(label=label, figure="–", note="not scored yet")
+    wer = base["scores"]["normalised"]["wer"]
+    return Tile(label=label, figure=percent(wer["value"], 1), note=f"{_within(wer)}; same clips")
+
+
+def _test_tile(shown: Mapping[str, Any] | None) -> Tile:
+    label = "Tested on"
+    if shown is None:
+        return Tile(label=label, figure="–")
+    cut = ", a cut" if shown.get("cut") else ""
+    note = f"{shown['speakers']:,} voices, {seconds(shown['audio_s'])}{cut}"
+    return Tile(label=label, figure=f"{shown['clips']:,} clips", note=note)
+
+
+def _within(wer: Mapping[str, Any]) -> str:
+    if wer.get("low") is None or wer.get("high") is None:
+        return "no interval"
+    return f"95% {percent(wer['low'], 1)} to {percent(wer['high'], 1)}"
+
+
+def _hours(length_s: float | None) -> str:
+    if length_s is None:
+        return "–"
+    return f"{length_s / 3600:.1f} h" if length_s >= 3600 else f"{length_s / 60:.0f} min"
+
+
+def base_key(view: SpeechView) -> str | None:
+    """The report of the untrained model on the clips of the report that is shown."""
+    if view.shown is None:
+        return None
+    for verdict in reversed(view.verdicts):
+        base = view.reports.get(verdict["base"])
+        if base and comparable(base, view.shown):
+            return str(base["key"])
+    return None
+
+
+def comparable(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Scored on the same clips, in the same way."""
+    return all(one[name] == other[name] for name in ("set", "split", "normaliser"))
+
+
+def named_reports(view: SpeechView) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """(name, role, report) of all models scored on the clips that the shown one was scored on.
+
+    The untrained model first, the one in use last.
+    """
+    shown = view.shown
+    if shown is None:
+        return []
+    base = base_key(view)
+    names = {str(model.info.get("evaluation")): f"Version {model.version}" for model in view.models}
+    for verdict in view.verdicts:
+        names.setdefault(verdict["candidate"], f"Run {verdict['run'][:9]}, step {verdict['step']}")
+    in_use = str(view.champion.info.get("evaluation")) if view.champion else ""
+    others = [
+        (names.get(key, parts.short(report["model"]["name"], 24)), "candidate", report)
+        for key, report in view.reports.items()
+        if key not in (base, in_use) and comparable(report, shown)
+    ]
+    found = [(f"{_base_name(view)}, before", "before fine-tuning", view.reports[base])] if base else []
+    found += others[-MOST_CANDIDATES:]
+    if in_use in view.reports:
+        found.append((f"{names[in_use]}, in use", "in use", view.reports[in_use]))
+    return found
+
+
+def _base_name(view: SpeechView) -> str:
+    named = view.champion.info.get("base_model") if view.champion else None
+    return parts.short(named or view.reports[base_key(view) or ""]["model"]["name"], 24)
+
+
+def dots(view: SpeechView) -> list[Dot]:
+    return [
+        Dot(name=name, role=role, wer=report["scores"]["normalised"]["wer"])
+        for name, role, report in named_reports(view)
+    ]
+
+
+def compared_title(view: SpeechView) -> Html:
+    title = parts.element("h2", "Models compared")
+    shown = view.shown
+    if shown is None:
+        return parts.join(
+            title, parts.element("p", "Drawn as soon as a model has been scored.", "soft small")
+        )
+    said = (
+        f"Word error rate on the same {shown['clips']:,} clips of {shown['speakers']:,} voices; whiskers are "
+        "95% intervals, speakers being drawn. Normalised: case and punctuation do not count."
+    )
+    if shown.get("cut"):
+        said += f" The test set is a cut: {cut_words(shown)}."
+    return parts.join(title, parts.element("p", said, "soft small"))
+
+
+def compared_table(view: SpeechView) -> Html:
+    """Rates of all models, normalised and raw."""
+    heads = [Head(title="Model")]
+    heads += [Head(title=title, numeric=True) for title in ("WER", "CER", "WER, raw", "CER, raw")]
+    heads.append(Head(title="Substituted, missing, added", numeric=True))
+    rows = []
+    for name, _, report in named_reports(view):
+        scores = report["scores"]
+        cells = [rate(scores[kind][which]) for kind in ("normalised", "raw") for which in ("wer", "cer")]
+        counts = (scores["normalised"][kind] for kind in ("substitutions", "deletions", "insertions"))
+        rows.append([name, *cells, ", ".join(f"{count:,}" for count in counts)])
+    cut = "; the test set is a cut" if view.shown and view.shown.get("cut") else ""
+    return parts.table(f"Test set, with 95% intervals{cut}", heads, rows) if rows else Html("")
+
+
+def groups(view: SpeechView) -> Html:
+    """How well each group of speakers and clips is understood."""
+    shown = view.shown
+    if shown is None or not shown["groups"]:
+        words = "Gender, age and accent come with the recordings; with scores they are compared here."
+        return parts.card("Groups", "", parts.empty("No groups yet", words), width="w7")
+    least = shown["config"]["min_group_clips"]
+    heads = [Head(title="Group"), Head(title="Clips", numeric=True), Head(title="Voices", numeric=True)]
+    heads += [Head(title="WER", numeric=True), Head(title="Against all others", numeric=True)]
+    rows = []
+    for group in shown["groups"]:
+        name = f"{GROUPINGS.get(group['by'], group['by'])}: {group['value']}"
+        everyone = group["clips"] == shown["clips"]  # nothing to compare it with
+        scored = rate(group["wer"]) if group["wer"] else "all clips" if everyone else "too few"
+        rows.append([name, f"{group['clips']:,}", f"{group['speakers']:,}", scored, gap(group["gap"])])
+    said = f"Groups of fewer than {least} clips are counted and not scored. Gaps are in percentage points."
+    return parts.card("Groups", said, parts.table("Test set, with 95% intervals", heads, rows), width="w7")
+
+
+def gap(found: Mapping[str, Any] | None) -> Html:
+    """A difference of rates in percentage points; a word where it is more than chance."""
+    if found is None or found.get("value") is None:
+        return Html("–")
+    low, high = found.get("low"), found.get("high")
+    words = _signed(found["value"])
+    if low is None or high is None:
+        return Html(words)
+    words += f" [{_signed(low)} to {_signed(high)}]"
+    if low > 0:
+        return parts.join(words, " ", parts.chip("worse", "bad"))
+    return parts.join(words, " ", parts.chip("better", "good")) if high < 0 else Html(words)
+
+
+def _signed(share: float) -> str:
+    return f"{100 * share:+.1f}".replace("-", "−")
+
+
+def checks(view: SpeechView) -> Html:
+    """The traps of the last judged checkpoint, each with its verdict in words."""
+    listed = traps_of(view)
+    if not listed:
+        return parts.card(
+            "Checks", "", parts.empty("Not checked yet", "Known traps are tried here."), width="w5"
+        )
+    heads = [Head(title="Check"), Head(title="Found"), Head(title="Verdict")]
+    rows = [
+        (trap["name"], parts.short(trap["detail"], 200),
+         parts.chip("passed ✓", "good") if trap["passed"] else parts.chip("failed ✗", "bad"))
+        for trap in listed
+    ]  # fmt: skip
+    verdict = view.verdicts[-1]
+    caption = f"Run {verdict['run'][:9]}, step {verdict['step']}"
+    return parts.card("Checks", "What fine-tuned models are known to get wrong.",
+                      parts.table(caption, heads, rows), width="w5")  # fmt: skip
+
+
+def set_aside(view: SpeechView) -> Html:
+    """Clips that were not used, by reason."""
+    facts = view.facts.get("preparation") or {}
+    reasons: Mapping[str, int] = facts.get("set_aside") or {}
+    title = "Clips set aside"
+    if not facts:
+        return parts.card(
+            title, "", parts.empty("Nothing prepared yet", "They are counted here."), width="w5"
+        )
+    total = sum(reasons.values())
+    if not total:
+        words = f"All {facts['clips']:,} clips of {parts.short(facts['corpus'])} could be used."
+        return parts.card(title, "", parts.empty("None", words), width="w5")
+    said = f"{total:,} of {total + facts['clips']:,} clips of {parts.short(facts['corpus'])} were not used."
+    rows = [(reason, f"{n:,}") for reason, n in sorted(reasons.items(), key=lambda pair: -pair[1])]
+    heads = [Head(title="Reason"), Head(title="Clips", numeric=True)]
+    return parts.card(title, said, parts.table("By reason", heads, rows), width="w5")
+
+
+def champion(view: SpeechView) -> Html:
+    """The model in use, the gate's last decision, and the promotions."""
+    pairs: list[tuple[object, object]] = []
+    if view.champion is not None:
+        pairs += _champion_facts(view.champion)
+    last = view.facts.get("evaluation") or {}
+    if last.get("reason"):
+        pairs.append(("Last decision", last["reason"]))
+    if last.get("warnings"):
+        told = (words[:1].upper() + words[1:] for words in last["warnings"])
+        pairs.append(("Warnings", parts.join(*(parts.element("div", words) for words in told))))
+    newest_first = list(view.promotions)[: -MOST_PROMOTIONS - 1 : -1]
+    if newest_first:
+        said = (
+            f"Version {p['version']} on {str(p['promoted_at'])[:10]}: {p['reason']}" for p in newest_first
+        )
+        pairs.append(("Promotions", parts.join(*(parts.element("div", line) for line in said))))
+    nothing = "" if view.champion else parts.empty(
+        "No champion yet", "A model is put to use when it is better than the one before it beyond chance.",
+        speech_command(view.language),
+    )  # fmt: skip
+    return parts.card("Champion and decisions", "", nothing, parts.facts(pairs), width="w7")
+
+
+def _champion_facts(model: Model) -> list[tuple[object, object]]:
+    info = model.info
+    can = "transcribes, and translates into English" if info.get("translates") else "transcribes"
+    pairs: list[tuple[object, object]] = [
+        ("Version", str(model.version)),
+        ("Registered", parts.moment(model.created)),
+        ("It can", can),
+    ]
+    for name, key in (
+        ("Trained from", "base_model"),
+        ("Run", "run"),
+        ("Step", "step"),
+        ("Prepared set", "set"),
+    ):
+        if info.get(key) is not None:
+            pairs.append((name, parts.short(info[key], 60)))
+    return pairs

@@ -1,0 +1,261 @@
+"""The page that writes down speech: a microphone or a file in, text and its English out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import gradio as gr
+
+from dagsverk.speech.errors import AudioError, Busy, SpeechError
+from dagsverk.speech.languages import LANGUAGES, Language
+from dagsverk.store import Model, StoreError
+from dagsverk.tabular.system import System
+from ui import frame, parts
+from ui.limits import MAX_MEDIA_BYTES
+from ui.parts import Html, percent
+from ui.speech.desk import NoSpeechModel, SpeechDesk, speech_command
+from ui.speech.parts import (
+    REMEMBER_LANGUAGE,
+    asked,
+    clock,
+    language_choice,
+    microphone,
+    microphone_notice,
+    seconds,
+)
+from ui.speech.transcripts import MAX_S, Both, Decoding, Listening, Loading, Stage, Waiting, hear_both
+from ui.tabular.predict import SHOW_ANSWER
+
+PATH = "transcribe"
+TITLE = "Transcribe"
+WORDS = (
+    "Speak, or give a recording or a film: what is said is written down on this machine, by its own model."
+)
+WAITING = "Waiting for its turn …"
+ADVICE = {
+    "empty file": "The file has no content.",
+    "not audio": "Give a sound or video file, such as MP3, WAV, M4A, OGG, MP4 or MKV.",
+    "undecodable": "It is damaged, or was cut short while it was copied.",
+    "too long": f"At most {MAX_S / 3600:g} hours are written down at once: cut it into parts.",
+    "missing audio": "It is kept here for an hour only: give it again.",
+}
+VISITORS = 10  # each has a thread of the server; who comes later waits without a word on how long
+COPY = """
+element.addEventListener("click", async (event) => {
+  const button = event.target.closest("button[data-copy]");
+  if (!button) return;
+  try {
+    await navigator.clipboard.writeText(button.dataset.copy);
+    button.textContent = "Copied";
+  } catch {
+    button.textContent = "The browser does not let pages copy here";
+  }
+});
+"""
+
+
+def build(demo: gr.Blocks, speech: SpeechDesk, systems: Sequence[System]) -> None:
+    """The page at /transcribe."""
+    frame.head(systems, PATH, TITLE, WORDS)
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=5, min_width=300, elem_classes="dv-form"):
+            frame.block(parts.page(parts.element("h2", "Give it speech")))
+            language = language_choice()
+            sound = microphone("Microphone")
+            microphone_notice()
+            file = gr.File(
+                label="Audio or video file", type="filepath", height=128, elem_classes="dv-file",
+                buttons=[],
+            )  # fmt: skip
+            size = f"Up to {MAX_MEDIA_BYTES // 1024**2} MB and {MAX_S / 3600:g} hours, kept here for an hour."
+            frame.block(parts.page(parts.element("p", size, "soft small")))
+            with gr.Row(elem_classes="dv-buttons"):
+                button = gr.Button("Transcribe", variant="primary", size="lg")
+                stop = gr.Button("Stop", size="lg", visible=False)
+        with gr.Column(scale=6, min_width=300, elem_id="answer"):
+            shown = frame.block(min_height_px=300, script=COPY)
+    frame.foot()
+
+    def begin(request: gr.Request) -> list[Any]:
+        chosen, choice = asked(speech, request)
+        return [choice, welcome(speech, chosen.code)]
+
+    def run(code: str, spoken: str | None, given: str | None) -> Iterator[str]:
+        yield from respond(speech, code, given or spoken)
+
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    demo.load(begin, None, [language, shown], **quiet)
+    language.input(lambda code: welcome(speech, code), language, shown, **quiet)
+    language.input(None, language, None, js=REMEMBER_LANGUAGE)
+    sound.stop_recording(lambda: None, None, file, **quiet)  # what was given last counts
+    file.upload(lambda: None, None, sound, **quiet)
+
+    buttons = [button, stop]
+    started = button.click(lambda: (working(), *_buttons(running=True)), None, [shown, *buttons], **quiet)
+    started.then(None, js=SHOW_ANSWER)
+    running = started.then(
+        run, [language, sound, file], shown,
+        concurrency_id="transcribe", concurrency_limit=VISITORS, **quiet,
+    )  # fmt: skip
+    running.then(lambda: _buttons(running=False), None, buttons, **quiet)
+    stop.click(
+        lambda: (stopped(), *_buttons(running=False)), None, [shown, *buttons], cancels=running, **quiet
+    )
+
+
+def _buttons(*, running: bool) -> tuple[gr.Button, gr.Button]:
+    return gr.Button(interactive=not running), gr.Button(visible=running)
+
+
+def welcome(speech: SpeechDesk, code: str) -> str:
+    """Which model listens, or how to get one."""
+    language = LANGUAGES[code]
+    try:
+        model = speech.promoted(language)
+    except NoSpeechModel:
+        return parts.page(no_model(language))
+    except (StoreError, OSError) as error:
+        return parts.page(parts.note("No model could be asked.", parts.short(error, 300), bad=True))
+    said = "Record something or give a file, then press Transcribe. The text is shown here."
+    return parts.page(parts.empty(f"Ready for {language.title}", said), promise(language, model))
+
+
+def no_model(language: Language) -> Html:
+    words = (
+        f"A day of {language.title} fine-tunes Whisper, and the best model listens here. Start one in the "
+        "Prefect UI, or with this command:"
+    )
+    return parts.empty(f"No {language.title} model has been trained yet", words, speech_command(language))
+
+
+def respond(speech: SpeechDesk, code: str, given: str | None) -> Iterator[str]:
+    """Pages, as the work goes on: the last one holds the text, or what is wrong, in words; never a trace."""
+    language = LANGUAGES[code]
+    if not given:
+        words = "Press Record and speak, or choose a file."
+        yield parts.page(parts.note("There is nothing to transcribe yet.", words, bad=True))
+        return
+    try:
+        for stage in hear_both(speech, language, Path(given)):
+            yield parts.page(_stage(stage))
+    except NoSpeechModel:
+        yield parts.page(no_model(language))
+    except AudioError as error:
+        yield parts.page(refused(error))
+    except Busy as error:
+        yield parts.page(parts.note("Please wait.", str(error), bad=True))
+    except (StoreError, SpeechError, OSError) as error:
+        yield parts.page(parts.note("No model could be asked.", parts.short(error, 300), bad=True))
+
+
+def refused(error: AudioError) -> Html:
+    return parts.note("This recording cannot be used:", f"{error}. {ADVICE.get(error.reason, '')}", bad=True)
+
+
+def _stage(stage: Stage | Both) -> Html:
+    if isinstance(stage, Waiting):
+        return bar(WAITING, None)
+    if isinstance(stage, Decoding):
+        return bar("Reading the recording …", None)
+    if isinstance(stage, Loading):
+        words = f"Loading version {stage.model.version}: once, the next recordings need not wait for it."
+        return bar(words, None)
+    if isinstance(stage, Listening):
+        verb = "Written down" if stage.task == "transcribe" else "Put into English"
+        share = stage.done_s / stage.total_s if stage.total_s else 0.0
+        return bar(f"{verb}: {clock(stage.done_s)} of {clock(stage.total_s)}", share)
+    return transcript(stage)
+
+
+def working() -> str:
+    return parts.page(bar(WAITING, None))
+
+
+def stopped() -> str:
+    return parts.page(parts.note("Stopped.", "Nothing was written down."))
+
+
+def bar(words: str, share: float | None) -> Html:
+    """How far the work is; `share` None: nobody knows."""
+    value = "" if share is None else f' value="{share:.3f}" max="1"'
+    return Html(
+        f'<div class="dv-note dv-working" role="status"><span>{parts.text(words)}</span>'
+        f'<progress{value} aria-label="Progress"></progress></div>'
+    )
+
+
+def transcript(both: Both) -> Html:
+    """What was said with its times, its English beside it, and ways to take it along."""
+    heard, language = both.heard, both.heard.language
+    factor = heard.took_s / heard.duration_s if heard.duration_s else 0.0
+    told = f"{seconds(heard.duration_s)} of {language.title}, written down in {seconds(heard.took_s)} "
+    told += f"(real-time factor {factor:.2f})."
+    pieces: list[object] = [parts.element("h2", "What was said"), parts.element("p", told, "soft small")]
+    if heard.text:
+        pieces += [_ways(both), _lines(both)]
+    else:
+        pieces.append(parts.element("p", "Nothing: the model heard no words in it.", "dv-whole"))
+    pieces.append(parts.element("p", both.why_no_english, "soft small dv-why") if both.why_no_english else "")
+    box = (
+        '<section class="dv-card dv-answer" aria-label="Transcript" aria-live="polite">'
+        f"{parts.join(*pieces)}</section>"
+    )
+    return Html(f'<div style="display:grid;gap:16px">{box}{promise(language, heard.model)}</div>')
+
+
+def _lines(both: Both) -> Html:
+    """A line per stretch of speech."""
+    code = both.heard.language.code
+    english = {segment.start_s: segment.text for segment in both.english.segments} if both.english else {}
+    heads = parts.element("span", "Time"), parts.element("span", both.heard.language.title)
+    items = [_line_of(*heads, parts.element("span", "English") if both.english else "", "heads")]
+    for segment in both.heard.segments:
+        if segment.text or english.get(segment.start_s):
+            at = parts.element("span", f"{clock(segment.start_s)}–{clock(segment.end_s)}", "at")
+            said = Html(f'<p lang="{code}">{parts.text(segment.text or "–")}</p>')
+            beside = Html(f'<p lang="en">{parts.text(english.get(segment.start_s, "–"))}</p>')
+            items.append(_line_of(at, said, beside if both.english else "", ""))
+    kind = " both" if both.english else ""
+    return Html(f'<ul class="dv-transcript{kind}">{parts.join(*items)}</ul>')
+
+
+def _line_of(at: Html, said: Html, english: Html | str, classes: str) -> Html:
+    return parts.element("li", parts.join(at, said, english), classes)
+
+
+def _ways(both: Both) -> Html:
+    """Copy and download, without asking the server again."""
+    heard = both.heard
+    text = "\n".join(segment.text for segment in heard.segments if segment.text)
+    ways = [
+        Html(f'<button type="button" data-copy="{parts.text(text)}">Copy the text</button>'),
+        _download("Download .txt", text, heard.language.code),
+    ]
+    if both.english:
+        english = "\n".join(segment.text for segment in both.english.segments if segment.text)
+        ways.append(_download("Download the English", english, "en"))
+    return Html(f'<div class="dv-ways">{parts.join(*ways)}</div>')
+
+
+def _download(words: str, text: str, code: str) -> Html:
+    content = f"data:text/plain;charset=utf-8,{quote(text + chr(10))}"
+    return Html(f'<a download="transcript-{code}.txt" href="{content}">{parts.text(words)}</a>')
+
+
+def promise(language: Language, model: Model) -> Html:
+    """Which version listens, and how often it is wrong on voices that it has not heard."""
+    wer = model.metrics.get("wer")
+    low, high = model.metrics.get("wer_low"), model.metrics.get("wer_high")
+    within = ""
+    if low is not None and high is not None:
+        within = f" (95% interval {percent(low, 1)} to {percent(high, 1)})"
+    words = f"Version {model.version} of the {language.title} model listens here. "
+    if wer is not None:
+        words += (
+            f"In its test, on voices it had not heard, {percent(wer, 1)} of the words were wrong{within}. "
+        )
+    more = parts.link("How it does", f"/speech-monitor?language={language.code}")
+    return parts.element("p", parts.join(words, more), "soft small")
