@@ -25,7 +25,7 @@ __all__ = ["emulator"]
 
 from dagsverk.store import Conflict, Store, StoreError, Table, Unavailable, open_store
 from dagsverk.store.delta import commit_of, wrote
-from dagsverk.store.hopsworks.store import store as backend
+from dagsverk.store.hopsworks import store as backend
 
 SMALL = Table(
     "small",

@@ -27,8 +27,8 @@ __all__ = ["emulator"]
 
 from dagsverk.store import Store, open_store
 from dagsverk.store.delta import commit_of, wrote
+from dagsverk.store.hopsworks import models
 from dagsverk.store.hopsworks.hopsfs import HopsFS
-from dagsverk.store.hopsworks.store import models
 
 KINDS = ("status", "status_after", "drop", "drop_after", "stall")
 PROBABILITY = 0.025  # of each kind, of each request

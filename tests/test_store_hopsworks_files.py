@@ -15,10 +15,10 @@ pytest.importorskip("dagsverk.store.hopsworks.store", reason="the extra hopswork
 __all__ = ["emulator"]
 
 from dagsverk.store import Conflict, Store, StoreError, Unavailable, open_store
+from dagsverk.store.hopsworks import connection, hopsfs
+from dagsverk.store.hopsworks import files as hopsworks_files
 from dagsverk.store.hopsworks.files import GENERATION, _numbered, _unnumbered, decoded, encoded
 from dagsverk.store.hopsworks.hopsfs import HopsFS
-from dagsverk.store.hopsworks.store import connection, hopsfs
-from dagsverk.store.hopsworks.store import files as hopsworks_files
 
 NAMES = st.text(st.characters(exclude_categories=("C", "Z")) | st.just(" "), min_size=1, max_size=12).filter(
     lambda name: name not in (".", "..", ".tmp") and "/" not in name and "\\" not in name

@@ -20,8 +20,8 @@ pytest.importorskip("dagsverk.store.hopsworks.store", reason="the extra hopswork
 __all__ = ["emulator"]
 
 from dagsverk.store import Conflict, Model, NotFound, Store, StoreError, Table, Unavailable, open_store
+from dagsverk.store.hopsworks import models
 from dagsverk.store.hopsworks.hopsfs import HopsFS
-from dagsverk.store.hopsworks.store import models
 
 TABLE = Table(
     "rows",
