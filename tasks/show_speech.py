@@ -62,7 +62,7 @@ class TrainingProgress(Quiet):
     def __init__(self, language: Language) -> None:
         self._key = f"{language.name}-progress"
         self._total = 1
-        self._looked = ""
+        self._on_dev = ""
         self._artefact: UUID | None = None
 
     def started(self, run: str, total_steps: int, resumed_from: int) -> None:
@@ -71,14 +71,14 @@ class TrainingProgress(Quiet):
         self._show(resumed_from, f"{begun}, resumed after step {resumed_from}" if resumed_from else begun)
 
     def step(self, step: int, loss: float, learning_rate: float, clips_per_s: float) -> None:
-        words = f"step {step} of {self._total}, loss {loss:.3f}, {clips_per_s:.0f} clips/s{self._looked}"
+        words = f"step {step} of {self._total}, loss {loss:.3f}, {clips_per_s:.0f} clips/s{self._on_dev}"
         self._show(step, f"{words}, learning rate {learning_rate:.2g}")
 
-    def looked(self, step: int, dev_loss: float, dev_wer: float, dev_cer: float) -> None:
-        self._looked = f"; at step {step} on dev: loss {dev_loss:.3f}, WER {dev_wer:.3f}, CER {dev_cer:.3f}"
+    def validated(self, step: int, dev_loss: float, dev_wer: float, dev_cer: float) -> None:
+        self._on_dev = f"; at step {step} on dev: loss {dev_loss:.3f}, WER {dev_wer:.3f}, CER {dev_cer:.3f}"
 
     def finished(self, step: int) -> None:
-        self._show(self._total, f"done; step {step} is best on dev{self._looked}")
+        self._show(self._total, f"done; step {step} is best on dev{self._on_dev}")
 
     def _show(self, step: int, words: str) -> None:
         if not in_a_run():

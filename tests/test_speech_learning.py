@@ -51,8 +51,8 @@ def test_the_loss_is_that_of_the_librarys_own_forward():
     wanted.view(-1)[given_.places] = given_.targets
     logits = model(input_features=given_.mels, decoder_input_ids=given_.tokens).logits
     expected = functional.cross_entropy(logits.transpose(1, 2), wanted, reduction="sum", ignore_index=-100)
-    found = make_learner(model, config())(given_)
-    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+    loss = make_learner(model, config())(given_)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_language_text_and_end_are_learnt_and_the_rest_of_the_prompt_is_not():
@@ -142,9 +142,9 @@ def test_the_rate_rises_and_then_decays(decay, step, expected):
 def test_spec_augment_masks_bands_within_each_clip_and_is_the_same_for_a_seed(frames, seed):
     mels = torch.rand(len(frames), 80, 140, generator=torch.Generator().manual_seed(seed)) + 1
     lengths = torch.tensor(frames)
-    found = mask_spectra(mels, lengths, torch.Generator().manual_seed(seed))
-    assert torch.equal(found, mask_spectra(mels, lengths, torch.Generator().manual_seed(seed)))
-    for clip, before, length in zip(found, mels, frames, strict=True):
+    masked = mask_spectra(mels, lengths, torch.Generator().manual_seed(seed))
+    assert torch.equal(masked, mask_spectra(mels, lengths, torch.Generator().manual_seed(seed)))
+    for clip, before, length in zip(masked, mels, frames, strict=True):
         changed = clip != before
         bands = changed.all(dim=1)
         times = changed[~bands].all(dim=0)
@@ -222,9 +222,9 @@ def test_the_batch_finder_fills_the_memory_and_no_more(largest, bound):
         tried.append(batch_s)
         return batch_s <= largest
 
-    found = find_batch_s(fits, bound)
-    assert found <= min(largest, bound)
-    assert found == bound or (found >= 30 and found >= FILLED * largest * 0.88) or found == 30
+    filling_s = find_batch_s(fits, bound)
+    assert filling_s <= min(largest, bound)
+    assert filling_s == bound or (filling_s >= 30 and filling_s >= FILLED * largest * 0.88) or filling_s == 30
     assert max(tried) <= bound
     assert len(tried) <= 12
 
@@ -319,13 +319,13 @@ def test_what_people_decide_stays():
 
 
 def test_a_fresh_nano_listens_from_left_to_right():
-    found = random_model("nano")
+    fresh = random_model("nano")
     mel = np.random.default_rng(0).normal(0, 0.3, (300, 80)).astype(np.float32)
-    decoder = found.model.model.decoder
+    decoder = fresh.model.model.decoder
     with torch.no_grad():
-        heard = encode(found.model, collate([mel], [-1.0], slack_frames=0))
+        encoded = encode(fresh.model, collate([mel], [-1.0], slack_frames=0))
         attention = decoder.layers[0].encoder_attn
-        keys = attention.k_proj(found.model.get_encoder().embed_positions.weight[: heard.shape[1]])
+        keys = attention.k_proj(fresh.model.get_encoder().embed_positions.weight[: encoded.shape[1]])
         queries = attention.q_proj(decoder.embed_positions.weight[3:50])
         nearest = (queries @ keys.T).argmax(dim=1).float()
     wanted = torch.arange(47) * nano.POSITIONS_PER_BYTE

@@ -13,7 +13,7 @@ from training_runs import make_model, make_set, tiny_config
 from dagsverk.records import read_json
 from dagsverk.speech.features.prepared import open_prepared
 from dagsverk.speech.model.models import load_model
-from dagsverk.speech.runs import CheckpointRef, run_config, run_folder
+from dagsverk.speech.runs import CheckpointRef, TrainingPoint, ValidationPoint, run_config, run_folder
 from dagsverk.speech.training import checkpoints
 from dagsverk.speech.training.batches import Position
 from dagsverk.speech.training.checkpoints import newest, steps
@@ -56,10 +56,10 @@ class LostAfterWrites:
             self._left -= 1
             if self._left == 0 and not self._done:
                 raise Killed
-            found = method(*args, **kwargs)
+            result = method(*args, **kwargs)
             if self._left == 0:
                 raise Killed
-            return found
+            return result
 
         return counted
 
@@ -79,12 +79,12 @@ def place(tmp_path_factory):
 
 
 def end_of(store: Store, ref: CheckpointRef, cache: Path):
-    """What a run came to: weights and optimiser as bytes, which clips it saw in which order, looks at dev."""
+    """What a run came to: weights and optimiser as bytes, which clips it saw in which order, its curve."""
     state, files = newest(store, ref.run, cache)
-    looks = [point for point in state.curve if "dev_wer" in point]
-    losses = [(point["step"], point["loss"]) for point in state.curve if "loss" in point]
+    validations = [point for point in state.curve if isinstance(point, ValidationPoint)]
+    losses = [(point.step, point.loss) for point in state.curve if isinstance(point, TrainingPoint)]
     bytes_of = {name: files[name].read_bytes() for name in (checkpoints.MODEL, checkpoints.OPTIMISER)}
-    return state.step, state.trail, looks, losses, ref, bytes_of
+    return state.step, state.trail, validations, losses, ref, bytes_of
 
 
 def same_clips(folder: Path, name: str):
@@ -190,8 +190,8 @@ def test_on_every_kind_of_store_a_lost_run_ends_with_the_same_bytes(place, backe
     assert steps(store, ref.run) == [9, 12]
     undisturbed = open_store(str(folder / "undisturbed"))
     assert end_of(store, resumed, folder / "cache") == end_of(undisturbed, ref, folder / "cache")
-    found = load_checkpoint(store, resumed, tmp_path / "other-machine")
-    assert found.fingerprint() == load_checkpoint(undisturbed, ref, folder / "cache").fingerprint()
+    tuned = load_checkpoint(store, resumed, tmp_path / "other-machine")
+    assert tuned.fingerprint() == load_checkpoint(undisturbed, ref, folder / "cache").fingerprint()
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_serves(place, caplog):
@@ -231,8 +231,8 @@ def test_a_finished_run_is_found_again_and_nothing_is_written(place):
 def test_a_checkpoint_loads_as_the_model_that_was_trained(place):
     folder, _, ref = place
     store = open_store(str(folder / "undisturbed"))
-    found = load_checkpoint(store, ref, folder / "cache")
+    tuned = load_checkpoint(store, ref, folder / "cache")
     saved = load_file(checkpoints.whole(store, ref.run, ref.step, folder / "cache")[checkpoints.MODEL])
     assert len(saved) > 20
-    held = dict(found.model.named_parameters())
+    held = dict(tuned.model.named_parameters())
     assert all(bool((held[name] == tensor).all()) for name, tensor in saved.items())

@@ -5,21 +5,20 @@ import pytest
 import torch
 from speech_models import small_model
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from training_runs import Told, make_model, make_set, tiny_config
+from training_runs import Recorder, make_model, make_set, tiny_config
 
 from dagsverk.records import read_json
+from dagsverk.speech.config import FinetuneConfig
 from dagsverk.speech.errors import ModelError, SpeechError
 from dagsverk.speech.languages import language
 from dagsverk.speech.model.models import save_model_folder
-from dagsverk.speech.runs import NEUTRAL, run_config, run_folder, run_id
-from dagsverk.speech.training import fit as training
-from dagsverk.speech.training.fit import base_model, curve, fit, load_checkpoint
+from dagsverk.speech.runs import NEUTRAL, curve, run_config, run_folder, run_id
+from dagsverk.speech.training.fit import base_model, fit, load_checkpoint
 from dagsverk.speech.training.progress import (
     EventReader,
     EventWriter,
     Several,
     TensorBoard,
-    TerminalBar,
     Throttled,
 )
 from dagsverk.store import NotFound, open_store
@@ -42,24 +41,24 @@ def test_a_run_learns_and_its_best_checkpoint_is_the_one_with_least_errors_on_de
         model, steps=90, batch_s=30.0, learning_rate=5e-3, evaluate_every=30, spec_augment=False,
         translate_share=0.0, checkpoint_every=90, keep_checkpoints=1
     )  # fmt: skip
-    told = Told()
-    ref = fit(store, set_id, "sv", config, told)
+    progress = Recorder()
+    ref = fit(store, set_id, "sv", config, progress)
     points = curve(store, ref.run)
     losses = [point["loss"] for point in points if "loss" in point]
-    looks = {point["step"]: (point["dev_wer"], point["dev_loss"]) for point in points if "dev_wer" in point}
+    ranks = {point["step"]: (point["dev_wer"], point["dev_loss"]) for point in points if "dev_wer" in point}
     assert losses[-1] < losses[0] / 3
-    assert list(looks) == told.looks == [30, 60, 90]
-    assert ref.step == min(looks, key=lambda step: looks[step])
-    assert told.best == ref.step
-    assert told.steps == list(range(1, 91))
+    assert list(ranks) == progress.validated_after == [30, 60, 90]
+    assert ref.step == min(ranks, key=lambda step: ranks[step])
+    assert progress.best == ref.step
+    assert progress.steps == list(range(1, 91))
 
 
 def test_the_default_settings_of_nano_make_a_run(place):
     store, set_id, _, _ = place
-    ref = fit(store, set_id, "sv", replace(training.FinetuneConfig(), steps=2, processes=1))
-    made = run_config(store, ref.run)
-    assert None not in made.finetune.to_dict().values()
-    assert (made.set_id, made.language, made.clips, made.dev_clips) == (set_id, "sv", 16, 4)
+    ref = fit(store, set_id, "sv", FinetuneConfig(steps=2, processes=1))
+    settings = run_config(store, ref.run)
+    assert None not in settings.finetune.to_dict().values()
+    assert (settings.set_id, settings.language, settings.clips, settings.dev_clips) == (set_id, "sv", 16, 4)
 
 
 @pytest.mark.parametrize(
@@ -77,18 +76,18 @@ def test_every_way_to_train_moves_the_weights_and_its_checkpoint_loads(place, ch
     store, set_id, model, folder = place
     config = tiny_config(model, steps=2, evaluate_every=2, **changes)
     ref = fit(store, set_id, "sv", config)
-    found = load_checkpoint(store, ref, folder / "cache")
+    tuned = load_checkpoint(store, ref, folder / "cache")
     base = base_model(store, ref.run)
-    assert found.fingerprint() != base.fingerprint()
+    assert tuned.fingerprint() != base.fingerprint()
     names = dict(base.model.named_parameters()).keys()
-    assert dict(found.model.named_parameters()).keys() == names  # LoRA is merged
-    assert not any(weight.requires_grad for weight in found.model.parameters())
-    encoder = found.model.get_encoder().state_dict()
+    assert dict(tuned.model.named_parameters()).keys() == names  # LoRA is merged
+    assert not any(weight.requires_grad for weight in tuned.model.parameters())
+    encoder = tuned.model.get_encoder().state_dict()
     same = all(
         torch.equal(encoder[name], weight) for name, weight in base.model.get_encoder().state_dict().items()
     )
     assert same == ("freeze_encoder" in changes)
-    save_model_folder(found, folder / f"saved-{ref.run}", language="sv")
+    save_model_folder(tuned, folder / f"saved-{ref.run}", language="sv")
 
 
 def test_a_run_is_named_by_what_decides_its_weights(place):
@@ -108,6 +107,22 @@ def test_a_run_is_named_by_what_decides_its_weights(place):
     assert run_folder(name) == f"speech/swedish/runs/{name}"
     with pytest.raises(SpeechError, match="no run"):
         run_folder("../secrets")
+
+
+@pytest.mark.parametrize(
+    ("config", "run"),
+    [
+        (FinetuneConfig(), "sv-6cf3b8a698f2fba9"),
+        (
+            FinetuneConfig(model="openai/whisper-small", steps=400, learning_rate=1e-5, lora_rank=32),
+            "sv-6d33bc98c45f570d",
+        ),
+    ],
+    ids=lambda value: getattr(value, "model", value),
+)
+def test_runs_that_were_begun_by_an_older_version_keep_their_names(config, run, monkeypatch):
+    monkeypatch.setattr("dagsverk.speech.runs.package_version", lambda: "0.1.0")
+    assert run_id("a" * 64, "sv-0123456789abcdef", config, language("sv")) == run
 
 
 def test_a_set_of_another_number_of_mel_bins_is_refused(place, tmp_path):
@@ -134,14 +149,14 @@ def test_a_loss_that_is_no_number_stops_the_run_in_words_and_saves_nothing(place
     config = tiny_config(
         model, learning_rate=0.1, max_grad_norm=1e30, warmup_share=0.0, weight_decay=1.0, seed=5
     )
-    told = Told()
+    progress = Recorder()
     broken = small_model()
     torch.nn.init.constant_(broken.model.model.decoder.layers[0].fc1.weight, 1e38)
     folder = place[3] / "broken"
     save_model_folder(broken, folder, language="sv")
     with pytest.raises(SpeechError, match=r"in step 1 the loss is nan.*learning_rate below 0\.1"):
-        fit(store, set_id, "sv", replace(config, model=str(folder)), told)
-    assert told.steps == []
+        fit(store, set_id, "sv", replace(config, model=str(folder)), progress)
+    assert progress.steps == []
 
 
 def test_a_run_begun_by_another_version_is_said_to_be(place):
@@ -162,27 +177,26 @@ def test_a_base_model_that_became_another_is_not_mistaken_for_the_old_one(place)
         load_checkpoint(store, ref, folder / "cache")
 
 
-def test_progress_reaches_tensorboard_the_terminal_and_another_process(tmp_path, capsys):
-    told, slow = Told(), Told()
+def test_progress_reaches_tensorboard_and_another_process(tmp_path):
+    relayed, throttled = Recorder(), Recorder()
     writer = EventWriter(tmp_path / "events")
-    reader = EventReader(tmp_path / "events", told)
+    reader = EventReader(tmp_path / "events", relayed)
     reader.relay()  # nothing is written yet
-    everyone = Several(TerminalBar(), TensorBoard(tmp_path), writer, Throttled(slow, every_s=3600))
+    everyone = Several(TensorBoard(tmp_path), writer, Throttled(throttled, every_s=3600))
     everyone.started("sv-1", 3, 0)
     for step in (1, 2, 3):
         everyone.step(step, 1.0 / step, 1e-3, 12.0)
         reader.relay()
-    everyone.looked(3, 0.5, 0.25, 0.125)
+    everyone.validated(3, 0.5, 0.25, 0.125)
     everyone.finished(3)
     with (tmp_path / "events").open("a") as file:
         file.write('["step", 4')  # a line that is being written
     reader.relay()
-    assert told.steps == [1, 2, 3]
-    assert (slow.steps, slow.looks, slow.best) == ([1], [3], 3)
-    assert "WER 25.0%" in capsys.readouterr().err
-    found = EventAccumulator(str(tmp_path / "sv-1")).Reload()
-    assert [point.value for point in found.Scalars("loss/train")] == pytest.approx([1, 1 / 2, 1 / 3])
-    assert [point.value for point in found.Scalars("dev/wer")] == [0.25]
+    assert relayed.steps == [1, 2, 3]
+    assert (throttled.steps, throttled.validated_after, throttled.best) == ([1], [3], 3)
+    events = EventAccumulator(str(tmp_path / "sv-1")).Reload()
+    assert [point.value for point in events.Scalars("loss/train")] == pytest.approx([1, 1 / 2, 1 / 3])
+    assert [point.value for point in events.Scalars("dev/wer")] == [0.25]
 
 
 def test_what_a_run_leaves_is_json_that_others_can_read(place):

@@ -2,7 +2,7 @@
 
 Layout below `speech/<language name>/runs/<run>/`:
     config.json                     settings with every default filled in, and what they were chosen for
-    curve.json                      losses and looks at dev so far
+    curve.json                      losses and validations on dev so far
     checkpoints/<step>/             see `checkpoints`
     finished.json                   written last: {"step": the best one, "steps": all of them}
 """
@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from dagsverk.records import read_json
 from dagsverk.speech.config import FinetuneConfig
@@ -52,6 +52,30 @@ def run_folder(run: str) -> str:
     if match is None or match[1] not in LANGUAGES:
         raise SpeechError(f"{run!r} is no run; want a name such as sv-0123456789abcdef")
     return f"speech/{LANGUAGES[match[1]].name}/runs/{run}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPoint:
+    """What training came to since the point before."""
+
+    step: int
+    loss: float  # mean, nats per token
+    learning_rate: float
+    clips_per_s: float | None = None  # of the last step
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationPoint:
+    """What a validation on dev came to. None: nothing to score."""
+
+    step: int
+    dev_loss: float | None  # nats per token
+    dev_wer: float | None  # normalised; may exceed 1, as the next
+    dev_cer: float | None
+
+
+CurvePoint: TypeAlias = TrainingPoint | ValidationPoint
+Curve: TypeAlias = tuple[CurvePoint, ...]
 
 
 def curve(store: Store, run: str) -> list[dict[str, Any]]:

@@ -61,21 +61,21 @@ class Trainer:
     def __init__(self, store: str, set_id: str, config: FinetuneConfig, **environment: str) -> None:
         context = _server()
         self.wire, wire = context.Pipe(duplex=False)
-        told = {"DAGSVERK_CACHE": os.environ["DAGSVERK_CACHE"], **environment}
-        self.process = context.Process(target=train, args=(wire, store, set_id, config.to_dict(), told))
+        variables = {"DAGSVERK_CACHE": os.environ["DAGSVERK_CACHE"], **environment}
+        self.process = context.Process(target=train, args=(wire, store, set_id, config.to_dict(), variables))
         self.process.start()
         wire.close()
 
     def wait_for(self, *word: Any) -> list[tuple[str, int]]:
         """What it told up to that; all, if it never tells that."""
-        told = []
+        words: list[tuple[str, int]] = []
         while True:
             try:
-                told.append(self.wire.recv())
+                words.append(self.wire.recv())
             except EOFError:
-                return told
-            if told[-1] == word:
-                return told
+                return words
+            if words[-1] == word:
+                return words
 
     def end(self) -> int | None:
         """Its exit code, when it is at its end."""

@@ -69,7 +69,7 @@ def make_model(folder: Path) -> str:
 
 
 def tiny_config(model: str, **changes: object) -> FinetuneConfig:
-    """Twelve steps of about four clips, looking at dev and saving now and then; everything random is on."""
+    """Twelve steps of about four clips, validating and saving now and then; everything random is on."""
     settings: dict[str, object] = {
         "model": model,
         "steps": 12,
@@ -86,13 +86,13 @@ def tiny_config(model: str, **changes: object) -> FinetuneConfig:
     return FinetuneConfig(**settings)  # type: ignore[arg-type]
 
 
-class Told(Quiet):
-    """Remembers what it was told."""
+class Recorder(Quiet):
+    """Remembers how training went."""
 
     def __init__(self) -> None:
         self.begun_after = -1
         self.steps: list[int] = []
-        self.looks: list[int] = []
+        self.validated_after: list[int] = []
         self.best = 0
 
     def started(self, _run: str, _total: int, resumed_from: int) -> None:
@@ -101,8 +101,8 @@ class Told(Quiet):
     def step(self, step: int, *_: float) -> None:
         self.steps.append(step)
 
-    def looked(self, step: int, *_: float) -> None:
-        self.looks.append(step)
+    def validated(self, step: int, *_: float) -> None:
+        self.validated_after.append(step)
 
     def finished(self, step: int) -> None:
         self.best = step

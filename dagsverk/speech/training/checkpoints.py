@@ -3,7 +3,7 @@
 Layout below `speech/<language name>/runs/<run>/checkpoints/<step, six digits>/`:
     model.safetensors       the weights that learn, by name (the others are those of the start model)
     optimiser.safetensors   the optimiser's memory, "<weight's name>/<what>"
-    state.json              step, position among the batches, best look, curve
+    state.json              step, position among the batches, best validation, curve
     complete.json           SHA-256 of each file; written last, and the first to go when it is removed
 
 There is no state of random numbers and no schedule to keep: both follow from the seed and the step.
@@ -15,19 +15,18 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from dagsverk.records import read_json
+from dagsverk.records import encode, parse, plain, read, write
 from dagsverk.speech.errors import SpeechError
-from dagsverk.speech.runs import run_folder
+from dagsverk.speech.runs import Curve, run_folder
 from dagsverk.speech.training.batches import Position
 from dagsverk.store import Store, StoreError, Unavailable
 
@@ -41,24 +40,35 @@ MODEL, OPTIMISER, STATE, COMPLETE = (
 logger = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(frozen=True)
+class Best:
+    """The validation with the lowest WER so far, of equals with the lowest loss."""
+
+    step: int
+    rank_wer: float  # infinite if there was nothing to score
+    dev_loss: float
+
+    def rank(self) -> tuple[float, float]:
+        return self.rank_wer, self.dev_loss
+
+
+@dataclass(frozen=True)
 class State:
     """Where a run is, weights aside."""
 
     step: int = 0
     position: Position = field(default_factory=Position)
     trail: str = ""  # SHA-256 over all clips trained on, in order: equal trails, the same batches
-    curve: list[dict[str, Any]] = field(default_factory=list)
-    recent: list[float] = field(default_factory=list)  # losses since the last point of the curve
-    best: dict[str, float] | None = None  # the look with the lowest WER
+    curve: Curve = ()
+    recent: tuple[float, ...] = ()  # losses since the last point of the curve
+    best: Best | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """In JSON types."""
-        return asdict(self)
 
-    @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> State:
-        return cls(**{**found, "position": Position(**found["position"])})
+@dataclass(frozen=True)
+class Complete:
+    """The record of a whole checkpoint."""
+
+    files: Mapping[str, str]  # name -> SHA-256
 
 
 def save(
@@ -74,10 +84,10 @@ def save(
         local = Path(temporary)
         save_file({name: weight.detach().contiguous() for name, weight in weights.items()}, local / MODEL)
         save_file(_memory(weights, optimiser), local / OPTIMISER)
-        (local / STATE).write_text(json.dumps(state.to_dict()))
+        (local / STATE).write_bytes(encode(plain(state)))
         names = (MODEL, OPTIMISER, STATE)
         digests = {name: store.put_file(f"{folder}/{name}", local / name) for name in names}
-    store.put(f"{folder}/{COMPLETE}", json.dumps({"files": digests}).encode(), overwrite=True)
+    write(store, f"{folder}/{COMPLETE}", Complete(digests))
 
 
 def newest(store: Store, run: str, cache: Path) -> tuple[State, dict[str, Path]] | None:
@@ -86,7 +96,8 @@ def newest(store: Store, run: str, cache: Path) -> tuple[State, dict[str, Path]]
     for step in sorted(steps(store, run), reverse=True):
         try:
             files = whole(store, run, step, cache)
-            return State.from_dict(json.loads(files[STATE].read_bytes())), files
+            content = json.loads(files[STATE].read_bytes())
+            return parse(content, State, f"{_folder(run, step)}/{STATE} in {store.url}"), files
         except SpeechError as error:
             logger.warning("%s; going back to the one before it", error)
     return None
@@ -100,13 +111,13 @@ def whole(store: Store, run: str, step: int, cache: Path) -> dict[str, Path]:
     folder = _folder(run, step)
     files = {}
     try:
-        for name, wanted in read_json(store, f"{folder}/{COMPLETE}")["files"].items():
+        for name, wanted in read(store, f"{folder}/{COMPLETE}", Complete).files.items():
             files[name] = store.fetch(f"{folder}/{name}", cache)
             with files[name].open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found != wanted:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if digest != wanted:
                 raise SpeechError(
-                    f"checkpoint {folder} in {store.url} is damaged: {name} has SHA-256 {found[:12]}…, "
+                    f"checkpoint {folder} in {store.url} is damaged: {name} has SHA-256 {digest[:12]}…, "
                     f"its complete.json says {wanted[:12]}…"
                 )
     except Unavailable:

@@ -18,11 +18,14 @@ _PUBLISHED_RATES = {384: 3.75e-5, 512: 2.5e-5, 768: 1.25e-5, 1024: 6.25e-6, 1280
 _LORA_FACTOR = 10  # adapters want about ten times the rate
 _EPOCHS = 5
 _MAX_STEPS = 4000
-_LOOKS = 8
+_VALIDATIONS = 8
 _MAX_STEPS_UNSAVED = 500
 
 # Found by experiment with the spoken corpus: 3000 clips of 1.9 s, so batches of about sixteen.
-_NANO = {"steps": 1500, "learning_rate": 6e-3, "batch_s": 32.0, "looks": 5}
+_NANO_STEPS = 1500
+_NANO_LEARNING_RATE = 6e-3
+_NANO_BATCH_S = 32.0
+_NANO_VALIDATIONS = 5
 
 FULL_WINDOW_SHARE = 0.01
 CPU_BATCH_S = 60.0
@@ -58,15 +61,16 @@ def resolve(
     small = is_small(model)
     batch_s = config.batch_s
     if batch_s is None and small:
-        batch_s = float(_NANO["batch_s"])
+        batch_s = _NANO_BATCH_S
     if batch_s is None:
         bound = clips_s / LEAST_BATCHES_PER_EPOCH / (config.accumulate * processes)
         bound = min(MOST_BATCH_S, max(LEAST_BATCH_S, bound))
         batch_s = largest_batch_s(bound) if cuda else min(CPU_BATCH_S, bound)
     a_step_s = batch_s * config.accumulate * processes
     fitting = min(_MAX_STEPS, max(1, math.ceil(_EPOCHS * clips_s / a_step_s)))
-    steps = config.steps or (int(_NANO["steps"]) if small else fitting)
-    look_every = config.evaluate_every or math.ceil(steps / (_NANO["looks"] if small else _LOOKS))
+    steps = config.steps or (_NANO_STEPS if small else fitting)
+    validations = _NANO_VALIDATIONS if small else _VALIDATIONS
+    evaluate_every = config.evaluate_every or math.ceil(steps / validations)
     bf16 = cuda and torch.cuda.is_bf16_supported()
     return replace(
         config,
@@ -77,8 +81,8 @@ def resolve(
         precision=config.precision if config.precision != "auto" else "bf16" if bf16 else "fp32",
         spec_augment=not small if config.spec_augment is None else config.spec_augment,
         processes=processes,
-        evaluate_every=look_every,
-        checkpoint_every=config.checkpoint_every or min(look_every, _MAX_STEPS_UNSAVED),
+        evaluate_every=evaluate_every,
+        checkpoint_every=config.checkpoint_every or min(evaluate_every, _MAX_STEPS_UNSAVED),
     )
 
 
@@ -96,7 +100,7 @@ def full_window_share(config: FinetuneConfig) -> float:
 
 def _learning_rate(config: FinetuneConfig, model: WhisperConfig) -> float:
     if is_small(model):
-        return float(_NANO["learning_rate"])
+        return _NANO_LEARNING_RATE
     nearest = min(_PUBLISHED_RATES, key=lambda width: abs(width - int(model.d_model)))
     return _PUBLISHED_RATES[nearest] * (_LORA_FACTOR if config.lora_rank else 1)
 

@@ -16,13 +16,12 @@ from dagsverk.speech.corpora.corpus import SetAside
 from dagsverk.speech.errors import SpeechError
 from dagsverk.speech.features.prepared import PreparedClips
 from dagsverk.speech.model.encoder import FRAMES_PER_S, collate
-from dagsverk.speech.model.tokens import Task, end_id, labels
+from dagsverk.speech.model.tokens import end_id, labels
 from dagsverk.speech.training.augmentation import mask_spectra
 from dagsverk.speech.training.batches import Batch
 
 # The decoder is told the task and that there are no timestamps; it has nothing to learn from them. It goes on
 # learning to name the language, as in Whisper's own training, so that detecting languages still works.
-TOO_LONG = "text too long"
 UNLEARNT = (1, 2)  # places of the prompt's tokens for task and timestamps, after the start
 
 
@@ -67,23 +66,23 @@ class Examples:
         self._end = end_id(tokenizer)
         self._share, self._seed = translate_share, seed
         rows = clips.rows if chosen is None else clips.rows.iloc[list(chosen)]
-        said = labels(tokenizer, clips.language, "transcribe", rows["text"].tolist())
+        transcripts = labels(tokenizer, clips.language, "transcribe", rows["text"].tolist())
         self.set_aside = [
             SetAside(
                 clip=clip, reason="text too long", detail=f"{len(label)} tokens, at most {MAX_LABEL_TOKENS}"
             )
-            for clip, label in zip(rows["id"], said, strict=True)
+            for clip, label in zip(rows["id"], transcripts, strict=True)
             if len(label) > MAX_LABEL_TOKENS
         ]
-        fits = [place for place, label in enumerate(said) if len(label) <= MAX_LABEL_TOKENS]
+        fits = [place for place, label in enumerate(transcripts) if len(label) <= MAX_LABEL_TOKENS]
         if not fits:
             raise SpeechError(
                 f"no clip of {clips.set_id} can be used: {len(self.set_aside)} have texts longer than "
                 f"{MAX_LABEL_TOKENS} tokens; prepare a set that has clips of this split"
             )
         self.rows = rows.iloc[fits]
-        self._said = [said[place] for place in fits]
-        self._translated = self._translations(tokenizer) if translate_share else {}
+        self._transcripts = [transcripts[place] for place in fits]
+        self._translations = self._translation_labels(tokenizer) if translate_share else {}
         self.frames: NDArray[np.int64] = self.rows["frames"].to_numpy(dtype=np.int64)
 
     def __len__(self) -> int:
@@ -91,10 +90,10 @@ class Examples:
 
     def label(self, place: int, epoch: int) -> list[int]:
         """Prompt, text and end of a clip, by its place among these examples."""
-        translation = self._translated.get(place)
+        translation = self._translations.get(place)
         if translation is not None and self._draw(place, epoch) < self._share:
             return translation
-        return self._said[place]
+        return self._transcripts[place]
 
     def targets(self, batch: Batch) -> int:
         """How many tokens a batch teaches."""
@@ -115,13 +114,14 @@ class Examples:
             mels, *to_tensors([self.label(int(place), batch.epoch) for place in batch.clips], self._end)
         )
 
-    def _translations(self, tokenizer: Any) -> dict[int, list[int]]:
+    def _translation_labels(self, tokenizer: Any) -> dict[int, list[int]]:
         texts = dict(enumerate(self.rows["translation"].fillna("")))
-        there = [place for place, text in texts.items() if text]
-        task: Task = "translate"
-        made = labels(tokenizer, self.clips.language, task, [texts[place] for place in there])
+        translated = [place for place, text in texts.items() if text]
+        made = labels(tokenizer, self.clips.language, "translate", [texts[place] for place in translated])
         return {
-            place: label for place, label in zip(there, made, strict=True) if len(label) <= MAX_LABEL_TOKENS
+            place: label
+            for place, label in zip(translated, made, strict=True)
+            if len(label) <= MAX_LABEL_TOKENS
         }
 
     def _draw(self, place: int, epoch: int) -> float:
@@ -130,13 +130,13 @@ class Examples:
         return int.from_bytes(digest[:6]) / 2**48
 
 
-def to_tensors(given: Sequence[Sequence[int]], end: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def to_tensors(batch: Sequence[Sequence[int]], end: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """What the decoder reads, (batch, tokens); where it has something to learn, flattened; and what."""
-    length = max(len(label) for label in given) - 1
-    tokens = np.full((len(given), length), end, dtype=np.int64)
-    learnt = np.zeros((len(given), length), dtype=bool)
-    following = np.zeros((len(given), length), dtype=np.int64)
-    for row, label in enumerate(given):
+    length = max(len(label) for label in batch) - 1
+    tokens = np.full((len(batch), length), end, dtype=np.int64)
+    learnt = np.zeros((len(batch), length), dtype=bool)
+    following = np.zeros((len(batch), length), dtype=np.int64)
+    for row, label in enumerate(batch):
         count = len(label) - 1
         tokens[row, :count] = label[:-1]
         following[row, :count] = label[1:]

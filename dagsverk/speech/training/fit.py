@@ -11,7 +11,6 @@ nearly as a GPU repeats its sums elsewhere.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import threading
@@ -25,28 +24,28 @@ import torch
 from accelerate import PartialState
 from accelerate.state import AcceleratorState
 
+from dagsverk.records import encode
 from dagsverk.speech import runs
 from dagsverk.speech.cache import cache_folder
 from dagsverk.speech.config import FinetuneConfig
 from dagsverk.speech.errors import ModelError, SpeechError
-from dagsverk.speech.features.prepared import PreparedClips, open_prepared
+from dagsverk.speech.features.prepared import open_prepared
 from dagsverk.speech.languages import language as language_of
 from dagsverk.speech.model.encoder import FRAMES_PER_S
 from dagsverk.speech.model.models import SpeechModel, load_model
-from dagsverk.speech.runs import CheckpointRef, RunConfig, curve, run_config, run_id
+from dagsverk.speech.runs import CheckpointRef, RunConfig, run_config, run_id
 from dagsverk.speech.training import checkpoints, launching
 from dagsverk.speech.training.defaults import find_batch_s, is_small, resolve
 from dagsverk.speech.training.examples import Examples
-from dagsverk.speech.training.learner import Learner, make_learner, merge_adapters, trained
-from dagsverk.speech.training.loop import Loop, make_sampler
+from dagsverk.speech.training.launching import Request
+from dagsverk.speech.training.learner import make_learner, merge_adapters, trained
+from dagsverk.speech.training.loop import Inputs, Loop, make_sampler
 from dagsverk.speech.training.memory_fit import step_fits
 from dagsverk.speech.training.progress import Progress, quiet
 from dagsverk.speech.training.stopping import repeatable, stop_requests
 from dagsverk.speech.training.validation import draw_dev
 from dagsverk.store import Conflict, Store
 from dagsverk.version import package_version
-
-__all__ = ["CheckpointRef", "base_model", "curve", "fit", "load_checkpoint", "run_config", "run_id"]
 
 PATIENCE = timedelta(hours=2)  # with the other processes of a run
 
@@ -65,12 +64,13 @@ def fit(
     Raises: Interrupted after SIGTERM, when a checkpoint is saved; ModelError; DamagedShard; NotFound;
         SpeechError if the loss is no number any more, or memory does not suffice.
     """
+    request = Request(store=store.url, set_id=set_id, language=language_of(language).code, config=config)
     processes = config.processes or max(1, torch.cuda.device_count())
     if processes > 1 and "RANK" not in os.environ:
-        return launching.launch(store.url, set_id, language, config, processes, progress)
-    with stop_requests() as asked:
+        return launching.launch(request, processes, progress)
+    with stop_requests() as stop:
         try:
-            return _join(store, set_id, language, config, progress, asked)
+            return _take_part(store, request, progress, stop)
         finally:
             AcceleratorState._reset_state(reset_partial_state="RANK" not in os.environ)
 
@@ -81,99 +81,90 @@ def load_checkpoint(store: Store, ref: CheckpointRef, cache: Path) -> SpeechMode
     Raises: NotFound; SpeechError if the checkpoint is damaged; ModelError if the model that it started from
     cannot be had any more.
     """
-    made = run_config(store, ref.run)
-    found = base_model(store, ref.run)
-    learner = make_learner(found.model, replace(made.finetune, compile=False, gradient_checkpointing=False))
+    config = run_config(store, ref.run).finetune
+    model = base_model(store, ref.run)
+    learner = make_learner(model.model, replace(config, compile=False, gradient_checkpointing=False))
     checkpoints.load_weights(
         checkpoints.whole(store, ref.run, ref.step, cache)[checkpoints.MODEL], trained(learner)
     )
-    merge_adapters(found.model)
-    found.model.requires_grad_(False)
-    named = replace(found, name=f"{found.name}, fine-tuned: {ref.run} after step {ref.step}")
-    return named.served(made.finetune.windows)
+    merge_adapters(model.model)
+    model.model.requires_grad_(False)
+    named = replace(model, name=f"{model.name}, fine-tuned: {ref.run} after step {ref.step}")
+    return named.served(config.windows)
 
 
 def base_model(store: Store, run: str) -> SpeechModel:
     """The model that a run started from. Raises ModelError if that name means another one by now."""
-    made = run_config(store, run)
-    found = load_model(made.finetune.model, language=made.language, seed=made.finetune.seed)
-    if found.fingerprint() != made.fingerprint:
+    settings = run_config(store, run)
+    config = settings.finetune
+    model = load_model(config.model, language=settings.language, seed=config.seed)
+    if model.fingerprint() != settings.fingerprint:
         raise ModelError(
-            f"{made.finetune.model} is not the model any more that {run} started from: its weights have "
+            f"{config.model} is not the model any more that {run} started from: its weights have "
             "another SHA-256; bring the old one back, or start a new run"
         )
-    return found
+    return model
 
 
-def _join(
-    store: Store,
-    set_id: str,
-    language: str,
-    config: FinetuneConfig,
-    progress: Progress,
-    asked: threading.Event,
-) -> CheckpointRef:
-    """Take part in the run, alone or as one of several processes."""
+def _take_part(store: Store, request: Request, progress: Progress, stop: threading.Event) -> CheckpointRef:
+    """Train, alone or as one of several processes."""
     on_cpu = not torch.cuda.is_available()
     process = PartialState(cpu=on_cpu, **({"timeout": PATIENCE} if "RANK" in os.environ else {}))
-    known = language_of(language)
-    start = load_model(config.model, language=known.code, seed=config.seed)
-    fingerprint = start.fingerprint()
-    run = run_id(fingerprint, set_id, config, known)
-    if done := runs.finished(store, run):
-        return done
-    train_clips, dev_clips = _open(store, set_id, known.code, start)
-    share, seed = config.translate_share, config.seed
-    train = Examples(train_clips, start.tokenizer, translate_share=share, seed=seed)
-    dev = Examples(dev_clips, start.tokenizer, chosen=draw_dev(dev_clips, config.dev_clips, seed))
-    start.model.to(process.device)
-    learner = make_learner(start.model, config)
-    if process.is_main_process and f"{runs.run_folder(run)}/config.json" not in store.list(
-        runs.run_folder(run)
-    ):
-        _settle(store, run, fingerprint, config, learner, train, dev, process)
+    config = request.config
+    model = load_model(config.model, language=request.language, seed=config.seed)
+    fingerprint = model.fingerprint()
+    run = run_id(fingerprint, request.set_id, config, language_of(request.language))
+    if best := runs.finished(store, run):
+        return best
+    inputs = _inputs(store, request, model, process)
+    folder = runs.run_folder(run)
+    if process.is_main_process and f"{folder}/config.json" not in store.list(folder):
+        _begin(store, _settings(run, fingerprint, config, inputs, process))
     process.wait_for_everyone()
-    made = run_config(store, run)
-    if made.threads > (os.cpu_count() or 1):
-        logger.warning("%s began with %d threads, more than this machine has cores", run, made.threads)
-    with repeatable(made.threads) if on_cpu else nullcontext():
-        return Loop(store, made, start, learner, train, dev, progress, asked).run()
+    settings = run_config(store, run)
+    if settings.threads > (os.cpu_count() or 1):
+        logger.warning("%s began with %d threads, more than this machine has cores", run, settings.threads)
+    with repeatable(settings.threads) if on_cpu else nullcontext():
+        return Loop(store, settings, inputs, progress, stop).run()
 
 
-def _open(store: Store, set_id: str, code: str, start: SpeechModel) -> tuple[PreparedClips, PreparedClips]:
-    train, dev = (open_prepared(store, set_id, (split,), cache_folder()) for split in ("train", "dev"))
-    if train.language != code:
+def _inputs(store: Store, request: Request, model: SpeechModel, process: PartialState) -> Inputs:
+    """The model made ready to learn, and the clips of the set."""
+    config = request.config
+    train, dev = (
+        open_prepared(store, request.set_id, (split,), cache_folder()) for split in ("train", "dev")
+    )
+    if train.language != request.language:
         raise SpeechError(
-            f"{set_id} is of language {train.language}, asked to train {code}; name another set"
+            f"{request.set_id} is of language {train.language}, asked to train {request.language}; name "
+            "another set"
         )
-    if train.n_mels != start.n_mels:
+    if train.n_mels != model.n_mels:
         raise ModelError(
-            f"{start.name} hears {start.n_mels} mel bins, {set_id} has {train.n_mels}; prepare a set with "
-            f"n_mels {start.n_mels}, or take another model (large-v3 and turbo: 128, all others: 80)"
+            f"{model.name} hears {model.n_mels} mel bins, {request.set_id} has {train.n_mels}; prepare a set "
+            f"with n_mels {model.n_mels}, or take another model (large-v3 and turbo: 128, all others: 80)"
         )
-    return train, dev
+    share, seed = config.translate_share, config.seed
+    train_examples = Examples(train, model.tokenizer, translate_share=share, seed=seed)
+    dev_examples = Examples(dev, model.tokenizer, chosen=draw_dev(dev, config.dev_clips, seed))
+    model.model.to(process.device)
+    return Inputs(model, make_learner(model.model, config), train_examples, dev_examples)
 
 
-def _settle(
-    store: Store,
-    run: str,
-    fingerprint: str,
-    config: FinetuneConfig,
-    learner: Learner,
-    train: Examples,
-    dev: Examples,
-    process: PartialState,
-) -> None:
-    """Fill in what is open, and write down what the run is made with: it keeps to that from now on."""
+def _settings(
+    run: str, fingerprint: str, config: FinetuneConfig, inputs: Inputs, process: PartialState
+) -> RunConfig:
+    """What the run is made with, nothing left open; it keeps to that from now on."""
+    train, dev, network = inputs.train, inputs.dev, inputs.learner.model
     chosen = resolve(
         config,
-        learner.model.config,
+        network.config,
         clips_s=float(train.frames.sum()) / FRAMES_PER_S,
         processes=process.num_processes,
         cuda=process.device.type == "cuda",
-        largest_batch_s=lambda bound: _largest_batch_s(config, learner, train, process.device, bound),
+        largest_batch_s=lambda bound: _largest_batch_s(config, inputs, process.device, bound),
     )
-    made = RunConfig(
+    return RunConfig(
         run=run,
         language=train.clips.language,
         set_id=train.clips.set_id,
@@ -181,33 +172,36 @@ def _settle(
         finetune=chosen,
         groups_per_step=chosen.accumulate * process.num_processes,
         # nano is too small to share: on two threads it is slower wherever another process wants a core
-        threads=1 if is_small(learner.model.config) else torch.get_num_threads(),
+        threads=1 if is_small(network.config) else torch.get_num_threads(),
         clips=len(train),
         dev_clips=len(dev),
         set_aside=dict(Counter(clip.reason for clip in (*train.set_aside, *dev.set_aside))),
         version=package_version(),
     )
+
+
+def _begin(store: Store, settings: RunConfig) -> None:
+    """Write down what the run is made with."""
     try:
-        store.put(f"{runs.run_folder(run)}/config.json", json.dumps(made.to_dict(), indent=1).encode())
+        store.put(f"{runs.run_folder(settings.run)}/config.json", encode(settings.to_dict()))
     except Conflict:
-        logger.info("%s was begun elsewhere in this moment; going on with its settings", run)
+        logger.info("%s was begun elsewhere in this moment; going on with its settings", settings.run)
 
 
-def _largest_batch_s(
-    config: FinetuneConfig, learner: Learner, train: Examples, device: torch.device, bound: float
-) -> float:
+def _largest_batch_s(config: FinetuneConfig, inputs: Inputs, device: torch.device, bound: float) -> float:
     bf16 = config.precision != "fp32" and torch.cuda.is_bf16_supported()
 
     def fits(batch_s: float) -> bool:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            return step_fits(learner, train, make_sampler(train, replace(config, batch_s=batch_s)), device)
+            sampler = make_sampler(inputs.train, replace(config, batch_s=batch_s))
+            return step_fits(inputs.learner, inputs.train, sampler, device)
 
     return find_batch_s(fits, bound)
 
 
 def main() -> None:
     """One of several processes of a run; started by `launching`, `torchrun` or `accelerate launch`."""
-    parser = argparse.ArgumentParser(prog="python -m dagsverk.speech.training", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m dagsverk.speech.training.fit", description=main.__doc__)
     parser.add_argument("request", type=Path, help="what to train, as `launching` wrote it")
     launching.take_part(parser.parse_args().request, fit)
 

@@ -1,4 +1,4 @@
-"""A run shared by several processes of this machine: they are started, told to stop, and heard, from one."""
+"""A run shared by several processes of this machine, which one process starts, follows and stops."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from dagsverk.records import encode, parse, plain
 from dagsverk.speech import errors
 from dagsverk.speech.config import FinetuneConfig
 from dagsverk.speech.errors import Interrupted, Killed, SpeechError
@@ -21,31 +23,44 @@ from dagsverk.speech.runs import CheckpointRef
 from dagsverk.speech.training.progress import EventReader, EventWriter, Progress, Throttled
 from dagsverk.store import StoreError, Unavailable, open_store, protocol
 
-RELAY_S = 0.5  # between two looks at what the processes wrote
+RELAY_S = 0.5  # how often new progress of the processes is passed on
+OUTCOME = "outcome.json"
 LOG_LINES = 15  # of a failed process that are shown
 
 logger = logging.getLogger(__name__)
 
 
-def launch(
-    store_url: str,
-    set_id: str,
-    language: str,
-    config: FinetuneConfig,
-    processes: int,
-    progress: Progress,
-) -> CheckpointRef:
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the processes are to train."""
+
+    store: str  # its URL
+    set_id: str
+    language: str  # Whisper's code
+    config: FinetuneConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What the main process leaves: the best checkpoint, or the name and the words of what it raised."""
+
+    run: str = ""
+    step: int = 0
+    error: str = ""
+    message: str = ""
+
+
+def launch(request: Request, processes: int, progress: Progress) -> CheckpointRef:
     """Let `processes` new processes train together, through torch's own launcher, until they are done.
 
     SIGTERM is passed on to them. Raises what they raise.
     """
     with TemporaryDirectory(prefix="dagsverk-run-") as temporary:
         folder = Path(temporary)
-        request = folder / "request.json"
-        what = {"store": store_url, "set": set_id, "language": language, "config": config.to_dict()}
-        request.write_text(json.dumps(what))
+        file = folder / "request.json"
+        file.write_bytes(encode(plain(request)))
         events = EventReader(folder / "events.jsonl", progress)
-        with (folder / "log").open("wb") as log, _started(processes, request, log) as child:
+        with (folder / "log").open("wb") as log, _started(processes, file, log) as child:
             while child.poll() is None:
                 try:
                     child.wait(RELAY_S)
@@ -55,20 +70,19 @@ def launch(
         return outcome(folder, child.returncode)
 
 
-def take_part(request: Path, fit: Callable[..., CheckpointRef]) -> None:
-    """Be one of the processes of a run. The main one leaves what came of it beside the request."""
-    what = json.loads(request.read_text())
-    events = Throttled(EventWriter(request.with_name("events.jsonl")), RELAY_S)
-    left = request.with_name("outcome.json")
+def take_part(file: Path, fit: Callable[..., CheckpointRef]) -> None:
+    """Be one of the processes of a run. The main one leaves its outcome beside the request."""
+    request = parse(json.loads(file.read_bytes()), Request, str(file))
+    events = Throttled(EventWriter(file.with_name("events.jsonl")), RELAY_S)
+    left = file.with_name(OUTCOME)
     try:
-        ref = fit(
-            open_store(what["store"]), what["set"], what["language"], FinetuneConfig(**what["config"]), events
-        )
+        ref = fit(open_store(request.store), request.set_id, request.language, request.config, events)
     except (SpeechError, StoreError) as error:
         passing = isinstance(error, Unavailable)  # a backend may have kinds of its own
-        _leave(left, {"error": "Unavailable" if passing else type(error).__name__, "message": str(error)})
+        kind = "Unavailable" if passing else type(error).__name__
+        _leave(left, Outcome(error=kind, message=str(error)))
         raise SystemExit(1) from error
-    _leave(left, {"run": ref.run, "step": ref.step})
+    _leave(left, Outcome(run=ref.run, step=ref.step))
 
 
 @contextmanager
@@ -89,16 +103,19 @@ def _started(processes: int, request: Path, log: Any) -> Iterator[subprocess.Pop
             child.wait()
 
 
-def _leave(path: Path, content: Mapping[str, Any]) -> None:
+def _leave(path: Path, left: Outcome) -> None:
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content))
+    temporary.write_bytes(encode(plain(left)))
     temporary.replace(path)
 
 
 def outcome(folder: Path, code: int) -> CheckpointRef:
-    """What came of the processes, by what they left and their exit code. Raises what the main one raised."""
+    """The best checkpoint, by what the processes left and their exit code.
+
+    Raises what the main one raised.
+    """
     try:
-        found = json.loads((folder / "outcome.json").read_text())
+        left = parse(json.loads((folder / OUTCOME).read_bytes()), Outcome, str(folder / OUTCOME))
     except FileNotFoundError:
         last = (folder / "log").read_text(errors="replace").splitlines()[-LOG_LINES:]
         if code in (-signal.SIGTERM, 128 + signal.SIGTERM):
@@ -107,7 +124,7 @@ def outcome(folder: Path, code: int) -> CheckpointRef:
         raise kind(
             f"the processes of the training ended with code {code}; their last words: " + " | ".join(last)
         ) from None
-    if "error" in found:
-        known = {**vars(protocol), **vars(errors)}
-        raise known.get(found["error"], SpeechError)(found["message"])
-    return CheckpointRef(found["run"], int(found["step"]))
+    if left.error:
+        kinds = {**vars(protocol), **vars(errors)}
+        raise kinds.get(left.error, SpeechError)(left.message)
+    return CheckpointRef(left.run, left.step)

@@ -34,11 +34,11 @@ class Learner(nn.Module):
     def forward(self, example: Example) -> torch.Tensor:
         """The loss in nats, summed over what the batch teaches. Logits are made for these tokens only."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self._frozen):
-            heard = encode(self.model, example.mels)
-        written = self.model.model.decoder(
-            input_ids=example.tokens, encoder_hidden_states=heard, use_cache=False
+            encoded = encode(self.model, example.mels)
+        decoded = self.model.model.decoder(
+            input_ids=example.tokens, encoder_hidden_states=encoded, use_cache=False
         ).last_hidden_state
-        logits = self.model.proj_out(written.flatten(0, 1).index_select(0, example.places))
+        logits = self.model.proj_out(decoded.flatten(0, 1).index_select(0, example.places))
         return functional.cross_entropy(
             logits.float(), example.targets, reduction="sum", label_smoothing=self._smoothing
         )

@@ -1,4 +1,4 @@
-"""Who is told how training goes: nobody, a bar on the terminal, TensorBoard, another process."""
+"""Who follows a training: nobody, TensorBoard, another process."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import os
 import time
 from pathlib import Path
 from typing import Any, Protocol
-
-from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
 LOGS_VARIABLE = "DAGSVERK_LOGS"
 LOGS_FOLDER = Path(".dagsverk/logs")
@@ -23,8 +21,8 @@ class Progress(Protocol):
     def step(self, step: int, loss: float, learning_rate: float, clips_per_s: float) -> None:
         """A step is done; called at every one. Loss: nats per token."""
 
-    def looked(self, step: int, dev_loss: float, dev_wer: float, dev_cer: float) -> None:
-        """Dev was looked at. Rates are in [0, inf), NaN if there was nothing to score."""
+    def validated(self, step: int, dev_loss: float, dev_wer: float, dev_cer: float) -> None:
+        """A validation on dev is done. Rates are in [0, inf), NaN if there was nothing to score."""
 
     def finished(self, step: int) -> None:
         """The run is at its end; `step` made the best checkpoint."""
@@ -37,7 +35,7 @@ class Quiet:
 
     def step(self, step: int, loss: float, learning_rate: float, clips_per_s: float) -> None: ...
 
-    def looked(self, step: int, dev_loss: float, dev_wer: float, dev_cer: float) -> None: ...
+    def validated(self, step: int, dev_loss: float, dev_wer: float, dev_cer: float) -> None: ...
 
     def finished(self, step: int) -> None: ...
 
@@ -59,9 +57,9 @@ class Several:
         for other in self._others:
             other.step(step, loss, learning_rate, clips_per_s)
 
-    def looked(self, step: int, dev_loss: float, dev_wer: float, dev_cer: float) -> None:
+    def validated(self, step: int, dev_loss: float, dev_wer: float, dev_cer: float) -> None:
         for other in self._others:
-            other.looked(step, dev_loss, dev_wer, dev_cer)
+            other.validated(step, dev_loss, dev_wer, dev_cer)
 
     def finished(self, step: int) -> None:
         for other in self._others:
@@ -74,35 +72,12 @@ class Throttled(Several):
     def __init__(self, other: Progress, every_s: float = 2.0) -> None:
         super().__init__(other)
         self._every_s = every_s
-        self._told = -float("inf")
+        self._last_s = -float("inf")
 
     def step(self, step: int, loss: float, learning_rate: float, clips_per_s: float) -> None:
-        if time.monotonic() - self._told >= self._every_s:
-            self._told = time.monotonic()
+        if time.monotonic() - self._last_s >= self._every_s:
+            self._last_s = time.monotonic()
             super().step(step, loss, learning_rate, clips_per_s)
-
-
-class TerminalBar(Quiet):
-    """A bar on the terminal."""
-
-    def __init__(self) -> None:
-        self._bar: Any = None
-        self._looked = ""
-
-    def started(self, run: str, total_steps: int, resumed_from: int) -> None:
-        self._bar = tqdm(total=total_steps, initial=resumed_from, desc=run, unit="step", dynamic_ncols=True)
-
-    def step(self, step: int, loss: float, learning_rate: float, clips_per_s: float) -> None:
-        state = f"loss {loss:.3f}, rate {learning_rate:.2g}, {clips_per_s:.0f} clips/s{self._looked}"
-        self._bar.set_postfix_str(state, refresh=False)
-        self._bar.update(step - self._bar.n)
-
-    def looked(self, step: int, dev_loss: float, dev_wer: float, dev_cer: float) -> None:
-        self._looked = f"; dev at {step}: loss {dev_loss:.3f}, WER {dev_wer:.1%}, CER {dev_cer:.1%}"
-
-    def finished(self, step: int) -> None:
-        self._bar.set_postfix_str(f"best after step {step}{self._looked}")
-        self._bar.close()
 
 
 class TensorBoard(Quiet):
@@ -123,7 +98,7 @@ class TensorBoard(Quiet):
         values = {"loss/train": loss, "learning_rate": learning_rate, "clips_per_s": clips_per_s}
         self._write(step, values)
 
-    def looked(self, step: int, dev_loss: float, dev_wer: float, dev_cer: float) -> None:
+    def validated(self, step: int, dev_loss: float, dev_wer: float, dev_cer: float) -> None:
         self._write(step, {"loss/dev": dev_loss, "dev/wer": dev_wer, "dev/cer": dev_cer})
         self._writer.flush()
 
@@ -137,7 +112,7 @@ class TensorBoard(Quiet):
 
 
 class EventWriter:
-    """Writes what it is told to a file, a line each, for `EventReader` in another process."""
+    """Writes each event to a file, a line each, for `EventReader` in another process."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -148,8 +123,8 @@ class EventWriter:
     def step(self, step: int, loss: float, learning_rate: float, clips_per_s: float) -> None:
         self._write("step", step, loss, learning_rate, clips_per_s)
 
-    def looked(self, step: int, dev_loss: float, dev_wer: float, dev_cer: float) -> None:
-        self._write("looked", step, dev_loss, dev_wer, dev_cer)
+    def validated(self, step: int, dev_loss: float, dev_wer: float, dev_cer: float) -> None:
+        self._write("validated", step, dev_loss, dev_wer, dev_cer)
 
     def finished(self, step: int) -> None:
         self._write("finished", step)

@@ -14,13 +14,13 @@ import torch
 @contextmanager
 def stop_requests() -> Iterator[threading.Event]:
     """Within, SIGTERM sets the event and does nothing else. In threads but the main one: as before."""
-    asked = threading.Event()
+    requested = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield asked
+        yield requested
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    before = signal.signal(signal.SIGTERM, lambda *_: requested.set())
     try:
-        yield asked
+        yield requested
     finally:
         signal.signal(signal.SIGTERM, before)
 

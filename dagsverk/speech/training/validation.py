@@ -1,4 +1,4 @@
-"""A look at dev while training: what the model writes by itself, and its loss when it is led."""
+"""A validation on dev while training: what the model writes by itself, and its loss when it is led."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from dagsverk.speech.evaluation.scoring import count_errors, word_errors
 from dagsverk.speech.features.prepared import PreparedClips
 from dagsverk.speech.model.decoding import decode_texts
 from dagsverk.speech.model.models import SpeechModel
+from dagsverk.speech.runs import ValidationPoint
 from dagsverk.speech.training.batches import Sampler
 from dagsverk.speech.training.examples import Examples
 from dagsverk.speech.training.learner import Learner
@@ -23,7 +24,7 @@ DECODE_BATCH_S = 240.0
 
 
 @dataclass(frozen=True)
-class Look:
+class Validation:
     """What dev shows after a step. Rates are in [0, inf), NaN if there is nothing to score."""
 
     dev_loss: float  # nats per token
@@ -34,9 +35,14 @@ class Look:
         """Less is better: by WER, of equals by loss."""
         return (math.inf if math.isnan(self.dev_wer) else self.dev_wer, self.dev_loss)
 
+    def point(self, step: int) -> ValidationPoint:
+        """Its point on the run's curve."""
+        values = {name: None if math.isnan(value) else value for name, value in vars(self).items()}
+        return ValidationPoint(step=step, **values)
+
 
 def draw_dev(clips: PreparedClips, count: int, seed: int) -> list[int]:
-    """The same `count` clips at every look, ascending; all, if there are no more."""
+    """The same `count` clips at every validation, ascending; all, if there are no more."""
     order = sorted(
         range(len(clips)),
         key=lambda i: hashlib.sha256(f"{seed} {clips.rows['id'].iat[i]}".encode()).digest(),
@@ -44,62 +50,76 @@ def draw_dev(clips: PreparedClips, count: int, seed: int) -> list[int]:
     return sorted(order[:count])
 
 
-def look(
-    learner: Learner, speaker: SpeechModel, dev: Examples, config: FinetuneConfig, accelerator: Accelerator
-) -> Look:
-    """Loss and error rates on the dev clips; the processes share them. The model learns nothing."""
-    sums = torch.tensor(
-        [*_loss(learner, dev, config, accelerator), *_errors(speaker, dev, config, accelerator)],
-        dtype=torch.float64,
-        device=accelerator.device,
-    )
-    loss, tokens, errors, words, wrong, characters = accelerator.reduce(sums, reduction="sum").tolist()
-    return Look(_ratio(loss, tokens), _ratio(errors, words), _ratio(wrong, characters))
+@dataclass(frozen=True)
+class Validator:
+    """Validates a model that is being trained; the processes of the run share the clips.
 
+    Args:
+        model: the one that learns, in a form that decodes.
+        dev: the clips.
+        config: without gaps.
+    """
 
-def _loss(
-    learner: Learner, dev: Examples, config: FinetuneConfig, accelerator: Accelerator
-) -> tuple[float, float]:
-    """This process's share of the loss, and of the tokens. Teacher-forced."""
-    assert config.batch_s is not None  # noqa: S101  filled in by `resolve`
-    sampler = _sampler(dev, config, config.batch_s)
-    total, tokens = 0.0, 0
-    learner.eval()
-    with torch.no_grad(), accelerator.autocast():
-        for (batch,) in sampler.epoch(0)[accelerator.process_index :: accelerator.num_processes]:
-            example = dev.batch(batch, slack_s=config.slack_s).to(accelerator.device)
-            total += float(learner(example))
-            tokens += len(example.targets)
-    learner.train()
-    return total, tokens
+    learner: Learner
+    model: SpeechModel
+    dev: Examples
+    config: FinetuneConfig
+    accelerator: Accelerator
 
+    def validate(self) -> Validation:
+        """Loss and error rates over all processes. The model learns nothing."""
+        sums = torch.tensor(
+            [*self._loss(), *self._errors()], dtype=torch.float64, device=self.accelerator.device
+        )
+        loss, tokens, errors, words, wrong, characters = self.accelerator.reduce(
+            sums, reduction="sum"
+        ).tolist()
+        return Validation(_ratio(loss, tokens), _ratio(errors, words), _ratio(wrong, characters))
 
-def _errors(
-    speaker: SpeechModel, dev: Examples, config: FinetuneConfig, accelerator: Accelerator
-) -> tuple[int, int, int, int]:
-    """This process's share of wrong words, words, wrong characters, characters."""
-    mine = dev.rows.iloc[accelerator.process_index :: accelerator.num_processes]
-    heard = decode_texts(
-        speaker,
-        [dev.clips.mel(int(index)) for index in mine.index],
-        [dev.clips.floor(int(index)) for index in mine.index],
-        language=dev.clips.language,
-        batch_s=DECODE_BATCH_S,
-        slack_s=config.slack_s,
-        full_windows=config.windows == "full",
-    )
-    counts = count_errors(mine["text"].tolist(), heard, dev.clips.language)
-    return (
-        int(word_errors(counts).sum()),
-        int(counts["words"].sum()),
-        int(counts["character_errors"].sum()),
-        int(counts["characters"].sum()),
-    )
+    def _loss(self) -> tuple[float, int]:
+        """This process's share of the loss, and of the tokens. Teacher-forced."""
+        total, tokens = 0.0, 0
+        self.learner.eval()
+        with torch.no_grad(), self.accelerator.autocast():
+            for (batch,) in self._sampler().epoch(0)[self._first :: self._processes]:
+                example = self.dev.batch(batch, slack_s=self.config.slack_s).to(self.accelerator.device)
+                total += float(self.learner(example))
+                tokens += len(example.targets)
+        self.learner.train()
+        return total, tokens
 
+    def _errors(self) -> tuple[int, int, int, int]:
+        """This process's share of wrong words, words, wrong characters, characters."""
+        rows = self.dev.rows.iloc[self._first :: self._processes]
+        hypotheses = decode_texts(
+            self.model,
+            [self.dev.clips.mel(int(index)) for index in rows.index],
+            [self.dev.clips.floor(int(index)) for index in rows.index],
+            language=self.dev.clips.language,
+            batch_s=DECODE_BATCH_S,
+            slack_s=self.config.slack_s,
+            full_windows=self.config.windows == "full",
+        )
+        counts = count_errors(rows["text"].tolist(), hypotheses, self.dev.clips.language)
+        return (
+            int(word_errors(counts).sum()),
+            int(counts["words"].sum()),
+            int(counts["character_errors"].sum()),
+            int(counts["characters"].sum()),
+        )
 
-def _sampler(dev: Examples, config: FinetuneConfig, batch_s: float) -> Sampler:
-    full = 1.0 if config.windows == "full" else 0.0
-    return Sampler(np.asarray(dev.frames), batch_s, config.slack_s, full, seed=0)
+    def _sampler(self) -> Sampler:
+        assert self.config.batch_s is not None  # noqa: S101  filled in by `resolve`
+        full = 1.0 if self.config.windows == "full" else 0.0
+        return Sampler(np.asarray(self.dev.frames), self.config.batch_s, self.config.slack_s, full, seed=0)
+
+    @property
+    def _first(self) -> int:
+        return int(self.accelerator.process_index)
+
+    @property
+    def _processes(self) -> int:
+        return int(self.accelerator.num_processes)
 
 
 def _ratio(part: float, whole: float) -> float:
