@@ -78,8 +78,8 @@ class Doors:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        heard = _headers(scope)
-        refusal = self._foreign(scope, heard) or self._unknown(scope, heard)
+        headers = _headers(scope)
+        refusal = self._foreign(scope, headers) or self._unknown(scope, headers)
         if scope["type"] == "websocket":
             await self._socket(scope, receive, send, refusal)
         elif refusal is None:
@@ -89,20 +89,20 @@ class Doors:
         else:
             await refusal.send(send)
 
-    def _foreign(self, scope: Scope, heard: Mapping[str, list[str]]) -> Refusal | None:
+    def _foreign(self, scope: Scope, headers: Mapping[str, list[str]]) -> Refusal | None:
         """Why a request comes from elsewhere; None if it does not."""
-        hosts = heard.get("host", [])
+        hosts = headers.get("host", [])
         address = (scope.get("server") or ("",))[0]  # where the connection came in, which no name can forge
         if len(hosts) != 1 or _name(hosts[0]) not in self.rules.hosts | {address}:
-            found = hosts[0][:100] if hosts else "none"
-            return Refusal(421, f"this server is not known as {found!r}; names for it are given in {HOSTS}")
-        if not _own(scope, heard, hosts[0]):
+            host = hosts[0][:100] if hosts else "none"
+            return Refusal(421, f"this server is not known as {host!r}; names for it are given in {HOSTS}")
+        if not _own(scope, headers, hosts[0]):
             return Refusal(403, "a page of another address sent this; only this server's own pages may")
         return None
 
-    def _unknown(self, scope: Scope, heard: Mapping[str, list[str]]) -> Refusal | None:
+    def _unknown(self, scope: Scope, headers: Mapping[str, list[str]]) -> Refusal | None:
         """Why somebody is not let in; None if they are."""
-        login, given = self.rules.login, heard.get("authorization", [])
+        login, given = self.rules.login, headers.get("authorization", [])
         if login is None or not f"{scope['path']}/".startswith(self.guarded):
             return None
         address = (scope.get("client") or ("unknown",))[0]
@@ -155,8 +155,8 @@ class Refusal:
 
     async def send(self, send: Send) -> None:
         # Prefect's client and UI look for "exception_message", Gradio's for "detail"
-        said = {"error": self.words, "detail": self.words, "exception_message": self.words}
-        body = json.dumps(said).encode()
+        content = {"error": self.words, "detail": self.words, "exception_message": self.words}
+        body = json.dumps(content).encode()
         headers = {
             "content-type": "application/json", "content-length": str(len(body)),
             "x-content-type-options": "nosniff", "cache-control": "no-store", **(self.headers or {}),
@@ -167,10 +167,10 @@ class Refusal:
 
 
 def _headers(scope: Scope) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    headers: dict[str, list[str]] = {}
     for name, value in scope["headers"]:
-        found.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
-    return found
+        headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+    return headers
 
 
 def _name(host: str) -> str:
@@ -181,17 +181,17 @@ def _name(host: str) -> str:
     return (host if host.count(":") > 1 else host.partition(":")[0]).removesuffix(".")
 
 
-def _own(scope: Scope, heard: Mapping[str, list[str]], host: str) -> bool:
+def _own(scope: Scope, headers: Mapping[str, list[str]], host: str) -> bool:
     """Whether a request comes from a page of this very server, or from no page at all.
 
     Browsers add Sec-Fetch-Site where they trust an address (https, this machine), and Origin to all but plain
     GETs; another port is another origin. A link from elsewhere may be followed: that shows a page, no more.
     """
-    origins, sites = heard.get("origin", []), heard.get("sec-fetch-site", [])
+    origins, sites = headers.get("origin", []), headers.get("sec-fetch-site", [])
     if sites in (["same-origin"], ["none"]):
         return True
     if sites:
-        dest, mode = heard.get("sec-fetch-dest"), heard.get("sec-fetch-mode")
+        dest, mode = headers.get("sec-fetch-dest"), headers.get("sec-fetch-mode")
         return mode == ["navigate"] and dest == ["document"] and scope.get("method") in ("GET", "HEAD")
     if not origins:
         return True

@@ -39,10 +39,10 @@ class Login:
         """Whether an Authorization header holds this login; it takes as long for every wrong one."""
         kind, _, given = authorization.partition(" ")
         try:
-            said = base64.b64decode(given.strip(), validate=True)
+            pair = base64.b64decode(given.strip(), validate=True)
         except (binascii.Error, ValueError):
-            said = b""
-        return hmac.compare_digest(said, self.pair.encode()) and kind.lower() == "basic"
+            pair = b""
+        return hmac.compare_digest(pair, self.pair.encode()) and kind.lower() == "basic"
 
 
 def login_from(environ: Mapping[str, str]) -> Login | None:
@@ -100,24 +100,24 @@ class Guesses:
 
     def wrong(self, address: str, given: str) -> None:
         """Remember a wrong guess, as a hash."""
-        known = self._wrong.setdefault(_network(address), {})
+        guesses = self._wrong.setdefault(_network(address), {})
         self._wrong.move_to_end(_network(address))
-        known[hashlib.sha256(given.encode()).digest()] = self._now()
+        guesses[hashlib.sha256(given.encode()).digest()] = self._now()
         while len(self._wrong) > MOST_ADDRESSES:
             self._wrong.popitem(last=False)
 
     def too_many(self, address: str) -> bool:
         """Whether this address has to wait before anything it says is looked at."""
-        known = self._wrong.get(_network(address), {})
-        for guess in [guess for guess, at in known.items() if self._now() - at > WINDOW_S]:
-            del known[guess]
-        return len(known) >= WRONG_GUESSES
+        guesses = self._wrong.get(_network(address), {})
+        for guess in [guess for guess, at in guesses.items() if self._now() - at > WINDOW_S]:
+            del guesses[guess]
+        return len(guesses) >= WRONG_GUESSES
 
 
 def _network(address: str) -> str:
     """The address; of IPv6 the network, for every machine has more addresses than can be counted."""
     try:
-        found = ipaddress.ip_address(address)
+        parsed = ipaddress.ip_address(address)
     except ValueError:
         return address
-    return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else address
+    return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else address

@@ -16,21 +16,28 @@ import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
 from dagsverk.store import Conflict, NotFound, Store, StoreError
+from dagsverk.store.encoding import decode, encode
+
+__all__ = [
+    "digest",
+    "encode",
+    "keep_report",
+    "kept_report",
+    "parse",
+    "plain",
+    "read",
+    "read_json",
+    "remembered",
+    "write",
+    "write_json",
+]
 
 T = TypeVar("T")
 
 
-def encode(content: Any) -> bytes:
-    """JSON types -> the bytes of an artefact."""
-    return json.dumps(content, indent=1, ensure_ascii=False).encode()
-
-
 def read_json(store: Store, path: str) -> Any:
     """An artefact's JSON types. Raises NotFound; StoreError if it is damaged."""
-    try:
-        return json.loads(store.get(path))
-    except ValueError as error:
-        raise StoreError(f"artefact {path} in {store.url} is damaged ({error}); remove it") from error
+    return decode(store.get(path), f"artefact {path} in {store.url}", "remove it")
 
 
 def write_json(store: Store, path: str, content: Any) -> None:

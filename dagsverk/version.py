@@ -26,7 +26,7 @@ def code_version() -> str:
     if not (ROOT / ".git").exists():
         return released
     try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        git = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):  # no git here, or no commit yet
         return released
-    return found.stdout.strip()
+    return git.stdout.strip()

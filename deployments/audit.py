@@ -49,8 +49,8 @@ def run_tool(requirement: str, command: str, *arguments: str) -> subprocess.Comp
 
 def installed() -> list[Distribution]:
     """Every package of this environment, once."""
-    found = {package.metadata["Name"]: package for package in distributions()}
-    return [found[name] for name in sorted(found, key=str.lower)]
+    packages = {package.metadata["Name"]: package for package in distributions()}
+    return [packages[name] for name in sorted(packages, key=str.lower)]
 
 
 def requirements(packages: Iterable[Distribution]) -> str:
@@ -83,18 +83,18 @@ def judge(answers: Sequence[dict[str, Any]]) -> Part:
     if not any(a.get("vulns") for a in answers if a["name"] == PROBE[0]):
         reason = f"the service knows of no hole in {'=='.join(PROBE)}, which has two; it cannot be believed"
         return Part("known holes", False, f"NOT CHECKED: {reason}")
-    found = [
+    holes = [
         f"{a['name']} {a['version']}: {v['id']}, mended in {', '.join(v['fix_versions']) or 'no version yet'}"
         for a in others
         for v in a["vulns"]
     ]
-    return Part("known holes", not found, f"{len(found)} in {len(others)} packages", tuple(found))
+    return Part("known holes", not holes, f"{len(holes)} in {len(others)} packages", tuple(holes))
 
 
 def licences(packages: Sequence[Distribution]) -> Part:
-    found = faults(packages, Policy.read())
-    says = f"{len(packages) - len(found)} of {len(packages)} packages bear one that is allowed"
-    return Part("licences", not found, says, tuple(f"{name}: {fault}" for name, fault in found.items()))
+    refused = faults(packages, Policy.read())
+    says = f"{len(packages) - len(refused)} of {len(packages)} packages bear one that is allowed"
+    return Part("licences", not refused, says, tuple(f"{name}: {fault}" for name, fault in refused.items()))
 
 
 def bill(path: Path = SBOM) -> Part:

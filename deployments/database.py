@@ -133,15 +133,15 @@ def _begin(state: Path, cluster: Cluster) -> tuple[str, ...]:
 def _check(cluster: Cluster) -> None:
     """Raises DatabaseError when the data folder is not ours to use, or the disk full."""
     try:
-        found = (cluster.data / "PG_VERSION").read_text().strip()
+        version = (cluster.data / "PG_VERSION").read_text().strip()
     except OSError as error:
         raise DatabaseError(
             f"{cluster.data} is no database that user {os.geteuid()} can use ({error.strerror}; it belongs "
             f"to user {cluster.data.stat().st_uid}): start as that user, or rename it to begin an empty one"
         ) from error
-    if found != cluster.major:
+    if version != cluster.major:
         raise DatabaseError(
-            f"{cluster.data} was written by PostgreSQL {found}, not {cluster.major}: rename it to "
-            f"{cluster.home / found} and start again (with an empty history)"
+            f"{cluster.data} was written by PostgreSQL {version}, not {cluster.major}: rename it to "
+            f"{cluster.home / version} and start again (with an empty history)"
         )
     postgres.check_space(cluster.data)

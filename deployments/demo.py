@@ -135,10 +135,10 @@ async def demo(installation: Installation, chosen: Sequence[Day], date: dt.date,
                 await watch(client, installation, days, deadline)
             check(days, installation.folders)
             with stages.stage("summary"):
-                told = await asyncio.to_thread(summaries, chosen)
+                by_system = await asyncio.to_thread(summaries, chosen)
         finally:
             await give_up_on(client, days)
-    show(told, date, installation.folders)
+    show(by_system, date, installation.folders)
 
 
 def days_of(prefect_file: Path) -> list[Day]:
@@ -156,12 +156,12 @@ def checked(date: dt.date | None, today: dt.date) -> dt.date:
     return date or today
 
 
-def chosen_days(asked: str | None, known: Sequence[Day]) -> list[Day]:
+def chosen_days(asked: str | None, offered: Sequence[Day]) -> list[Day]:
     """The days to run. Raises LaunchError for a system that has no day in prefect.yaml."""
     if not asked:
-        return [day for day in known if day.unasked]
+        return [day for day in offered if day.unasked]
     names = [s.strip() for s in asked.split(",") if s.strip()]
-    days = {day.system: day for day in known}
+    days = {day.system: day for day in offered}
     if unknown := [name for name in names if name not in days]:
         raise LaunchError(f"no day of {unknown[0]} in prefect.yaml; there are: {', '.join(days)}")
     return [days[name] for name in names]
@@ -251,8 +251,8 @@ def summaries(days: Sequence[Day]) -> dict[str, str]:
     }
 
 
-def show(told: Mapping[str, str], date: dt.date, folders: Folders) -> None:
-    for system, summary in told.items():
+def show(by_system: Mapping[str, str], date: dt.date, folders: Folders) -> None:
+    for system, summary in by_system.items():
         say(f"\n{system}, {date}\n{summary}")
     say("\nwhere to look")
     say("  make up          the pages and the Prefect UI with these runs, and the daily crons, until Ctrl-C")

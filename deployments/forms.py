@@ -11,6 +11,6 @@ async def close_form(client: PrefectClient, name: str) -> None:
 
     `dagsverk.form` says the same of each config inside.
     """
-    found = await client.read_deployment_by_name(name)
-    schema = {**(found.parameter_openapi_schema or {}), "additionalProperties": False}
-    await client.update_deployment(found.id, DeploymentUpdate(parameter_openapi_schema=schema))
+    deployment = await client.read_deployment_by_name(name)
+    schema = {**(deployment.parameter_openapi_schema or {}), "additionalProperties": False}
+    await client.update_deployment(deployment.id, DeploymentUpdate(parameter_openapi_schema=schema))

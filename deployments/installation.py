@@ -34,9 +34,9 @@ class Signals:
 
     def listen(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._heard)
+            signal.signal(number, self._receive)
 
-    def _heard(self, _number: int, _frame: FrameType | None) -> None:
+    def _receive(self, _number: int, _frame: FrameType | None) -> None:
         (self.hurry if self.stop.is_set() else self.stop).set()
 
 
@@ -150,20 +150,20 @@ def add_server(
     Takes DAGSVERK_DATABASE out of `environ`: it may hold a password, and only the server needs it.
     """
     try:
-        found = database.prepare(folders.state, environ.get(database.VARIABLE, ""))
+        prepared = database.prepare(folders.state, environ.get(database.VARIABLE, ""))
     except database.DatabaseError as error:
         raise LaunchError(str(error)) from error
-    of_server = found.server_environment(environ)
+    of_server = prepared.server_environment(environ)
     environ.pop(database.VARIABLE, None)
-    for note in found.notes:
+    for note in prepared.notes:
         say(note)
-    if found.arguments:
+    if prepared.arguments:
         supervisor.add(
             Service(
                 name="PostgreSQL",
-                command=lambda: found.arguments,
+                command=lambda: prepared.arguments,
                 log=folders.logs / "postgres.log",
-                ready=found.ready,
+                ready=prepared.ready,
                 grace_s=30.0,
                 excuse=functools.partial(disk_full, folders.state),
             )

@@ -158,14 +158,14 @@ def sole_owner(folders: Folders, wait_s: float = LEFTOVERS_S) -> Iterator[Owner]
     """
     path = folders.state / "launcher.json"
     with path.open("a+") as handle:
-        deadline, told = time.monotonic() + wait_s, False
+        deadline, announced = time.monotonic() + wait_s, False
         while not _locked(handle):
             text = _content(handle)
             if _alive(text) or time.monotonic() > deadline:
                 raise LaunchError(_held(folders, text))
-            if not told:
+            if not announced:
                 say("waiting for what a start that was killed has left to end")
-                told = True
+                announced = True
             time.sleep(0.2)
         owner = Owner(handle)
         yield owner

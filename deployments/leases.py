@@ -33,9 +33,9 @@ def leases(folder: Path) -> Iterator[dict[str, Any]]:
     """Every lease that can be read; one that cannot holds nothing."""
     for path in folder.glob("*.json"):
         with contextlib.suppress(OSError, ValueError):
-            found = json.loads(path.read_text())
-            if path.name != INDEX and isinstance(found, dict) and found.get("id") == path.stem:
-                yield found
+            lease = json.loads(path.read_text())
+            if path.name != INDEX and isinstance(lease, dict) and lease.get("id") == path.stem:
+                yield lease
 
 
 def leases_of(run_id: str, folder: Path) -> list[str]:
@@ -76,8 +76,8 @@ async def restore(prefect_home: Path) -> None:
     held, database = places_held(folder), provide_database_interface()
     table = database.ConcurrencyLimitV2
     async with database.session_context(begin_transaction=True) as session:
-        known = sa.select(table.id, table.active_slots).where(table.slot_decay_per_second == 0)
-        for limit, count in (await session.execute(known)).all():  # those that decay free themselves
+        stored = sa.select(table.id, table.active_slots).where(table.slot_decay_per_second == 0)
+        for limit, count in (await session.execute(stored)).all():  # those that decay free themselves
             if count != held[limit]:
                 await session.execute(
                     sa.update(table).where(table.id == limit).values(active_slots=held[limit])

@@ -25,16 +25,16 @@ class Policy:
 
     @classmethod
     def read(cls, path: Path = POLICY) -> Policy:
-        found = tomllib.loads(path.read_text())
-        return cls(frozenset(found["allowed"]), found["names"], tuple(found["exceptions"]))
+        policy = tomllib.loads(path.read_text())
+        return cls(frozenset(policy["allowed"]), policy["names"], tuple(policy["exceptions"]))
 
     def fault(self, package: str, declared: str) -> str | None:
         """Why a package may not be installed; None if it may."""
-        for known in self.exceptions:
-            if fnmatch(package, known["package"]):
-                if declared == known["declares"]:
+        for exception in self.exceptions:
+            if fnmatch(package, exception["package"]):
+                if declared == exception["declares"]:
                     return None
-                return f"declares {declared!r}, and {known['declares']!r} when it was looked at"
+                return f"declares {declared!r}, and {exception['declares']!r} when it was looked at"
         if not declared:
             return "declares no licence"
         refused = self._refused(declared)
@@ -91,9 +91,9 @@ def declared(package: Distribution) -> str:
 
 def faults(packages: Iterable[Distribution], policy: Policy) -> dict[str, str]:
     """Package -> why it may not be installed, for those that may not."""
-    found = {}
+    refused = {}
     for package in packages:
         name = re.sub(r"[-_.]+", "-", package.metadata["Name"]).lower()
         if name != OWN and (fault := policy.fault(name, declared(package))):
-            found[name] = fault
-    return dict(sorted(found.items()))
+            refused[name] = fault
+    return dict(sorted(refused.items()))

@@ -90,10 +90,10 @@ def find(home: Path) -> Cluster:
         raise Unfit(f"the package {WHEEL} is not installed")
     programs = Path(spec.submodule_search_locations[0], "pginstall", "bin")
     try:
-        told = subprocess.run([programs / "postgres", "-V"], check=True, capture_output=True, text=True)
+        printed = subprocess.run([programs / "postgres", "-V"], check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise Unfit(f"the programs of {WHEEL} do not run ({error})") from error
-    return Cluster(home, programs, told.stdout.split()[-1].partition(".")[0])
+    return Cluster(home, programs, printed.stdout.split()[-1].partition(".")[0])
 
 
 def majors(home: Path) -> list[Path]:
@@ -228,11 +228,11 @@ def answers(socket_folder: Path) -> bool:
         connection.settimeout(READY_S)
         connection.connect(str(socket_folder / SOCKET_NAME))
         connection.sendall(struct.pack("!I", len(GREETING) + 4) + GREETING)
-        told = connection.recv(4096)
-        while told.startswith(b"R") and b"Z\0\0\0\5" not in told and (more := connection.recv(4096)):
-            told += more
+        answer = connection.recv(4096)
+        while answer.startswith(b"R") and b"Z\0\0\0\5" not in answer and (more := connection.recv(4096)):
+            answer += more
         connection.sendall(GOODBYE)
-        return told.startswith(b"R")  # R: let in; E: not (yet)
+        return answer.startswith(b"R")  # R: let in; E: not (yet)
     return False
 
 
@@ -253,8 +253,8 @@ def main(arguments: list[str]) -> None:
     try:
         os.execve(command[0], command, os.environ | {"PGPORT": "5432"})  # noqa: S606
     except OSError as error:
-        known = ", ".join(sorted(path.name for path in cluster.programs.iterdir()))
-        sys.exit(f"{program}: {error.strerror}; there are {known}")
+        programs = ", ".join(sorted(path.name for path in cluster.programs.iterdir()))
+        sys.exit(f"{program}: {error.strerror}; there are {programs}")
 
 
 if __name__ == "__main__":

@@ -171,12 +171,12 @@ def processes(data: Path) -> list[psutil.Process]:
     """The server processes whose working folder is the data folder; each of a server's is."""
     import psutil
 
-    found = []
+    processes = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.name().startswith("postgres") and Path(process.cwd()) == data:
-                found.append(process)
-    return found
+                processes.append(process)
+    return processes
 
 
 def _postmaster(data: Path) -> list[psutil.Process]:
@@ -209,11 +209,11 @@ def private(folder: Path, uid: int) -> None:
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
         os.chown(folder, uid, -1)
-    found = folder.lstat()
-    if stat.S_ISDIR(found.st_mode) and os.geteuid() == 0 and found.st_uid == 0:
+    status = folder.lstat()
+    if stat.S_ISDIR(status.st_mode) and os.geteuid() == 0 and status.st_uid == 0:
         os.chown(folder, uid, -1)  # we were killed between making it and giving it away
-        found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != uid or found.st_mode & 0o077:
+        status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != uid or status.st_mode & 0o077:
         raise DatabaseError(
             f"{folder} is not a private folder of user {uid}: remove it, or let TMPDIR name a folder of yours"
         )

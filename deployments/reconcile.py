@@ -68,7 +68,7 @@ class Seen:
     managed: bool = False  # a worker of this process waits for its process, and will report its end
     resumable: bool = True
     deployed: bool = True
-    heard: bool = True  # it has sent a heartbeat, or its worker is one of ours
+    heartbeat: bool = True  # it has sent a heartbeat, or its worker is one of ours
     parent_ended: bool = False  # it is a part, in the same process, of a run that has ended
     parent_cancelled: bool = False  # it was started by a run that was cancelled
     fruitless: int = 0  # attempts in a row that got nowhere
@@ -85,7 +85,7 @@ RULES: Sequence[Rule] = (
     ("its process lives", lambda s: s.life is Life.LIVES, Outcome.LEAVE),
     ("its end may be on the way", lambda s: s.same_s < SETTLES_S, Outcome.LEAVE),
     ("the run that it is a part of has ended", lambda s: s.parent_ended, Outcome.CRASH),
-    ("somebody called a function, and it sends no heartbeat", lambda s: not s.deployed and not s.heard,
+    ("somebody called a function, and it sends no heartbeat", lambda s: not s.deployed and not s.heartbeat,
         Outcome.LEAVE),
     ("it may be slow to start elsewhere", lambda s: s.life is Life.ELSEWHERE and s.state is StateType.PENDING
         and s.same_s < LOST_PENDING_S, Outcome.LEAVE),
@@ -143,9 +143,9 @@ class Watch:
         if self.last is None or now - self.last > 3 * LOOK_S + 5:
             self.since.clear()
         self.last = now
-        known = self.since
+        before = self.since
         self.since = {
-            run: known[run] if run in known and known[run][0] == fact else (fact, now)
+            run: before[run] if run in before and before[run][0] == fact else (fact, now)
             for run, fact in facts.items()
         }
         return {run: now - begun for run, (_, begun) in self.since.items()}
@@ -186,7 +186,7 @@ class Reconciler:
         runs = await self.candidates()
         beats = await self.heartbeats(runs)
         same = self.watch.look({r.id: (r.state_id, beats.get(r.id)) for r in runs}, time.monotonic())
-        told = []
+        lines = []
         for run in runs:
             seen = await self.seen(run, same[run.id], run.id in beats)
             outcome, why = decide(seen)
@@ -194,9 +194,9 @@ class Reconciler:
                 line := await self.settle(run, outcome, why, seen.fruitless)
             ):
                 LOG.info(line)
-                told.append(line)
+                lines.append(line)
         await self._end_left_tasks(time.monotonic())
-        return told
+        return lines
 
     async def _end_left_tasks(self, now: float) -> None:
         """Crash tasks that a dead attempt left open, and whose record came after it was settled."""
@@ -231,14 +231,14 @@ class Reconciler:
         return [*started, *crashed, *waiting]
 
     async def _all(self, wanted: dict[str, object]) -> list[FlowRun]:
-        found: list[FlowRun] = []
+        runs: list[FlowRun] = []
         while page := await self.client.read_flow_runs(
-            flow_run_filter=FlowRunFilter.model_validate(wanted), limit=200, offset=len(found)
+            flow_run_filter=FlowRunFilter.model_validate(wanted), limit=200, offset=len(runs)
         ):
-            found += page
+            runs += page
             if len(page) < 200:
                 break
-        return found
+        return runs
 
     async def heartbeats(self, runs: Iterable[FlowRun]) -> dict[UUID, str]:
         """When each run that is not of this machine was last heard of."""
@@ -263,13 +263,13 @@ class Reconciler:
 
     def life(self, run: FlowRun) -> Life:
         """A claim that another worker's has followed, elsewhere, says nothing any more."""
-        found = claims.life(self.logs, str(run.id))
-        if found is not Life.ENDED:
-            return found
+        life = claims.life(self.logs, str(run.id))
+        if life is not Life.ENDED:
+            return life
         taken_by = run.labels.get("prefect.worker.name")
-        return found if taken_by in (None, claims.claimant(self.logs, str(run.id))) else Life.ELSEWHERE
+        return life if taken_by in (None, claims.claimant(self.logs, str(run.id))) else Life.ELSEWHERE
 
-    async def seen(self, run: FlowRun, same_s: float, heard: bool) -> Seen:
+    async def seen(self, run: FlowRun, same_s: float, heartbeat: bool) -> Seen:
         state = run.state_type or StateType.SCHEDULED
         resumable, parent = RESUMABLE in run.tags, await self.parent_state(run)
         life, managed = self.life(run), run.id in self.managed()
@@ -283,7 +283,7 @@ class Reconciler:
             managed=managed,
             resumable=resumable,
             deployed=run.deployment_id is not None,
-            heard=heard,
+            heartbeat=heartbeat,
             parent_ended=parent is not None and parent.is_final() and run.deployment_id is None,
             parent_cancelled=parent is not None and parent.is_cancelled() and run.deployment_id is not None,
             fruitless=fruitless(history),

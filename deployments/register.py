@@ -96,9 +96,9 @@ async def register_pool(client: PrefectClient, name: str, pool_type: str, done: 
     """Create the pool, or give it our template. A pool's type cannot be changed: another one is an error."""
     path = HERE / "pools" / pool_type / f"{name}.json"
     if not path.exists():
-        known = sorted(p.name for p in (HERE / "pools").iterdir())
+        templates = sorted(p.name for p in (HERE / "pools").iterdir())
         raise LaunchError(
-            f"no template {path.relative_to(ROOT)}; pool types with templates: {', '.join(known)}"
+            f"no template {path.relative_to(ROOT)}; pool types with templates: {', '.join(templates)}"
         )
     template = json.loads(path.read_text())
     try:
@@ -121,8 +121,8 @@ async def register_pool(client: PrefectClient, name: str, pool_type: str, done: 
 
 
 async def _ensure_demo_queue(client: PrefectClient, pool: str) -> None:
-    known = {queue.name for queue in await client.read_work_queues(work_pool_name=pool)}
-    if DEMO_QUEUE not in known:
+    queues = {queue.name for queue in await client.read_work_queues(work_pool_name=pool)}
+    if DEMO_QUEUE not in queues:
         await client.create_work_queue(DEMO_QUEUE, description="runs of `make demo`", work_pool_name=pool)
 
 
@@ -148,10 +148,10 @@ def limits_of(prefect_file: Path) -> list[str]:
 async def register_limit(client: PrefectClient, name: str, done: Registered) -> None:
     """One run at a time per system, whichever deployment it comes from."""
     try:
-        known = (await client.read_global_concurrency_limit_by_name(name)).limit
+        limit = (await client.read_global_concurrency_limit_by_name(name)).limit
     except ObjectNotFound:
-        known = None
-    if known != 1:
+        limit = None
+    if limit != 1:
         await client.upsert_global_concurrency_limit_by_name(name, 1)
         done.changed(f"limit {name} set to 1")
 
@@ -214,12 +214,12 @@ def deployment_name(entry: Mapping[str, Any]) -> str:
 
 async def _deployed_versions(client: PrefectClient) -> dict[tuple[str | None, str], str | None]:
     """Versions of all deployments by entrypoint and name."""
-    found: list[DeploymentResponse] = []
-    while page := await client.read_deployments(limit=PAGE, offset=len(found)):
-        found += page
+    deployments: list[DeploymentResponse] = []
+    while page := await client.read_deployments(limit=PAGE, offset=len(deployments)):
+        deployments += page
         if len(page) < PAGE:
             break
-    return {(d.entrypoint, d.name): d.version for d in found}
+    return {(d.entrypoint, d.name): d.version for d in deployments}
 
 
 async def _deploy(

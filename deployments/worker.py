@@ -178,8 +178,8 @@ async def wait_for_pools(client: PrefectClient, pools: Sequence[str], stop: asyn
     """Return when the server has them: both may be starting beside us."""
     while not stop.is_set():
         with contextlib.suppress(httpx.HTTPError, PrefectHTTPStatusError):
-            known = {pool.name for pool in await client.read_work_pools()}
-            if set(pools) <= known:
+            present = {pool.name for pool in await client.read_work_pools()}
+            if set(pools) <= present:
                 return
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), 0.5)

@@ -24,7 +24,7 @@ SHORTEST_SECRET = 6  # anything shorter would be found by chance in ordinary wor
 
 Check = Callable[[Installation], Iterator[Finding]]
 
-# In this order they are told. Checks of one module run one after the other, the modules side by side.
+# In this order they are shown. Checks of one module run one after the other, the modules side by side.
 CHECKS: Sequence[tuple[str, Check]] = (
     ("python", versions.python),
     ("requirements", versions.requirements),
@@ -63,52 +63,52 @@ CHECKS: Sequence[tuple[str, Check]] = (
 
 
 @dataclass
-class Told:
-    """What the checks of one group have found so far."""
+class Group:
+    """Checks that run one after the other in a thread of their own, and their findings so far."""
 
+    checks: list[tuple[str, Check]]
     findings: list[tuple[str, Finding]] = field(default_factory=list)
     now: str = ""  # the check that runs
-    thread: threading.Thread | None = None
+
+    def add(self, finding: Finding) -> None:
+        self.findings.append((self.now, finding))
 
 
 def examine(here: Installation, limit_s: float = LIMIT_S) -> list[tuple[str, Finding]]:
     """All findings, in the order of the table. A group that does not end in time is told as such."""
-    groups = [list(checks) for _, checks in itertools.groupby(CHECKS, key=_group)]
-    tolds = [Told() for _ in groups]
+    groups = [Group(list(checks)) for _, checks in itertools.groupby(CHECKS, key=_module)]
+    threads = [threading.Thread(target=_run, args=(here, group), daemon=True) for group in groups]
     deadline = time.monotonic() + limit_s
-    for told, checks in zip(tolds, groups, strict=True):
-        told.thread = threading.Thread(target=_run, args=(here, checks, told), daemon=True)
-        told.thread.start()
-    for told in tolds:
-        if told.thread is not None:
-            told.thread.join(max(0.0, deadline - time.monotonic()))
-            if told.thread.is_alive():
-                late = wrong(
-                    f"no answer within {limit_s:.0f} s", "look there first: it hangs, or is very slow"
-                )
-                told.findings.append((told.now, late))
-    return [_without_secrets(name, finding, here) for told in tolds for name, finding in list(told.findings)]
+    for thread in threads:
+        thread.start()
+    for thread, group in zip(threads, groups, strict=True):
+        thread.join(max(0.0, deadline - time.monotonic()))
+        if thread.is_alive():
+            late = f"no answer within {limit_s:.0f} s"
+            group.add(wrong(late, "look there first: it hangs, or is very slow"))
+    findings = [entry for group in groups for entry in list(group.findings)]
+    return [_without_secrets(name, finding, here) for name, finding in findings]
 
 
-def _group(entry: tuple[str, Check]) -> str:
-    """Checks of runs need what the checks of the server have found."""
+def _module(entry: tuple[str, Check]) -> str:
+    """Whose checks one group is. Checks of runs need what the checks of the server have found."""
     module = entry[1].__module__
     return server.__name__ if module == runs.__name__ else module
 
 
-def _run(here: Installation, checks: list[tuple[str, Check]], told: Told) -> None:
-    for name, check in checks:
-        told.now = name
+def _run(here: Installation, group: Group) -> None:
+    for name, check in group.checks:
+        group.now = name
         try:
             for finding in check(here):
-                told.findings.append((name, finding))
+                group.add(finding)
         except NoAnswer as error:
             if str(error):
-                told.findings.append((name, warn(f"Prefect did not answer ({error})", "try again")))
+                group.add(warn(f"Prefect did not answer ({error})", "try again"))
             return
         except Exception as error:  # noqa: BLE001  one check that stumbles must not hide what the others see
             text = f"this check did not end: {type(error).__name__}: {error}"
-            told.findings.append((name, warn(text, "tell us; the others are not concerned")))
+            group.add(warn(text, "tell us; the others are not concerned"))
 
 
 def _without_secrets(name: str, finding: Finding, here: Installation) -> tuple[str, Finding]:
@@ -122,31 +122,31 @@ def _without_secrets(name: str, finding: Finding, here: Installation) -> tuple[s
 def _secrets(here: Installation) -> Iterator[str]:
     """What may be secret in the environment: values, passwords of pairs, passwords in addresses."""
     for variable, value in here.environ.items():
-        found = [value, value.partition(":")[2]] if SECRET.search(variable) else []
-        found += [each[1] for each in IN_ADDRESS.finditer(value)]
-        yield from (each for each in found if len(each) >= SHORTEST_SECRET)
+        secrets = [value, value.partition(":")[2]] if SECRET.search(variable) else []
+        secrets += [each[1] for each in IN_ADDRESS.finditer(value)]
+        yield from (each for each in secrets if len(each) >= SHORTEST_SECRET)
 
 
-def as_text(told: Sequence[tuple[str, Finding]]) -> Iterator[str]:
+def as_text(findings: Sequence[tuple[str, Finding]]) -> Iterator[str]:
     """A line for each finding, and one for its remedy."""
-    for name, finding in told:
+    for name, finding in findings:
         yield f"{finding.level.value:<6}{name:<17}{finding.what}"
         if finding.remedy:
             yield f"{'':<23}-> {finding.remedy}"
-    counts = [f"{sum(f.level is level for _, f in told)} {level.value}" for level in Level]
+    counts = [f"{sum(f.level is level for _, f in findings)} {level.value}" for level in Level]
     yield ", ".join(reversed(counts))
 
 
-def as_json(told: Sequence[tuple[str, Finding]]) -> str:
-    found = [
+def as_json(findings: Sequence[tuple[str, Finding]]) -> str:
+    content = [
         {"check": name, "level": f.level.value, "what": f.what, "remedy": f.remedy or None}
-        for name, f in told
+        for name, f in findings
     ]
-    return json.dumps({"ok": not fails(told), "findings": found}, indent=1)
+    return json.dumps({"ok": not fails(findings), "findings": content}, indent=1)
 
 
-def fails(told: Sequence[tuple[str, Finding]]) -> bool:
-    return any(finding.level is Level.WRONG for _, finding in told)
+def fails(findings: Sequence[tuple[str, Finding]]) -> bool:
+    return any(finding.level is Level.WRONG for _, finding in findings)
 
 
 def installation(state: str | None) -> Installation:

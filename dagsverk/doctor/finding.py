@@ -78,10 +78,10 @@ class Installation:
     def launcher(self) -> Mapping[str, Any]:
         """What the last launcher said of itself: `pid` and `api_url`; empty after an orderly end."""
         try:
-            found = json.loads(self.launcher_file.read_text())
+            content = json.loads(self.launcher_file.read_text())
         except (OSError, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return content if isinstance(content, dict) else {}
 
     @property
     def in_use(self) -> bool:
@@ -97,8 +97,8 @@ class Installation:
     @property
     def api_url(self) -> str:
         """Prefect's: as set, else that of the launcher that runs; empty when there is none."""
-        told = self.launcher().get("api_url") if self.in_use else None
-        return self.environ.get("PREFECT_API_URL") or str(told or "")
+        served = self.launcher().get("api_url") if self.in_use else None
+        return self.environ.get("PREFECT_API_URL") or str(served or "")
 
     def now(self) -> dt.datetime:
         return dt.datetime.fromtimestamp(self.clock(), dt.UTC)

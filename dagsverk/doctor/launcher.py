@@ -35,9 +35,9 @@ def folder(here: Installation) -> Iterator[Finding]:
     places = (here.state, here.logs, here.folder("DAGSVERK_RECORDINGS", "recordings"))
     refused = []
     for place in dict.fromkeys(places):
-        found = nearest(place)
-        if not (found.is_dir() and os.access(found, os.W_OK | os.X_OK)):
-            refused.append(str(found))
+        existing = nearest(place)
+        if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
+            refused.append(str(existing))
     if refused:
         names = some(sorted(set(refused)))
         yield wrong(
@@ -51,9 +51,9 @@ def folder(here: Installation) -> Iterator[Finding]:
 
 def owner(here: Installation) -> Iterator[Finding]:
     """Who holds the state folder."""
-    told = here.launcher()
-    pid = told.get("pid")
-    if not told:
+    launcher = here.launcher()
+    pid = launcher.get("pid")
+    if not launcher:
         return
     if not here.in_use:
         yield warn(
@@ -62,7 +62,7 @@ def owner(here: Installation) -> Iterator[Finding]:
         )
     elif is_alive(pid):
         yield fine(
-            f"in use by process {pid}, Prefect at {shown(str(told.get('api_url'))).removesuffix('/api')}"
+            f"in use by process {pid}, Prefect at {shown(str(launcher.get('api_url'))).removesuffix('/api')}"
         )
     else:
         yield warn(
@@ -73,12 +73,12 @@ def owner(here: Installation) -> Iterator[Finding]:
 
 def _holders(here: Installation) -> list[str]:
     """Processes that have the launcher's lock open; those of other users are not seen."""
-    found = []
+    holders = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if any(Path(file.path) == here.launcher_file for file in process.open_files()):
-                found.append(f"{process.name()} {process.pid}")
-    return found or ["processes that are not seen from here"]
+                holders.append(f"{process.name()} {process.pid}")
+    return holders or ["processes that are not seen from here"]
 
 
 def ports(here: Installation) -> Iterator[Finding]:
@@ -106,9 +106,9 @@ def _is_free(port: int) -> bool:
 def _listening(port: int) -> psutil.Process | None:
     """The process; None where we may not see it."""
     with contextlib.suppress(psutil.Error, OSError):
-        for found in psutil.net_connections("tcp"):
-            if found.status == psutil.CONN_LISTEN and found.laddr.port == port and found.pid:
-                return psutil.Process(found.pid)
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+                return psutil.Process(connection.pid)
     return None
 
 
@@ -186,11 +186,11 @@ def _connects(path: Path) -> bool:
 
 def claims(here: Installation) -> Iterator[Finding]:
     """Marks of runs that workers of this machine have taken."""
-    found = list((here.logs / "runs").glob("*.claim"))
-    working = sum(is_locked(path) for path in found)
+    claims = list((here.logs / "runs").glob("*.claim"))
+    working = sum(is_locked(path) for path in claims)
     if working:
         yield fine(f"runs with a process on this machine: {working}")
-    if ended := len(found) - working:
+    if ended := len(claims) - working:
         yield fine(
             f"claims of runs whose process has ended: {ended}, in {here.logs / 'runs'}",
             "harmless: a worker reads them when it settles such a run; old ones may be removed",

@@ -30,14 +30,14 @@ def disks(here: Installation) -> Iterator[Finding]:
     if "://" not in here.store:
         places["store"] = Path(here.store).expanduser()
     by_disk: dict[int, list[str]] = {}
-    found: dict[int, Path] = {}
+    place_of: dict[int, Path] = {}
     for name, place in places.items():
         existing = nearest(place)
         disk = existing.stat().st_dev
-        found.setdefault(disk, existing)
+        place_of.setdefault(disk, existing)
         by_disk.setdefault(disk, []).append(name)
     for disk, names in by_disk.items():
-        yield _room(found[disk], some(names, 6))
+        yield _room(place_of[disk], some(names, 6))
 
 
 def _room(place: Path, names: str) -> Finding:

@@ -32,8 +32,8 @@ def workers(here: Installation) -> Iterator[Finding]:
     soon["expected_start_time"] = {"before_": (here.now() + SOON).isoformat()}  # type: ignore[dict-item]
     for pool in ask(here, "/work_pools/filter"):
         name = pool["name"]
-        found = ask(here, f"/work_pools/{name}/workers/filter")
-        online = [worker["name"] for worker in found if worker["status"] == "ONLINE"]
+        workers = ask(here, f"/work_pools/{name}/workers/filter")
+        online = [worker["name"] for worker in workers if worker["status"] == "ONLINE"]
         count = ask(here, "/flow_runs/count", {"flow_runs": soon, "work_pools": {"name": {"any_": [name]}}})
         yield _pool(pool, online, count)
 
@@ -53,9 +53,11 @@ def _pool(pool: Mapping[str, Any], online: list[str], count: int) -> Finding:
 def late(here: Installation) -> Iterator[Finding]:
     """Runs whose time has come, and which nobody has started."""
     due = (here.now() - dt.timedelta(seconds=LATE_S)).isoformat()
-    found = _runs(here, state={"type": {"any_": ["SCHEDULED"]}}, next_scheduled_start_time={"before_": due})
-    waiting = [run for run in found if run["state_name"] == WAITS]
-    names = [f"{r['name']} (due {r['next_scheduled_start_time'][:16]})" for r in found if r not in waiting]
+    due_runs = _runs(
+        here, state={"type": {"any_": ["SCHEDULED"]}}, next_scheduled_start_time={"before_": due}
+    )
+    waiting = [run for run in due_runs if run["state_name"] == WAITS]
+    names = [f"{r['name']} (due {r['next_scheduled_start_time'][:16]})" for r in due_runs if r not in waiting]
     if names:
         yield warn(
             f"nobody has started what was due: {some(names)}",
@@ -67,16 +69,16 @@ def late(here: Installation) -> Iterator[Finding]:
 
 def stuck(here: Installation) -> Iterator[Finding]:
     """Runs that are shown as started, and for which nothing seems to work."""
-    found = _runs(here, state={"type": {"any_": list(STARTED)}})
-    beats = _heartbeats(here, found)
-    dead = [f"{run['name']} ({why})" for run in found if (why := lost(here, run, beats.get(run["id"])))]
+    started = _runs(here, state={"type": {"any_": list(STARTED)}})
+    beats = _heartbeats(here, started)
+    dead = [f"{run['name']} ({why})" for run in started if (why := lost(here, run, beats.get(run["id"])))]
     if dead:
         yield wrong(
             f"shown as started, and nothing works for it: {some(dead)}",
             "any worker settles them within minutes: make up",
         )
-    elif found:
-        yield fine(f"in flight: {some([run['name'] for run in found])}")
+    elif started:
+        yield fine(f"in flight: {some([run['name'] for run in started])}")
 
 
 def lost(here: Installation, run: Run, beat: str | None) -> str | None:
@@ -113,14 +115,14 @@ def _heartbeats(here: Installation, runs: list[Run]) -> dict[str, str]:
 
 def crashed(here: Installation) -> Iterator[Finding]:
     """Runs that could go on, and that nobody has put back."""
-    found = _runs(
+    crashed = _runs(
         here,
         state={"type": {"any_": ["CRASHED"]}},
         tags={"all_": ["resumable"]},
         expected_start_time={"after_": (here.now() - RECENT).isoformat()},
     )
     before = here.now() - dt.timedelta(seconds=SETTLES_S)
-    names = [run["name"] for run in found if _moment(run["state"]["timestamp"]) < before]
+    names = [run["name"] for run in crashed if _moment(run["state"]["timestamp"]) < before]
     if names:
         yield warn(
             f"crashed, and nobody resumes it: {some(names)}",
@@ -130,8 +132,8 @@ def crashed(here: Installation) -> Iterator[Finding]:
 
 def limits(here: Installation) -> Iterator[Finding]:
     """Places in limits that no started run holds: whoever waits for them waits in vain."""
-    found = ask(here, "/v2/concurrency_limits/filter", {"limit": MOST})
-    taken = [one for one in found if one["active_slots"] and not one["slot_decay_per_second"]]
+    limits = ask(here, "/v2/concurrency_limits/filter", {"limit": MOST})
+    taken = [one for one in limits if one["active_slots"] and not one["slot_decay_per_second"]]
     if not taken:
         return
     started = {run["id"] for run in _runs(here, state={"type": {"any_": list(STARTED)}})}
@@ -183,8 +185,10 @@ def schedules(here: Installation) -> Iterator[Finding]:
 def deployments(here: Installation) -> Iterator[Finding]:
     """Whether all that prefect.yaml describes is on the server."""
     entries = _entries(here)
-    known = {(one["entrypoint"], one["name"]) for one in _deployments(here)}
-    absent = [f"{e['entrypoint']} {e['name']}" for e in entries if (e["entrypoint"], e["name"]) not in known]
+    registered = {(one["entrypoint"], one["name"]) for one in _deployments(here)}
+    absent = [
+        f"{e['entrypoint']} {e['name']}" for e in entries if (e["entrypoint"], e["name"]) not in registered
+    ]
     if absent:
         yield warn(
             f"in prefect.yaml, and not on the server: {some(absent)}",
@@ -196,24 +200,26 @@ def deployments(here: Installation) -> Iterator[Finding]:
 
 def _entries(here: Installation) -> list[dict[str, Any]]:
     with suppress(OSError, yaml.YAMLError, AttributeError):
-        found: list[dict[str, Any]] = yaml.safe_load((here.root / "prefect.yaml").read_text())["deployments"]
-        return found
+        entries: list[dict[str, Any]] = yaml.safe_load((here.root / "prefect.yaml").read_text())[
+            "deployments"
+        ]
+        return entries
     return []
 
 
 def _deployments(here: Installation) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    while page := ask(here, "/deployments/filter", {"limit": MOST, "offset": len(found)}):
-        found += page
+    deployments: list[dict[str, Any]] = []
+    while page := ask(here, "/deployments/filter", {"limit": MOST, "offset": len(deployments)}):
+        deployments += page
         if len(page) < MOST:
             break
-    return found
+    return deployments
 
 
 def _runs(here: Installation, **wanted: Any) -> list[Run]:
     """The first 200 runs: a few are named, and more would be told in the same way."""
-    found: list[Run] = ask(here, "/flow_runs/filter", {"flow_runs": wanted, "limit": MOST})
-    return found
+    runs: list[Run] = ask(here, "/flow_runs/filter", {"flow_runs": wanted, "limit": MOST})
+    return runs
 
 
 def _moment(text: str) -> dt.datetime:

@@ -32,8 +32,8 @@ def client(here: Installation) -> httpx.Client:
         raise NoAnswer
     pair = here.environ.get("PREFECT_API_AUTH_STRING", "")
     try:
-        if found := login_from(here.environ):
-            pair = found.pair
+        if login := login_from(here.environ):
+            pair = login.pair
     except DoorsError:
         pass  # told by the check of the settings
     user, colon, password = pair.partition(":")
@@ -61,32 +61,32 @@ def answers(here: Installation) -> Iterator[Finding]:
     where = shown(here.api_url).removesuffix("/api")
     log = f"see {here.logs / 'server.log'}; stop the launcher, then make up"
     try:
-        answer, told = client(here).get("/ready"), client(here).get("/admin/version")
+        ready, version = client(here).get("/ready"), client(here).get("/admin/version")
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         remedy = log if here.in_use else "start it (make up), or correct PREFECT_API_URL"
         yield wrong(f"Prefect at {where} does not answer ({type(error).__name__})", remedy)
         raise NoAnswer from error
-    yield from skew("the Prefect server", answer, here.clock())
-    if refusal := _refusal(answer.status_code, told):
+    yield from skew("the Prefect server", ready, here.clock())
+    if refusal := _refusal(ready.status_code, version):
         what, remedy = refusal
-        yield wrong(f"{what.format(where)} ({told.status_code})", remedy)
+        yield wrong(f"{what.format(where)} ({version.status_code})", remedy)
         raise NoAnswer
     yield fine(f"Prefect at {where} is ready")
-    yield from _same_version(str(told.json()))
+    yield from _same_version(str(version.json()))
 
 
-def _refusal(ready: int, told: httpx.Response) -> tuple[str, str] | None:
+def _refusal(ready: int, answer: httpx.Response) -> tuple[str, str] | None:
     """What keeps us from asking more, and the remedy; None if nothing does."""
-    if 421 in (ready, told.status_code):
+    if 421 in (ready, answer.status_code):
         return "Prefect does not go by the name in {}", "add the name to the server's DAGSVERK_HOSTS"
-    if told.status_code in (401, 403):
+    if answer.status_code in (401, 403):
         return (
             "Prefect at {} wants another login",
             "set DAGSVERK_LOGIN or DAGSVERK_LOGIN_FILE as the server has it",
         )
     if ready >= 500:
         return "Prefect at {} is not ready", "its database does not answer: see the server's log"
-    if told.status_code != httpx.codes.OK or "json" not in told.headers.get("content-type", ""):
+    if answer.status_code != httpx.codes.OK or "json" not in answer.headers.get("content-type", ""):
         return "what answers at {} is no Prefect server", "correct PREFECT_API_URL"
     return None
 
@@ -105,10 +105,10 @@ def _same_version(theirs: str) -> Iterator[Finding]:
 
 def elsewhere(here: Installation) -> Iterator[Finding]:
     """A shell that talks to another server than the one that runs here."""
-    told = str(here.launcher().get("api_url") or "") if here.in_use else ""
+    served = str(here.launcher().get("api_url") or "") if here.in_use else ""
     given = here.environ.get("PREFECT_API_URL", "")
-    if told and given and told.rstrip("/") != given.rstrip("/"):
+    if served and given and served.rstrip("/") != given.rstrip("/"):
         yield warn(
-            f"PREFECT_API_URL names {shown(given)}, the launcher here serves {shown(told)}",
-            f"export PREFECT_API_URL={shown(told)}",
+            f"PREFECT_API_URL names {shown(given)}, the launcher here serves {shown(served)}",
+            f"export PREFECT_API_URL={shown(served)}",
         )

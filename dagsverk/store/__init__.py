@@ -108,9 +108,9 @@ def _folder(path: str, url: str) -> Path:
     if not path.strip() or "\0" in path:
         raise StoreError(f"cannot open a store at {url!r}: no folder is named; use {FORMS}")
     folder = Path(path).expanduser().resolve()
-    if found := UNREADABLE.search(folder.as_posix()):
+    if unreadable := UNREADABLE.search(folder.as_posix()):
         raise StoreError(
-            f"cannot open a store at {folder}: tables cannot be kept below a folder with {found[0]!r} in its "
-            "name; name another folder"
+            f"cannot open a store at {folder}: tables cannot be kept below a folder with {unreadable[0]!r} "
+            "in its name; name another folder"
         )
     return folder

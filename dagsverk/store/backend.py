@@ -9,7 +9,6 @@ Layout of the files:
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +16,8 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from dagsverk.store.files import Files, checked_path, parsed
+from dagsverk.store.encoding import encode, read_object
+from dagsverk.store.files import Files, checked_path
 from dagsverk.store.models import FileModels
 from dagsverk.store.protocol import Conflict, NotFound, StoreError, Table
 from dagsverk.store.rows import STORABLE, check_storable
@@ -47,18 +47,20 @@ class Backend(DeltaStore, FileModels):
     def ensure(self, table: Table) -> None:
         """Create the table if it is absent. Raises Conflict if it exists with another definition."""
         check_storable(table)
-        found, wanted = self._defined(table), _definition(table)
-        if found != wanted:
+        stored, wanted = self._defined(table), _definition(table)
+        if stored != wanted:
             raise Conflict(
                 f"table {table.name} version {table.version} in {self.url} has another definition "
-                f"({_first_difference(found, wanted)}); give the new one a new version"
+                f"({_first_difference(stored, wanted)}); give the new one a new version"
             )
         self._create(table)
 
     def tables(self) -> list[Table]:
         """Every table that was made, by name and version."""
-        found = [_table(parsed(self._files, path)) for path in self._files.paths("tables") if _defines(path)]
-        return sorted(found, key=lambda table: (table.name, table.version))
+        tables = [
+            _table(read_object(self._files, path)) for path in self._files.paths("tables") if _defines(path)
+        ]
+        return sorted(tables, key=lambda table: (table.name, table.version))
 
     def put(self, path: str, data: bytes, *, overwrite: bool = False) -> None:
         """Store a small file whole or not at all. Raises Conflict if it exists and not `overwrite`."""
@@ -98,30 +100,30 @@ class Backend(DeltaStore, FileModels):
     def list(self, prefix: str) -> Paths:
         """Paths of the artefacts below the folder `prefix` ("" for all), sorted."""
         folder = prefix.removesuffix("/")
-        found = self._files.paths(f"artefacts/{checked_path(folder)}" if folder else "artefacts")
-        return [path.removeprefix("artefacts/") for path in found]
+        paths = self._files.paths(f"artefacts/{checked_path(folder)}" if folder else "artefacts")
+        return [path.removeprefix("artefacts/") for path in paths]
 
     def stamps(self) -> Mapping[str, str]:
         """A stamp per artefact, by path: another one means that its bytes may differ."""
-        found = self._files.stamps("artefacts")
-        return {path.removeprefix("artefacts/"): stamp for path, stamp in found.items()}
+        stamps = self._files.stamps("artefacts")
+        return {path.removeprefix("artefacts/"): stamp for path, stamp in stamps.items()}
 
     def _defined(self, table: Table) -> dict[str, Any]:
         """The definition that the store has of the table; this one, if it had none."""
         path = f"tables/{table.name}_{table.version}.json"
         try:
-            found = parsed(self._files, path)
+            stored = read_object(self._files, path)
         except NotFound:
-            text = json.dumps({**_definition(table), "description": table.description}, indent=1)
-            self._files.create(path, text.encode())  # if another process is first, its definition stays
-            found = parsed(self._files, path)
-        return {key: value for key, value in found.items() if key != "description"}
+            definition = {**_definition(table), "description": table.description}
+            self._files.create(path, encode(definition))  # if another process is first, its own stays
+            stored = read_object(self._files, path)
+        return {key: value for key, value in stored.items() if key != "description"}
 
 
 def _claim(files: Files, create: bool) -> None:
     """See that the place is a store of ours, or make it one. Raises NotFound if it is not to be made one."""
     try:
-        found = parsed(files, MARKER)
+        marker = read_object(files, MARKER)
     except NotFound as error:
         if names := [name for name in files.foreign() if name != MARKER]:
             raise StoreError(
@@ -132,9 +134,9 @@ def _claim(files: Files, create: bool) -> None:
             raise NotFound(
                 f"there is no store at {files.url}: no {MARKER} is there; check the address"
             ) from error
-        files.create(MARKER, json.dumps({"format": FORMAT}).encode())
-        found = parsed(files, MARKER)
-    version = found.get("format")
+        files.create(MARKER, encode({"format": FORMAT}))
+        marker = read_object(files, MARKER)
+    version = marker.get("format")
     if version != FORMAT:
         raise StoreError(
             f"{files.url} has store format {version!r}, this version reads {FORMAT}; upgrade dagsverk, "
@@ -152,9 +154,9 @@ def _definition(table: Table) -> dict[str, Any]:
     }
 
 
-def _first_difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
-    name = next(name for name in (*wanted, *found) if found.get(name) != wanted.get(name))
-    return f"{name}: stored {found.get(name)}, asked for {wanted.get(name)}"
+def _first_difference(stored: dict[str, Any], wanted: dict[str, Any]) -> str:
+    name = next(name for name in (*wanted, *stored) if stored.get(name) != wanted.get(name))
+    return f"{name}: stored {stored.get(name)}, asked for {wanted.get(name)}"
 
 
 def _defines(path: str) -> bool:
@@ -162,15 +164,15 @@ def _defines(path: str) -> bool:
     return path.count("/") == 1 and path.endswith(".json")
 
 
-def _table(found: dict[str, Any]) -> Table:
-    columns = [pa.field(name, _type(kind), nullable) for name, kind, nullable in found["columns"]]
+def _table(definition: dict[str, Any]) -> Table:
+    columns = [pa.field(name, _type(kind), nullable) for name, kind, nullable in definition["columns"]]
     return Table(
-        found["name"],
-        found["version"],
+        definition["name"],
+        definition["version"],
         pa.schema(columns),
-        tuple(found["key"]),
-        found["event_time"],
-        found.get("description", ""),
+        tuple(definition["key"]),
+        definition["event_time"],
+        definition.get("description", ""),
     )
 
 

@@ -146,9 +146,9 @@ class DeltaReads(ABC):
         with delta_errors(table, at.url):
             if version is not None or "://" not in at.url:
                 return DeltaTable(at.url, version=version, storage_options=options)
-            known: tuple[Any, DeltaTable] | None = _handles.__dict__.pop(at.url, None)
-            if known and known[0] == options:  # keys may have been renewed
-                handle = known[1]
+            kept: tuple[Any, DeltaTable] | None = _handles.__dict__.pop(at.url, None)
+            if kept and kept[0] == options:  # keys may have been renewed
+                handle = kept[1]
                 handle.update_incremental()
             else:
                 handle = DeltaTable(at.url, storage_options=options)

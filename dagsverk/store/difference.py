@@ -21,7 +21,7 @@ def compare(table: Table, batch: pa.Table, stored: Iterable[pa.Table]) -> tuple[
 
     Args: stored: blocks of the table that together hold every row whose identity is in `batch`.
     """
-    known = np.zeros(len(batch), np.bool_)
+    present = np.zeros(len(batch), np.bool_)
     changed = np.zeros(len(batch), np.bool_)
     values = [name for name in table.schema.names if name not in table.identity]
     keys = _numbered(batch.select(list(table.identity)), ROW)
@@ -32,11 +32,11 @@ def compare(table: Table, batch: pa.Table, stored: Iterable[pa.Table]) -> tuple[
         theirs = pairs.column(STORED).to_numpy()
         in_order = np.argsort(theirs, kind="stable")
         theirs, ours = theirs[in_order], pairs.column(ROW).to_numpy()[in_order]
-        known[ours] = True
+        present[ours] = True
         for name in values:
             differ = _differ(_take(batch.column(name), ours), _take(block.column(name), theirs))
             changed[ours] |= differ
-    return ~known, changed
+    return ~present, changed
 
 
 def without(table: Table, block: pa.Table, replaced: pa.Table) -> pa.Table:

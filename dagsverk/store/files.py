@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import shutil
 import stat
@@ -16,7 +15,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
 from dagsverk.store.protocol import NotFound, SchemaError, StoreError, Unavailable
 
@@ -93,17 +92,6 @@ def checked_path(path: str) -> str:
     return path
 
 
-def parsed(files: Files, path: str) -> dict[str, Any]:
-    """A file's JSON object. Raises NotFound; StoreError if it is damaged."""
-    try:
-        found = json.loads(files.read(path))
-    except ValueError as error:
-        raise StoreError(f"{files.url}/{path} is damaged ({error}); restore it from a copy") from error
-    if not isinstance(found, dict):
-        raise StoreError(f"{files.url}/{path} is damaged: want a JSON object; restore it from a copy")
-    return found
-
-
 def hashed_copy(source: BinaryIO, target: BinaryIO) -> str:
     """Copy all bytes; the SHA-256 of them, in hex."""
     digest = hashlib.sha256()
@@ -171,16 +159,16 @@ class LocalFiles:
     def paths(self, folder: str) -> list[str]:
         top = self.root / folder
         with self._errors("list", folder):
-            found = (Path(where, name) for where, _, names in os.walk(top, onerror=_raise) for name in names)
-            return sorted(path.relative_to(self.root).as_posix() for path in found)
+            files = (Path(where, name) for where, _, names in os.walk(top, onerror=_raise) for name in names)
+            return sorted(path.relative_to(self.root).as_posix() for path in files)
 
     def stamps(self, folder: str) -> dict[str, str]:
-        found = {}
+        stamps = {}
         for path in self.paths(folder):
             with contextlib.suppress(FileNotFoundError):  # removed in this moment
                 seen = (self.root / path).stat()  # a file is replaced, never changed: so the inode too
-                found[path] = f"{seen.st_size} {seen.st_mtime_ns} {seen.st_ino}"
-        return found
+                stamps[path] = f"{seen.st_size} {seen.st_mtime_ns} {seen.st_ino}"
+        return stamps
 
     def upload(self, source: Path, path: str) -> str:
         with self._errors("write", path), self._temporary() as temporary:

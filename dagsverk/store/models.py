@@ -22,7 +22,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from dagsverk.store.files import ABANDONED_S, Files, checked_path, parsed
+from dagsverk.store.encoding import encode, read_object
+from dagsverk.store.files import ABANDONED_S, Files, checked_path
 from dagsverk.store.protocol import (
     METRIC_NAME,
     MODEL_NAME,
@@ -88,8 +89,8 @@ class FileModels:
         if model.version not in self._numbers(f"{top}/versions"):
             upload = self._keep(model.name, model.version, folder, content)
             self._record_version(model.name, model.version, model.created, upload, content)
-        found = self.model(model.name, model.version)
-        if any(getattr(found, key) != value for key, value in content.items()):
+        restored = self.model(model.name, model.version)
+        if any(getattr(restored, key) != value for key, value in content.items()):
             raise Conflict(f"{_title(model)} in {self.url} is another one; copy into a new store")
 
     def restore_promotions(self, name: str, promotions: Sequence[Mapping[str, Any]]) -> None:
@@ -98,7 +99,7 @@ class FileModels:
         Raises Conflict if others are there."""
         for number, record in enumerate(promotions, 1):
             path = f"{_folder_of(name)}/promotions/{number:06d}.json"
-            if not self._files.create(path, _json(record)) and self._promotion(name, number) != dict(record):
+            if not self._files.create(path, encode(record)) and self._promotion(name, number) != dict(record):
                 raise Conflict(
                     f"promotion {number} of {name!r} in {self.url} is another one; copy into a new store"
                 )
@@ -147,7 +148,7 @@ class FileModels:
                 )
             record = {"version": model.version, "promoted_at": _now().isoformat(), "reason": reason}
             path = f"{_folder_of(name)}/promotions/{(done[-1] if done else 0) + 1:06d}.json"
-            if self._files.create(path, _json(record)):
+            if self._files.create(path, encode(record)):
                 return
 
     def download(self, model: Model, folder: Path) -> Path:
@@ -175,8 +176,11 @@ class FileModels:
         return folder
 
     def _fetch(self, model: Model, upload: str, files: Mapping[str, str], target: Path) -> None:
-        found = self._kept_names(upload)
-        for problem, names in (("lacks", set(files) - found), ("has, besides its own,", found - set(files))):
+        stored = self._kept_names(upload)
+        for problem, names in (
+            ("lacks", set(files) - stored),
+            ("has, besides its own,", stored - set(files)),
+        ):
             if names:
                 raise StoreError(
                     f"{_title(model)} in {self.url} {problem} the file {sorted(names)[0]!r}; it was tampered "
@@ -238,9 +242,9 @@ class FileModels:
         self, name: str, version: int, created: dt.datetime, upload: str, content: Mapping[str, Any]
     ) -> bool:
         """Complete a version; False if it is taken."""
-        known = {"name": name, "version": version, "created": created.isoformat(), "upload": upload}
+        record = {"name": name, "version": version, "created": created.isoformat(), "upload": upload}
         return self._files.create(
-            f"{_folder_of(name)}/versions/{version:06d}.json", _json({**known, **content})
+            f"{_folder_of(name)}/versions/{version:06d}.json", encode({**record, **content})
         )
 
     def _same(self, name: str, content: Mapping[str, Any]) -> Model | None:
@@ -269,15 +273,15 @@ class FileModels:
     def _record(self, name: str, version: int) -> dict[str, Any]:
         path = f"{_folder_of(name)}/versions/{int(version):06d}.json"
         try:
-            return parsed(self._files, path)
+            return read_object(self._files, path)
         except NotFound as error:
-            known = ", ".join(map(str, self._numbers(f"{_folder_of(name)}/versions"))) or "none"
+            versions = ", ".join(map(str, self._numbers(f"{_folder_of(name)}/versions"))) or "none"
             raise NotFound(
-                f"no version {version} of model {name!r} in {self.url} (versions: {known}); train it first"
+                f"no version {version} of model {name!r} in {self.url} (versions: {versions}); train it first"
             ) from error
 
     def _promotion(self, name: str, number: int) -> dict[str, Any]:
-        return parsed(self._files, f"{_folder_of(name)}/promotions/{number:06d}.json")
+        return read_object(self._files, f"{_folder_of(name)}/promotions/{number:06d}.json")
 
 
 def checked_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
@@ -300,11 +304,11 @@ def _hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of each file in the folder and below it, by relative path. Raises SchemaError."""
     if not folder.is_dir():
         raise SchemaError(f"cannot save a model from {folder}: it is not a folder")
-    found = sorted(path for path in folder.rglob("*") if path.is_file())
-    if not found:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    if not paths:
         raise SchemaError(f"cannot save a model from {folder}: it holds no files")
     hashes = {}
-    for path in found:
+    for path in paths:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         hashes[checked_path(path.relative_to(folder).as_posix())] = digest
@@ -333,10 +337,6 @@ def _title(model: Model) -> str:
 
 def _words(version: int | None) -> str:
     return "no champion" if version is None else f"version {version}"
-
-
-def _json(record: Mapping[str, Any]) -> bytes:
-    return json.dumps(record, indent=1).encode()
 
 
 def _now() -> dt.datetime:

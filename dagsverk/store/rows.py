@@ -32,9 +32,9 @@ def check_storable(table: Table) -> None:
         while pa.types.is_list(kind):
             kind = kind.value_type
         if kind not in STORABLE:
-            known = ", ".join(str(t) for t in STORABLE)
+            storable = ", ".join(str(t) for t in STORABLE)
             raise SchemaError(
-                f"{table.name}.{field.name} has type {field.type}; want {known}, or lists of these"
+                f"{table.name}.{field.name} has type {field.type}; want {storable}, or lists of these"
             )
         if field.name in table.identity and pa.types.is_list(field.type):
             raise SchemaError(

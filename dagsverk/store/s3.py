@@ -68,8 +68,8 @@ class S3Files:
         with self._errors("list", folder):
             start = len(self._prefix)
             return {
-                found["Key"][start:]: f"{found['ETag']} {found['Size']} {found['LastModified'].isoformat()}"
-                for found in self._list(f"{folder}/")
+                item["Key"][start:]: f"{item['ETag']} {item['Size']} {item['LastModified'].isoformat()}"
+                for item in self._list(f"{folder}/")
             }
 
     def upload(self, source: Path, path: str) -> str:
@@ -88,8 +88,8 @@ class S3Files:
     def fetch(self, path: str, cache: Path) -> Path:
         """A copy in a folder named by address, ETag and size: another object never takes its place."""
         with self._errors("read", path):
-            found = self._object("head_object", path)
-            size, tag = int(found["ContentLength"]), found["ETag"]
+            head = self._object("head_object", path)
+            size, tag = int(head["ContentLength"]), head["ETag"]
             name = hashlib.sha256(f"{self.url}/{path} {size} {tag}".encode()).hexdigest()[:32]
             copy = cache / name / path.rsplit("/", 1)[-1]
             if not (copy.is_file() and copy.stat().st_size == size):
@@ -108,9 +108,9 @@ class S3Files:
 
     def foreign(self) -> list[str]:
         with self._errors("list"):
-            found = self._call("list_objects_v2", Prefix=self._prefix, Delimiter="/", MaxKeys=6)
-            names = [each["Key"] for each in found.get("Contents", [])]
-            names += [each["Prefix"].rstrip("/") for each in found.get("CommonPrefixes", [])]
+            listing = self._call("list_objects_v2", Prefix=self._prefix, Delimiter="/", MaxKeys=6)
+            names = [each["Key"] for each in listing.get("Contents", [])]
+            names += [each["Prefix"].rstrip("/") for each in listing.get("CommonPrefixes", [])]
             return sorted(name.removeprefix(self._prefix) for name in names if name != self._prefix)[:5]
 
     def delta(self, path: str) -> Location:
@@ -197,11 +197,11 @@ class S3Files:
     def _list(self, below: str) -> Iterator[Any]:
         asked: dict[str, str] = {"Prefix": f"{self._prefix}{below}"}
         while True:
-            found = self._call("list_objects_v2", **asked)
-            yield from found.get("Contents", [])
-            if not found.get("IsTruncated"):
+            page = self._call("list_objects_v2", **asked)
+            yield from page.get("Contents", [])
+            if not page.get("IsTruncated"):
                 return
-            asked["ContinuationToken"] = found["NextContinuationToken"]
+            asked["ContinuationToken"] = page["NextContinuationToken"]
 
     def _object(self, method: str, path: str, **asked: Any) -> Any:
         return self._call(method, Key=self._key(path), **asked)

@@ -270,10 +270,10 @@ def _unavailable(message: str, request: Any) -> Unavailable:
 
 def _message(error: Any) -> str:
     try:
-        found = error.response.json()
+        content = error.response.json()
     except ValueError:
         return str(error.response.reason or "")
-    return str(found.get("errorMsg", "")) if isinstance(found, dict) else ""
+    return str(content.get("errorMsg", "")) if isinstance(content, dict) else ""
 
 
 def _first_line(error: Exception) -> str:
@@ -292,6 +292,6 @@ def again(act: Callable[[], Done], recovered: Callable[[], Done | None] = lambda
             if attempt == TRIES - 1 or isinstance(error, Spent):
                 raise
             time.sleep(random.uniform(0.5, 1) * PAUSE_S * 2**attempt)
-            if (found := recovered()) is not None:
-                return found
+            if (done := recovered()) is not None:
+                return done
     raise AssertionError("unreachable")

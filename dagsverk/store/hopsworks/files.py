@@ -124,18 +124,18 @@ class HopsworksFiles:
     def _generations(self, path: str) -> list[tuple[int, Entry]]:
         """The file's generations, oldest first."""
         folder, _, name = self._at(path).rpartition("/")
-        found = ((GENERATION.fullmatch(entry.name), entry) for entry in self._fs.entries(folder))
+        matches = ((GENERATION.fullmatch(entry.name), entry) for entry in self._fs.entries(folder))
         return sorted(
             (int(match["number"]), entry)
-            for match, entry in found
+            for match, entry in matches
             if match and not entry.folder and match["stem"] + (match["suffix"] or "") == name
         )
 
     def _newest(self, path: str) -> Entry:
-        found = self._generations(path)
-        if not found:
+        generations = self._generations(path)
+        if not generations:
             raise NotFound(f"cannot read {self.url}/{path}: there is no such file")
-        return found[-1][1]
+        return generations[-1][1]
 
     def _place(self, path: str, local: Path, *, only_first: bool) -> bool:
         """Make the local file the next generation; False if it was to be the first and is not."""
@@ -194,7 +194,9 @@ def encoded(path: str) -> str:
 
 def decoded(path: str) -> str:
     """What `encoded` was given."""
-    return re.sub(r"(?:=[0-9A-F]{2})+", lambda found: bytes.fromhex(found[0].replace("=", "")).decode(), path)
+    return re.sub(
+        r"(?:=[0-9A-F]{2})+", lambda escaped: bytes.fromhex(escaped[0].replace("=", "")).decode(), path
+    )
 
 
 def _unnumbered(path: str) -> str:

@@ -52,16 +52,16 @@ class HopsFS:
 
     def entries(self, folder: str) -> list[Entry]:
         """What is in the folder, by name; [] if it is absent."""
-        found: dict[str, Entry] = {}
+        entries: dict[str, Entry] = {}
         first, count = 0, 1
         while first < count:
             try:
                 count, page = again(functools.partial(self._page, folder, first))
             except NotFound:
                 return []
-            found |= {item["name"]: _entry(f"{folder}/{item['name']}", item) for item in page}
+            entries |= {item["name"]: _entry(f"{folder}/{item['name']}", item) for item in page}
             first += PAGE
-        return sorted(found.values(), key=lambda entry: entry.name)
+        return sorted(entries.values(), key=lambda entry: entry.name)
 
     def files(self, folder: str) -> Iterator[Entry]:
         """All files in the folder and below it."""
@@ -182,10 +182,10 @@ class HopsFS:
 
     def _whole(self, path: str, size: int) -> str | None:
         """The path, if an upload whose answer was lost has put it there."""
-        found = self.entry(path)
-        if found is None:
+        uploaded = self.entry(path)
+        if uploaded is None:
             return None
-        if found.size == size:
+        if uploaded.size == size:
             return path
         self.remove(path)
         return None

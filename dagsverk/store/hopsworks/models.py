@@ -9,7 +9,6 @@ promotions are files as in `models`, beside claims/000001.json.
 from __future__ import annotations
 
 import datetime as dt
-import json
 import logging
 import threading
 import time
@@ -22,7 +21,8 @@ from hopsworks_common.client.exceptions import ModelRegistryException
 from hsml.model_schema import ModelSchema
 from hsml.schema import Schema
 
-from dagsverk.store.files import ABANDONED_S, parsed
+from dagsverk.store.encoding import encode, read_object
+from dagsverk.store.files import ABANDONED_S
 from dagsverk.store.hopsworks.connection import Connection, again, errors
 from dagsverk.store.hopsworks.files import decoded, encoded
 from dagsverk.store.hopsworks.hopsfs import HopsFS, local_folder
@@ -85,7 +85,7 @@ class HopsworksModels(FileModels):
 
     def _registered(self, name: str) -> set[int]:
         with errors(self._connection.address.url, "list the versions of", name):
-            return {int(found.version) for found in self._connection.models.get_models(self._named(name))}
+            return {int(model.version) for model in self._connection.models.get_models(self._named(name))}
 
     def _keep(self, name: str, version: int, folder: Path, content: Mapping[str, Any]) -> str:
         """Register the files as a version of another store; where they are. Raises Conflict if somebody else
@@ -143,7 +143,7 @@ class HopsworksModels(FileModels):
     def _appeared(self, saved: Any) -> Any:
         """The version as the registry has it. Raises Unavailable if it does not come to have it."""
         deadline, pause_s = time.monotonic() + REGISTRATION_S, 0.1
-        while (found := self._connection.models.get_model(saved.name, saved.version)) is None:
+        while (model := self._connection.models.get_model(saved.name, saved.version)) is None:
             if time.monotonic() > deadline:
                 raise Unavailable(
                     f"model {saved.name} version {saved.version} was uploaded to {self.url}, but did not "
@@ -151,7 +151,7 @@ class HopsworksModels(FileModels):
                 )
             time.sleep(pause_s)
             pause_s = min(5.0, 2 * pause_s)
-        return found
+        return model
 
     def _view(self, name: str, content: Mapping[str, Any]) -> Any:
         """A feature view of what the model is trained on, for lineage; None if that is no table, or if it
@@ -165,7 +165,9 @@ class HopsworksModels(FileModels):
                 group = features.get_feature_group(
                     self._named(lineage["table"]), int(lineage.get("table_version", 1))
                 )
-                columns = [found.name for found in columns_of(group) if found.name in schema] if group else []
+                columns = (
+                    [column.name for column in columns_of(group) if column.name in schema] if group else []
+                )
                 if set(columns) != set(schema):
                     return None
                 views = {int(view.version): view for view in features.get_feature_views(title) or []}
@@ -207,10 +209,10 @@ class HopsworksModels(FileModels):
         """Remove what is left of versions that were claimed more than a day ago and never completed."""
         name = top.removeprefix("models/")
         for version in set(self._numbers(f"{top}/claims")) - set(self._numbers(f"{top}/versions")):
-            claim = parsed(self._files, _claim_path(name, version))
+            claim = read_object(self._files, _claim_path(name, version))
             if "swept" not in claim and _age_s(claim["at"]) > ABANDONED_S:
                 self._discard(name, version)
-                self._files.write(_claim_path(name, version), json.dumps({**claim, "swept": True}).encode())
+                self._files.write(_claim_path(name, version), encode({**claim, "swept": True}))
 
     def _kept_at(self, name: str, upload: str) -> str:  # noqa: ARG002
         return f"Models/{upload}/Files"
@@ -236,8 +238,8 @@ class HopsworksModels(FileModels):
 
 def columns_of(group: Any) -> list[Any]:
     """A feature group's features, under the name that the installed SDK has for them."""
-    found: list[Any] = group.columns if hasattr(group, "columns") else group.features
-    return found
+    features: list[Any] = group.columns if hasattr(group, "columns") else group.features
+    return features
 
 
 def _stage(folder: Path, files: Mapping[str, str], record: bytes, stage: Path) -> None:
@@ -250,7 +252,7 @@ def _stage(folder: Path, files: Mapping[str, str], record: bytes, stage: Path) -
 
 
 def _record(name: str, version: int, content: Mapping[str, Any]) -> bytes:
-    return json.dumps({"name": name, "version": version, **content}, indent=1).encode()
+    return encode({"name": name, "version": version, **content})
 
 
 def _model_schema(content: Mapping[str, Any]) -> ModelSchema | None:
@@ -268,7 +270,7 @@ def _claim_path(name: str, version: int) -> str:
 
 
 def _claim() -> bytes:
-    return json.dumps({"at": _now().isoformat()}).encode()
+    return encode({"at": _now().isoformat()})
 
 
 def _now() -> dt.datetime:

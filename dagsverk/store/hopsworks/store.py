@@ -136,10 +136,10 @@ class Hopsworks(HopsworksModels, Backend):
             self._whole.add((table.name, table.version))
 
     def _refuse_another(self, table: Table, group: Any) -> None:
-        if group is not None and (found := _definition(group)) != (wanted := _wanted(table)):
+        if group is not None and (theirs := _definition(group)) != (wanted := _wanted(table)):
             raise Conflict(
                 f"feature group {group.name} version {group.version} in {self.url} is another table "
-                f"({found}, not {wanted}); give the new one a new version, or use a prefix"
+                f"({theirs}, not {wanted}); give the new one a new version, or use a prefix"
             )
 
     def _make(self, table: Table) -> Any:
@@ -161,8 +161,8 @@ class Hopsworks(HopsworksModels, Backend):
                 group.save()
             except Exception:
                 # Another process may have been first, or this one stopped half-way before: then it is there
-                if found := self._find(table):
-                    return found
+                if existing := self._find(table):
+                    return existing
                 raise
         return group
 
@@ -225,8 +225,8 @@ class Hopsworks(HopsworksModels, Backend):
                     self._open(table).alter.set_table_properties(missing)
 
     def _settings_missing(self, table: Table) -> dict[str, str]:
-        found = self._open(table).metadata().configuration
-        return {name: value for name, value in CONFIGURATION.items() if found.get(name) != value}
+        configuration = self._open(table).metadata().configuration
+        return {name: value for name, value in CONFIGURATION.items() if configuration.get(name) != value}
 
     def _announce(self, table: Table) -> None:
         """Register commits that Hopsworks does not know: the newest, and those of writers that were killed.
@@ -234,12 +234,12 @@ class Hopsworks(HopsworksModels, Backend):
         The rows are safe already, so a failure is only logged, and the next write tries again."""
         group = self._group(table)
         try:
-            for entry in reversed(self._since(table, self._known(group))):
+            for entry in reversed(self._since(table, self._registered_ms(group))):
                 again(functools.partial(self._register, group, entry))
         except StoreError as error:
             logger.warning("a commit is registered by the next write: %s", error)
 
-    def _known(self, group: Any) -> int:
+    def _registered_ms(self, group: Any) -> int:
         """The newest registered commit's moment in ms, 0 if there is none."""
         with errors(self._connection.address.url, "read the commits of", group.name):
             return max(map(int, group.commit_details(limit=1) or ()), default=0)
@@ -249,14 +249,14 @@ class Hopsworks(HopsworksModels, Backend):
             with errors(self._connection.address.url, "register a commit of", group.name):
                 FeatureGroupApi()._commit(group, _registration(entry))
         except Unavailable:
-            if self._known(group) < entry["timestamp"]:  # else only the answer was lost
+            if self._registered_ms(group) < entry["timestamp"]:  # else only the answer was lost
                 raise
 
-    def _since(self, table: Table, known: int) -> list[dict[str, Any]]:
+    def _since(self, table: Table, last_ms: int) -> list[dict[str, Any]]:
         """Writes after the moment in ms, newest first."""
         for limit in (8, None):
             entries = self._history(table, limit)
-            new = [entry for entry in entries if entry["timestamp"] > known and wrote(entry)]
+            new = [entry for entry in entries if entry["timestamp"] > last_ms and wrote(entry)]
             if limit is None or len(new) < len(entries):
                 return new
         return []

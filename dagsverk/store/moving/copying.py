@@ -81,12 +81,12 @@ def _refuse_other_models(models: Sequence[_Named], target: Store) -> None:
     """Raises Conflict if the target has a version or a promotion that the source has not."""
     ours = {model.name: model for model in models}
     for name in target.model_names():
-        known = ours.get(name) or _Named(name, (), ())
+        own = ours.get(name) or _Named(name, (), ())
         for version in target.models(name):
-            if version not in known.versions:
+            if version not in own.versions:
                 raise _strange(target, f"version {version.version} of model {name!r}")
         promoted = [dict(promotion) for promotion in target.champions(name)]
-        if promoted != [dict(promotion) for promotion in known.promotions][: len(promoted)]:
+        if promoted != [dict(promotion) for promotion in own.promotions][: len(promoted)]:
             raise _strange(target, f"a promotion of model {name!r}")
 
 
@@ -95,14 +95,14 @@ def _facing(source: Store, target: Store) -> list[_Facing]:
     tables, there = source.tables(), target.tables()
     if strange := [table for table in there if table not in tables]:
         raise _strange(target, f"the table {strange[0].name} version {strange[0].version}")
-    found = []
+    pairs = []
     for table in tables:
         facing = _Facing(table, _commits(source, table), _commits(target, table) if table in there else ())
         first = facing.ours[0].id if facing.ours else 0  # older ones: the source's log was cut since
         if strangers := {commit.id for commit in facing.there if commit.id >= first} - _ids(facing.ours):
             raise _strange(target, f"the commit {min(strangers)} of the table {table.name}")
-        found.append(facing)
-    return found
+        pairs.append(facing)
+    return pairs
 
 
 def _copy_table(source: Store, target: Store, facing: _Facing, journal: Journal, progress: Progress) -> None:
@@ -126,8 +126,8 @@ def _copy_table(source: Store, target: Store, facing: _Facing, journal: Journal,
     gap = (
         f"; {len(lost)} up to {max(lost)} are lost: files of theirs are gone in {source.url}" if lost else ""
     )
-    told = f"{len(copied)} commits, {new} copied, {amount(size)}, equal{gap}"
-    progress.line(f"{facing.title}: {told}", bytes=size, commits=new)
+    summary = f"{len(copied)} commits, {new} copied, {amount(size)}, equal{gap}"
+    progress.line(f"{facing.title}: {summary}", bytes=size, commits=new)
 
 
 def _compare(source: Store, target: Store, table: Table, newest: Commit, journal: Journal) -> None:
@@ -135,11 +135,11 @@ def _compare(source: Store, target: Store, table: Table, newest: Commit, journal
     key = f"{table.name} {table.version}"
     if journal.checked.get(key) == newest.id:
         return
-    wanted, found = (digest_of_rows(store, table, newest) for store in (source, target))
-    if wanted != found:
+    wanted, copied = (digest_of_rows(store, table, newest) for store in (source, target))
+    if wanted != copied:
         raise StoreError(
-            f"table {table.name} version {table.version} as of {newest.id}: {found[0]} rows in {target.url}, "
-            f"{wanted[0]} in {source.url}, and they differ; copy into an empty place"
+            f"table {table.name} version {table.version} as of {newest.id}: {copied[0]} rows in "
+            f"{target.url}, {wanted[0]} in {source.url}, and they differ; copy into an empty place"
         )
     journal.checked[key] = newest.id
     journal.save()
@@ -156,8 +156,8 @@ def _copy_versions(source: Store, target: Store, model: _Named, progress: Progre
         progress.now_and_then(
             f"model       {model.name}: {number} of {len(missing)} versions, {amount(size)}"
         )
-    told = f"{len(model.versions)} versions, {len(missing)} copied, {amount(size)}"
-    progress.line(f"model       {model.name}: {told}", bytes=size, versions=len(missing))
+    summary = f"{len(model.versions)} versions, {len(missing)} copied, {amount(size)}"
+    progress.line(f"model       {model.name}: {summary}", bytes=size, versions=len(missing))
 
 
 def _copy_promotions(target: Store, model: _Named, progress: Progress) -> None:
@@ -165,8 +165,8 @@ def _copy_promotions(target: Store, model: _Named, progress: Progress) -> None:
     if missing > 0:
         target.restore_promotions(model.name, model.promotions)
     if model.promotions:
-        told = f"{len(model.promotions)} promotions, {missing} copied"
-        progress.line(f"model       {model.name}: {told}", promotions=missing)
+        summary = f"{len(model.promotions)} promotions, {missing} copied"
+        progress.line(f"model       {model.name}: {summary}", promotions=missing)
 
 
 def _read_models_back(target: Store, progress: Progress) -> None:

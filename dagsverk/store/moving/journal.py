@@ -6,12 +6,12 @@ before anything else is, and before artefacts are replaced: so what the target h
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from dagsverk.store.encoding import decode, encode
 from dagsverk.store.protocol import Conflict, NotFound, Store, StoreError
 
 RESERVED = "dagsverk-copy"  # no artefact below it is copied
@@ -35,7 +35,7 @@ class Journal:
 
     def save(self) -> None:
         content = {"source": self.source, "artefacts": self.artefacts, "checked": self.checked}
-        self.target.put(PATH, json.dumps(content).encode(), overwrite=True)
+        self.target.put(PATH, encode(content, indent=None), overwrite=True)
         self._saved = time.monotonic()
 
     def save_now_and_then(self) -> None:
@@ -68,13 +68,13 @@ def open_journal(source: Store, target: Store) -> Journal:
         journal = Journal(target, source.url)
         journal.save()
         return journal
-    found = _parsed(text, target)
-    if found["source"] != source.url:
+    content = _parsed(text, target)
+    if content["source"] != source.url:
         raise Conflict(
-            f"{target.url} is a copy of {found['source']}, not of {source.url}; copy into an empty place"
+            f"{target.url} is a copy of {content['source']}, not of {source.url}; copy into an empty place"
         )
-    artefacts = {path: (digest, stamp) for path, (digest, stamp) in found["artefacts"].items()}
-    return Journal(target, source.url, artefacts, found["checked"])
+    artefacts = {path: (digest, stamp) for path, (digest, stamp) in content["artefacts"].items()}
+    return Journal(target, source.url, artefacts, content["checked"])
 
 
 def own_artefacts(store: Store) -> list[str]:
@@ -94,10 +94,9 @@ def something_in(store: Store) -> str:
 
 
 def _parsed(text: bytes, target: Store) -> dict[str, Any]:
+    where, remedy = f"the artefact {PATH} in {target.url}", "copy into an empty place"
+    content = decode(text, where, remedy)
     try:
-        found: dict[str, Any] = json.loads(text)
-        return {key: found[key] for key in ("source", "artefacts", "checked")}
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            f"the artefact {PATH} in {target.url} is damaged ({error}); copy into an empty place"
-        ) from error
+        return {key: content[key] for key in ("source", "artefacts", "checked")}
+    except (KeyError, TypeError) as error:
+        raise StoreError(f"{where} is damaged ({error}); {remedy}") from error

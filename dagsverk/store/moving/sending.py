@@ -47,15 +47,15 @@ class Sending:
                 f"{self.target.url} holds the artefact {strange[0]!r}, which was written there since it was "
                 "copied; copy into an empty place"
             )
-        known, listed = self.source.stamps(), own_artefacts(self.source)
+        stamps, listed = self.source.stamps(), own_artefacts(self.source)
         missing, unsure = set(), []
         for path in listed:
             digest, stamp = self.journal.artefacts.get(path, ("", ""))
             if not digest or path not in there:
                 missing.add(path)
-            elif not stamp or stamp != known.get(path):
+            elif not stamp or stamp != stamps.get(path):
                 unsure.append(path)
-        return Plan(listed, known, frozenset(missing | self._changed(unsure, known)))
+        return Plan(listed, stamps, frozenset(missing | self._changed(unsure, stamps)))
 
     def send(self, planned: Plan) -> None:
         """Send what is missing, a line for each folder at the top. Raises StoreError if it does not land."""
@@ -78,22 +78,22 @@ class Sending:
         sent = {path: digest for path, (digest, _) in self.journal.artefacts.items() if digest}
         for number, (path, digest) in enumerate(_digests(self.target, list(sent)), 1):
             if digest != sent[path]:
-                found = "is gone" if digest is None else "is another one"
+                fault = "is gone" if digest is None else "is another one"
                 raise StoreError(
-                    f"artefact {path!r} in {self.target.url} {found}, though it was copied whole; "
+                    f"artefact {path!r} in {self.target.url} {fault}, though it was copied whole; "
                     "copy into an empty place"
                 )
             self.progress.now_and_then(f"artefacts   {number} of {len(sent)} read back")
         if sent:
             self.progress.line(f"artefacts   all {len(sent)} read back, equal")
 
-    def _changed(self, paths: list[str], known: Mapping[str, str]) -> set[str]:
+    def _changed(self, paths: list[str], stamps: Mapping[str, str]) -> set[str]:
         """Those that the source has replaced since they were sent. Raises Conflict if the target has too."""
         changed = set()
         for path, digest in _digests(self.source, paths):
             sent = self.journal.artefacts[path][0]
             if digest == sent:
-                self.journal.done(path, sent, known.get(path, ""))
+                self.journal.done(path, sent, stamps.get(path, ""))
             elif digest is not None:
                 if _digest(self.target, path) not in (sent, None):
                     raise Conflict(
@@ -114,8 +114,8 @@ class Sending:
             self.journal.done(path, arrived[0], planned.stamps.get(path, ""))
             sent, size = sent + 1, size + arrived[1]
             self.progress.now_and_then(f"artefacts   {top}: {sent} of {len(missing)} sent, {amount(size)}")
-        told = f"{len(paths) - len(gone)} files, {sent} copied, {amount(size)}"
-        self.progress.line(f"artefacts   {top}: {told}", bytes=size, artefacts=sent)
+        summary = f"{len(paths) - len(gone)} files, {sent} copied, {amount(size)}"
+        self.progress.line(f"artefacts   {top}: {summary}", bytes=size, artefacts=sent)
         return gone
 
 
