@@ -200,7 +200,7 @@ def test_a_group_that_somebody_else_made_with_other_columns_is_a_conflict_and_un
 QUERIED = """
 import os, sys, tempfile
 from pathlib import Path
-sys.path.insert(0, "tests")
+sys.path.insert(0, "tests/support")
 from emulator_process import hopsworks_emulator
 from s3_server import make_bucket
 from store_backends import TABLE, rows
@@ -220,8 +220,8 @@ with tempfile.TemporaryDirectory() as root:
         assert store.get("deep/er/note") == b"2"
         if sys.argv[1] == "True":
             group = store._connection.features.get_feature_group("rows", 1)
-            found = group.read().sort_values("ts")
-            print(found.id.tolist(), found.value.tolist())
+            stored = group.read().sort_values("ts")
+            print(stored.id.tolist(), stored.value.tolist())
         else:
             print("['a', 'b', 'c'] [1.0, 2.0, 2.0]")
         assert emulator.unknown() == []

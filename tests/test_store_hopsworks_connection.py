@@ -32,9 +32,10 @@ WRONG_KEY = "not-the-key-hunter2"
 TRIES = """
 import json, logging, os, sys, traceback
 logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
-from dagsverk.store import StoreError, Unavailable, hopsworks_connection, open_store
-hopsworks_connection.CONNECT_S = hopsworks_connection.READ_S = 0.3
-hopsworks_connection.PAUSE_S = 0.001
+from dagsverk.store import StoreError, Unavailable, open_store
+from dagsverk.store.hopsworks import connection
+connection.CONNECT_S = connection.READ_S = 0.3
+connection.PAUSE_S = 0.001
 outcomes = {}
 for name, (url, variables) in json.load(sys.stdin).items():
     kept = dict(os.environ)
@@ -199,7 +200,7 @@ from pathlib import Path
 import pandas, deltalake, pyarrow, requests
 def state(): return logging.getLogger().handlers[:], logging.getLogger().level, warnings.formatwarning
 before = state()
-sys.path.insert(0, "tests")
+sys.path.insert(0, "tests/support")
 from store_backends import TABLE, rows
 from dagsverk.store import open_store
 store = open_store()
@@ -306,7 +307,7 @@ def test_other_stores_do_not_import_the_sdk(emulator: Emulator, tmp_path: Path) 
 USED = """
 import sys, tempfile
 from pathlib import Path
-sys.path.insert(0, "tests")
+sys.path.insert(0, "tests/support")
 from hopsworks_project import project_url
 from store_backends import TABLE, rows
 from dagsverk.store import open_store
