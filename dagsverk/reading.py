@@ -7,6 +7,7 @@ leads nowhere else. A file is looked at before it is opened, for to open a devic
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -28,6 +29,12 @@ KINDS = {
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 FOLDER = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 OUT = "a link out of the folder"
+# What stays so however often it is tried. The rest is a disk or file server that does not answer, or want of
+# memory or handles.
+SETTLED = (
+    errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG,
+    errno.EINVAL, errno.ENXIO, errno.ENODEV,
+)  # fmt: skip
 
 
 class NotRegular(Exception):
@@ -56,6 +63,11 @@ def read_at_most(file: IO[bytes], most: int) -> bytes:
         if len(data) > most:
             raise TooLarge(most)
     return bytes(data)
+
+
+def may_pass(error: OSError) -> bool:
+    """Whether a later try may read what this one could not."""
+    return error.errno is not None and error.errno not in SETTLED
 
 
 class Below:

@@ -8,11 +8,19 @@ from prefect import Task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
-from dagsverk.speech.errors import Killed
+from dagsverk.speech.errors import CorpusUnavailable, Killed
 from dagsverk.store import Conflict, Unavailable
 from dagsverk.tabular.errors import SourceUnavailable
 
-PASSING = (Unavailable, Conflict, SourceUnavailable, Killed, ConnectionError, TimeoutError)
+PASSING = (
+    Unavailable,
+    Conflict,
+    CorpusUnavailable,
+    SourceUnavailable,
+    Killed,
+    ConnectionError,
+    TimeoutError,
+)
 
 
 def may_pass(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001

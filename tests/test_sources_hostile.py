@@ -10,8 +10,8 @@ import pytest
 import s3fs
 from s3_server import KEYS, s3_server
 
-from dagsverk.objects import read_object, read_objects
 from dagsverk.reading import TooLarge
+from dagsverk.s3 import read_object, read_objects
 from dagsverk.tabular import parquet, sources
 from dagsverk.tabular.errors import SourceError
 from dagsverk.tabular.sources import read_source
@@ -138,7 +138,7 @@ def test_an_object_is_counted_as_it_is_read_whatever_its_header_says(bucket, mon
     assert len(read_source(SYSTEM, "s3://rows/good.csv").rows) == 1
     with pytest.raises(SourceError, match="more than 1 MiB"):
         read_source(SYSTEM, "s3://rows/large.csv")
-    with pytest.raises(SourceError, match="no object"):
+    with pytest.raises(SourceError, match="there is no such bucket or object"):
         read_source(SYSTEM, "s3://rows/none.csv")
 
 

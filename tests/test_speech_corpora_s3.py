@@ -1,14 +1,20 @@
 """A corpus in an S3 bucket: listed, streamed, and told when it cannot be reached."""
 
+import contextlib
+
 import pytest
 import s3fs
+from botocore.exceptions import ClientError
+from faulty_proxy import faulty_proxy
 from s3_server import KEYS, s3_server
+from s3fs.errors import translate_boto_error
 from speech_clips import json_lines, pack, small_release, wav
 
+from dagsverk import s3
 from dagsverk.speech.config import CorpusConfig
-from dagsverk.speech.corpora import places
+from dagsverk.speech.corpora import bucket as bucket_module
 from dagsverk.speech.corpora.opening import open_corpus
-from dagsverk.speech.errors import CorpusError
+from dagsverk.speech.errors import CorpusError, CorpusUnavailable
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +52,10 @@ def test_a_release_is_read_from_a_bucket(bucket):
     listing = corpus.listing()
     assert len(listing.clips) == 10
     assert not corpus.sequential
-    heard = dict(corpus.read(listing.clips))
-    assert [clip.id for clip in heard] == [clip.id for clip in listing.clips]
+    sounds = dict(corpus.read(listing.clips))
+    assert [clip.id for clip in sounds] == [clip.id for clip in listing.clips]
     expected = small_release()
-    assert all(heard[clip] == expected[clip.audio] for clip in listing.clips)
+    assert all(sounds[clip] == expected[clip.audio] for clip in listing.clips)
 
 
 @pytest.mark.parametrize("form", ["cv.tar.gz", "cv.tar"])
@@ -83,7 +89,7 @@ def test_a_folder_of_recordings_is_read_from_a_bucket_and_names_are_no_patterns(
 
 
 def test_more_clips_than_are_fetched_together_are_all_read(bucket):
-    count = 2 * places.TOGETHER + 3
+    count = 2 * bucket_module.TOGETHER + 3
     rows = [{"file": f"{i}.wav", "text": "hej", "speaker": f"s{i}"} for i in range(count)]
     sound = wav(0.1)
     source = put(
@@ -92,9 +98,9 @@ def test_more_clips_than_are_fetched_together_are_all_read(bucket):
     corpus = opened(source)
     clips = corpus.listing().clips
     bucket.rm(f"clips/many/{clips[40].audio}")
-    found = list(corpus.read(clips))
-    assert [clip.id for clip, found in found if found == sound] == [c.id for c in clips if c != clips[40]]
-    assert found[-1][1].reason == "missing audio"
+    read = list(corpus.read(clips))
+    assert [clip.id for clip, content in read if content == sound] == [c.id for c in clips if c != clips[40]]
+    assert read[-1][1].reason == "missing audio"
 
 
 def test_a_new_recording_changes_the_fingerprint(bucket):
@@ -134,7 +140,124 @@ def test_a_bucket_that_denies_access_is_told_without_showing_the_key(bucket, mon
 
 def test_a_server_that_does_not_answer_is_told(bucket, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    s3fs.S3FileSystem.clear_instance_cache()
-    with pytest.raises(CorpusError, match="check AWS_ENDPOINT_URL"):
+    monkeypatch.setenv("DAGSVERK_S3_PATIENCE_S", "2")
+    with pytest.raises(CorpusUnavailable, match="check AWS_ENDPOINT_URL, try again"):
         opened("s3://clips/cv")
+
+
+def test_an_endpoint_with_a_password_in_it_is_refused_and_not_shown(bucket, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://me:hunter2@127.0.0.1:9")
+    for path in ("cv", "cv.tar.gz"):
+        with pytest.raises(CorpusError, match="holds a user or password") as refusal:
+            opened(f"s3://clips/{path}")
+        assert "hunter2" not in f"{refusal.value} {refusal.value.__cause__}"
+
+
+# ------------------------------------------------------------------ a server that goes away
+
+
+@pytest.fixture
+def proxy(server, bucket, monkeypatch):
+    """Between us and the server; at first everything passes."""
+    monkeypatch.setenv("DAGSVERK_S3_PATIENCE_S", "2")
+    with faulty_proxy(server, seed=1, probability=1, kinds=["cut"], only="GET /clips/[^?]") as between:
+        between.switch_off()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", between.address)
+        yield between
+
+
+def test_a_listing_that_is_not_answered_may_pass(bucket, proxy):
+    corpus = opened(put(bucket, small_release(), "listing"))
+    proxy.go_away()
+    with pytest.raises(CorpusUnavailable, match="cannot list s3://clips/listing"):
+        corpus.listing()
+    proxy.come_back()
+    assert len(corpus.listing().clips) == 10
+
+
+def test_a_clip_that_is_cut_short_each_time_raises_and_is_not_set_aside(bucket, proxy):
+    corpus = opened(put(bucket, small_release(), "short"))
+    clips = corpus.listing().clips
+    proxy.switch_on()
+    with pytest.raises(CorpusUnavailable, match=r"cannot read s3://clips/short/.*\.mp3"):
+        list(corpus.read(clips))
+    proxy.switch_off()
+    assert all(isinstance(sound, bytes) for _, sound in corpus.read(clips))
+
+
+def test_a_server_that_dies_between_two_clips_raises_and_sets_none_aside(bucket, proxy):
+    count = 2 * bucket_module.TOGETHER
+    rows = [{"file": f"{i}.wav", "text": "hej"} for i in range(count)]
+    files = {"metadata.jsonl": json_lines(rows), **{f"{i}.wav": wav(0.1) for i in range(count)}}
+    corpus = opened(put(bucket, files, "dying"))
+    read = []
+    with pytest.raises(CorpusUnavailable):
+        for _, sound in corpus.read(corpus.listing().clips):
+            read.append(sound)
+            if len(read) == bucket_module.TOGETHER:
+                proxy.go_away()
+    assert read == [wav(0.1)] * bucket_module.TOGETHER
+    proxy.come_back()
+
+
+def test_an_archive_whose_bytes_break_off_is_read_on_from_there(bucket, server, monkeypatch, tmp_path):
+    path = pack(small_release(), tmp_path / "cv.tar")
+    bucket.put_file(str(path), "clips/broken.tar")
+    monkeypatch.setenv("DAGSVERK_S3_PATIENCE_S", "4")
+    with faulty_proxy(server, seed=2, probability=0.6, kinds=["cut"], only="GET .*tar") as between:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", between.address)
+        corpus = opened("s3://clips/broken.tar")
+        assert corpus.listing().fingerprint == opened(str(path)).listing().fingerprint
+        assert between.counts()["cut"] >= 1
+
+
+@pytest.mark.parametrize("form", ["cv.tar.gz", "cv.tar"])
+def test_an_archive_that_is_lost_in_its_middle_may_pass_and_is_not_called_cut_short(
+    bucket, proxy, tmp_path, form, monkeypatch
+):
+    monkeypatch.setattr(s3, "BLOCK_BYTES", 512)  # smaller than what waits in buffers
+    path = pack(small_release(), tmp_path / form)
+    bucket.put_file(str(path), f"clips/lost-{form}")
+    corpus = opened(f"s3://clips/lost-{form}")
+    clips = corpus.listing().clips
+    proxy.switch_on()
+    with pytest.raises(CorpusUnavailable, match=f"cannot read s3://clips/lost-{form}"):
+        list(corpus.read(clips))
+    proxy.switch_off()
+    assert len(list(corpus.read(clips))) == 10
+
+
+def test_an_archive_that_is_replaced_while_it_is_read_may_pass(bucket, proxy, monkeypatch):
+    monkeypatch.setattr(s3, "BLOCK_BYTES", 512)
+    bucket.pipe_file("clips/replaced.tar", b"a" * 100_000)
+    proxy.switch_on()
+    with contextlib.closing(bucket_module.S3Object("s3://clips/replaced.tar").open()) as stream:
+        assert stream.read(100) == b"a" * 100
+        bucket.pipe_file("clips/replaced.tar", b"b" * 100_000)
+        proxy.switch_off()
+        with pytest.raises(CorpusUnavailable):
+            stream.read()
+
+
+@pytest.mark.parametrize(
+    "status, code, passing",
+    [
+        (503, "SlowDown", True),
+        (500, "InternalError", True),
+        (429, "TooManyRequests", True),
+        (400, "RequestTimeout", True),
+        (400, "ThrottlingException", True),
+        (412, "PreconditionFailed", True),
+        (400, "InvalidRequest", False),
+        (403, "AccessDenied", False),
+        (404, "NoSuchKey", False),
+        (301, "PermanentRedirect", False),
+        (501, "NotImplemented", False),
+    ],
+)
+def test_what_an_answer_of_s3_means_is_told_by_its_kind(status, code, passing):
+    answer = {"Error": {"Code": code, "Message": "?"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    error = translate_boto_error(ClientError(answer, "GetObject"))
+    with pytest.raises(CorpusError) as raised, bucket_module.s3_errors("read", "s3://clips/x"):
+        raise error
+    assert isinstance(raised.value, CorpusUnavailable) == passing

@@ -11,6 +11,10 @@ class CorpusError(SpeechError):
     """A corpus cannot be read at all: absent, of another form, cut short, access denied."""
 
 
+class CorpusUnavailable(CorpusError):
+    """Where the corpus lies did not answer, or broke off: another try may do."""
+
+
 class AudioError(SpeechError):
     """One recording cannot be used. `reason` is the short name under which it is counted."""
 

@@ -1,6 +1,6 @@
 """Small files below a prefix of an S3 bucket, on any server with conditional writes (If-None-Match).
 
-Address, keys and region: see `s3_access`. The client asks again when an answer is lost, and may then meet
+Address, keys and region: see `dagsverk.s3`. The client asks again when an answer is lost, and may then meet
 what its first try did: it must come to the same end.
 """
 
@@ -15,9 +15,10 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from dagsverk.s3 import ATTEMPTS, blocks, keys_below, status
 from dagsverk.store.files import BLOCK_BYTES, Location, appearing
 from dagsverk.store.protocol import StoreError
-from dagsverk.store.s3_access import ATTEMPTS, PASSING, S3Access, s3_errors, status
+from dagsverk.store.s3_access import S3Access, s3_errors
 
 PART_BYTES = 32 << 20  # an upload is one request up to here, above it one per part; at most 10,000 parts
 WRITER = "dagsverk-writer"  # metadata by which a writer knows an object as its own
@@ -68,8 +69,8 @@ class S3Files:
         with self._errors("list", folder):
             start = len(self._prefix)
             return {
-                item["Key"][start:]: f"{item['ETag']} {item['Size']} {item['LastModified'].isoformat()}"
-                for item in self._list(f"{folder}/")
+                one["Key"][start:]: f"{one['ETag']} {one['Size']} {one['LastModified'].isoformat()}"
+                for one in keys_below(self._access.client, self._bucket, self._key(f"{folder}/"))
             }
 
     def upload(self, source: Path, path: str) -> str:
@@ -108,9 +109,9 @@ class S3Files:
 
     def foreign(self) -> list[str]:
         with self._errors("list"):
-            listing = self._call("list_objects_v2", Prefix=self._prefix, Delimiter="/", MaxKeys=6)
-            names = [each["Key"] for each in listing.get("Contents", [])]
-            names += [each["Prefix"].rstrip("/") for each in listing.get("CommonPrefixes", [])]
+            page = self._call("list_objects_v2", Prefix=self._prefix, Delimiter="/", MaxKeys=6)
+            names = [each["Key"] for each in page.get("Contents", [])]
+            names += [each["Prefix"].rstrip("/") for each in page.get("CommonPrefixes", [])]
             return sorted(name.removeprefix(self._prefix) for name in names if name != self._prefix)[:5]
 
     def delta(self, path: str) -> Location:
@@ -148,23 +149,7 @@ class S3Files:
         return True
 
     def _blocks(self, path: str, tag: str | None = None) -> Iterator[bytes]:
-        """An object's bytes, all of one version; a body that breaks off is read on from there."""
-        done, size, broken = 0, 1, 0
-        while done < size:
-            same = {"IfMatch": tag} if tag else {}
-            rest = {"Range": f"bytes={done}-"} if done else {}
-            answer = self._object("get_object", path, **same, **rest)
-            tag, size, body = answer["ETag"], done + int(answer["ContentLength"]), answer["Body"]
-            try:
-                while block := self._access.wait(body.read, BLOCK_BYTES):
-                    done, broken = done + len(block), 0
-                    yield block
-            except PASSING:
-                broken += 1
-                if broken == ATTEMPTS:
-                    raise
-            finally:
-                body.close()
+        return blocks(self._access.client, f"{self._bucket}/{self._key(path)}", tag)
 
     def _upload_parts(self, path: str, part: bytes, file: BinaryIO) -> str:
         """Upload what is larger than a part; nothing appears before the last step."""
@@ -193,15 +178,6 @@ class S3Files:
 
     def _is_ours(self, path: str, token: dict[str, str]) -> bool:
         return bool(self._object("head_object", path)["Metadata"].get(WRITER) == token[WRITER])
-
-    def _list(self, below: str) -> Iterator[Any]:
-        asked: dict[str, str] = {"Prefix": f"{self._prefix}{below}"}
-        while True:
-            page = self._call("list_objects_v2", **asked)
-            yield from page.get("Contents", [])
-            if not page.get("IsTruncated"):
-                return
-            asked["ContinuationToken"] = page["NextContinuationToken"]
 
     def _object(self, method: str, path: str, **asked: Any) -> Any:
         return self._call(method, Key=self._key(path), **asked)

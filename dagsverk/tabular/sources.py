@@ -12,9 +12,8 @@ from urllib.parse import urlsplit
 import pandas as pd
 
 from dagsverk.addresses import refuse_keys
-from dagsverk.objects import read_object
-from dagsverk.reading import NotRegular, TooLarge, open_regular, read_at_most
-from dagsverk.tabular.errors import SourceError
+from dagsverk.reading import NotRegular, TooLarge, may_pass, open_regular, read_at_most
+from dagsverk.tabular.errors import SourceError, SourceUnavailable
 from dagsverk.tabular.parquet import MAX_CELLS, parse_parquet
 from dagsverk.tabular.system import System
 from dagsverk.tabular.web import download
@@ -37,8 +36,8 @@ class Raw:
 def read_source(system: System, source: str | None = None) -> Raw:
     """The system's embedded facts (None), or rows of a .csv or .parquet path, http(s) URL or s3:// address.
 
-    Raises SourceError: a key in the address, no such place, no regular file, unreadable, larger than 512 MiB,
-    empty, cut short, not a table.
+    Raises: SourceError: a key in the address, no such place, no regular file, unreadable, larger than 512
+        MiB, empty, cut short, not a table; SourceUnavailable where it was not reached: try again later.
     """
     if source is None or source == EMBEDDED:
         return Raw(EMBEDDED, _numbered(system.read()))
@@ -87,23 +86,16 @@ def _read_file(path: Path) -> bytes:
     except FileNotFoundError as error:
         raise SourceError(f"no file {str(path)!r} (looked from {Path.cwd()})") from error
     except OSError as error:
-        raise SourceError(f"cannot read {str(path)!r}: {error.strerror}") from error
+        trouble = SourceUnavailable if may_pass(error) else SourceError
+        raise trouble(f"cannot read {str(path)!r}: {error.strerror}") from error
 
 
 def _fetch_s3(address: str, name: str) -> bytes:
-    import s3fs
+    from dagsverk import s3  # botocore takes half a second to import
 
-    try:
-        files = s3fs.S3FileSystem()  # endpoint and keys: the AWS variables of the environment
-        return read_object(files, address.partition("://")[2], MAX_BYTES)
-    except TooLarge:
-        raise
-    except FileNotFoundError as error:
-        raise SourceError(f"no object {name}") from error
-    except Exception as error:  # botocore's errors share no other base, and their text may hold keys
-        raise SourceError(
-            f"cannot read {name}: {type(error).__name__}; check AWS_* in the environment"
-        ) from error
+    kinds = s3.Kinds(missing=SourceError, wrong=SourceError, unavailable=SourceUnavailable)
+    with s3.errors("read", name, kinds):
+        return s3.read_object(s3.client(), address.partition("://")[2], MAX_BYTES)
 
 
 def _parse_csv(name: str, data: bytes) -> Raw:

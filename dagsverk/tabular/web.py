@@ -11,6 +11,7 @@ import ipaddress
 import netrc
 import os
 import socket
+import ssl
 from pathlib import Path
 
 import httpx
@@ -18,6 +19,7 @@ import httpx
 from dagsverk.reading import TooLarge
 from dagsverk.tabular.errors import SourceError, SourceUnavailable
 
+BUSY = (408, 425, 429)  # answers of the 400s that a later try may not get
 TIMEOUT_S = 30.0  # of silence
 TOTAL_S = 600.0  # of all, redirects included: a site may also send a byte now and then
 MAX_REDIRECTS = 3
@@ -40,15 +42,15 @@ def download(url: str, name: str, most: int) -> bytes:
 
 def is_public(address: str) -> bool:
     """Whether an address is one that everybody reaches; also that of IPv4 which one of IPv6 may stand for."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv4Address):
-        return found.is_global and not found.is_multicast and not found.is_reserved
-    if found.ipv4_mapped:
-        return is_public(str(found.ipv4_mapped))
-    if found in TRANSLATED:
-        return is_public(str(ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)))
-    inner = [found.sixtofour, *(found.teredo or ())]
-    return found in UNIVERSAL and found.is_global and all(is_public(str(one)) for one in inner if one)
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return parsed.is_global and not parsed.is_multicast and not parsed.is_reserved
+    if parsed.ipv4_mapped:
+        return is_public(str(parsed.ipv4_mapped))
+    if parsed in TRANSLATED:
+        return is_public(str(ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)))
+    inner = [parsed.sixtofour, *(parsed.teredo or ())]
+    return parsed in UNIVERSAL and parsed.is_global and all(is_public(str(one)) for one in inner if one)
 
 
 async def _download(url: str, name: str, most: int) -> bytes:
@@ -56,19 +58,30 @@ async def _download(url: str, name: str, most: int) -> bytes:
         async with asyncio.timeout(TOTAL_S):
             address = httpx.URL(url)
             for _ in range(MAX_REDIRECTS + 1):
-                found = await _visit(address, name, most)
-                if isinstance(found, bytes):
-                    return found
-                address = found
-    except (httpx.InvalidURL, ValueError) as error:
+                answer = await _visit(address, name, most)
+                if isinstance(answer, bytes):
+                    return answer
+                address = answer
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, ValueError) as error:
         raise SourceError(f"{name} is no address that can be read ({type(error).__name__})") from error
     except httpx.HTTPError as error:
+        if (fault := _certificate_fault(error)) is not None:
+            raise SourceError(
+                f"cannot read {name}: its certificate is not trusted ({fault.verify_message}); check the "
+                "address, or set SSL_CERT_FILE"
+            ) from error
         raise SourceUnavailable(
             f"cannot read {name}: {type(error).__name__}; try again, or download it first"
         ) from error
     except TimeoutError as error:
         raise SourceUnavailable(f"{name} took longer than {TOTAL_S:.0f} s; download it first") from error
     raise SourceError(f"{name} redirects more than {MAX_REDIRECTS} times")
+
+
+def _certificate_fault(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 async def _visit(url: httpx.URL, name: str, most: int) -> bytes | httpx.URL:
@@ -87,12 +100,14 @@ async def _visit(url: httpx.URL, name: str, most: int) -> bytes | httpx.URL:
 
 async def _look_up(url: httpx.URL, name: str) -> list[str]:
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(
+        infos = await asyncio.get_running_loop().getaddrinfo(
             url.raw_host.decode("ascii"), None, type=socket.SOCK_STREAM
         )
-    except OSError as error:
-        raise SourceError(f"cannot find the host of {name}: {error.strerror}") from error
-    addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
+    except OSError as error:  # a host that is starting is unknown for a while, as one that is misspelt
+        raise SourceUnavailable(
+            f"cannot find the host of {name}: {error.strerror}; check its name and the network"
+        ) from error
+    addresses = list(dict.fromkeys(str(one[4][0]) for one in infos))
     if os.environ.get(VARIABLE) != "1" and not all(map(is_public, addresses)):
         raise SourceError(f"{name} is a private address; set {VARIABLE}=1 where that is meant")
     return addresses
@@ -109,7 +124,8 @@ async def _ask(url: httpx.URL, address: str, name: str, most: int) -> bytes | ht
         if response.has_redirect_location:
             return url.join(response.headers["location"])
         if response.status_code != httpx.codes.OK:
-            trouble = SourceUnavailable if response.is_server_error else SourceError
+            passing = response.is_server_error or response.status_code in BUSY
+            trouble = SourceUnavailable if passing else SourceError
             raise trouble(f"{name} answered {response.status_code} {response.reason_phrase}")
         packed = response.headers.get("content-encoding", "identity")
         if packed.lower() != "identity":  # not asked for: a few bytes of it may become gigabytes
@@ -128,7 +144,7 @@ def _login(url: httpx.URL, name: str) -> tuple[str, str] | None:
     if url.scheme != "https" or not path.is_file():
         return None
     try:
-        known = netrc.netrc(str(path)).hosts.get(url.host)
+        login = netrc.netrc(str(path)).hosts.get(url.host)
     except (OSError, UnicodeDecodeError, netrc.NetrcParseError):
         raise SourceError(f"cannot read {path}, where a password for {name} may be; mend it") from None
-    return (known[0], known[2] or "") if known else None
+    return (login[0], login[2] or "") if login else None

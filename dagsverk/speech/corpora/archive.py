@@ -11,7 +11,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, BinaryIO, TypeAlias, cast
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 
 from dagsverk.reading import NotRegular, TooLarge, open_regular, read_at_most
 from dagsverk.speech.corpora.places import (
@@ -19,12 +19,13 @@ from dagsverk.speech.corpora.places import (
     MAX_FILES,
     MAX_TABLE_BYTES,
     Entry,
-    connect,
-    open_object,
-    s3_errors,
+    local_trouble,
     unreadable,
 )
 from dagsverk.speech.errors import CorpusError
+
+if TYPE_CHECKING:
+    from dagsverk.speech.corpora.bucket import S3Object
 
 BLOCK_BYTES = 1 << 20
 FIRST = 100  # members that tell what an archive holds
@@ -62,10 +63,10 @@ class ArchivePlace:
             .removesuffix(".tgz")
             .removesuffix(".tar")
         )
-        self._s3: Any = connect(source) if source.startswith("s3://") else None
+        self._object = _object(source) if source.startswith("s3://") else None
         with self._errors(), contextlib.closing(self._open()) as file:
             self._compressed = file.read(2) == b"\x1f\x8b"
-        self.sequential = self._compressed or self._s3 is not None
+        self.sequential = self._compressed or self._object is not None
         self._files: dict[str, Entry] = {}
         self._tables: dict[str, bytes] = {}
         self._room = MAX_TABLES_BYTES
@@ -166,9 +167,7 @@ class ArchivePlace:
                     yield name, member, archive.extractfile(member) if member.isreg() else None
 
     def _open(self) -> BinaryIO:
-        if self._s3 is not None:
-            return open_object(self._s3, self.url)
-        return open_regular(Path(self.url))
+        return self._object.open() if self._object else open_regular(Path(self.url))
 
     def _plain(self, raw: Any) -> BinaryIO:
         return cast(BinaryIO, Unpacked(raw, compressed=self._compressed))
@@ -182,29 +181,31 @@ class ArchivePlace:
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
-        with s3_errors("read", self.url) if self._s3 is not None else contextlib.nullcontext():
-            try:
-                yield
-            except EOFError as error:
+        try:
+            yield
+        except EOFError as error:
+            raise self._cut_short(self._length()) from error
+        except NotRegular as error:
+            raise CorpusError(
+                f"{self.url} is {error}; want a folder, or a regular file: a .tar or .tar.gz"
+            ) from error
+        except DAMAGED as error:
+            if "unexpected end of data" in str(error):
                 raise self._cut_short(self._length()) from error
-            except NotRegular as error:
-                raise CorpusError(
-                    f"{self.url} is {error}; want a folder, or a regular file: a .tar or .tar.gz"
-                ) from error
-            except DAMAGED as error:
-                if "unexpected end of data" in str(error):
-                    raise self._cut_short(self._length()) from error
-                raise CorpusError(
-                    f"{self.url} is damaged or no .tar or .tar.gz archive ({error}); download it again"
-                ) from error
-            except OSError as error:
-                if self._s3 is not None:
-                    raise
-                raise CorpusError(f"cannot read {self.url}: {error.strerror}; check the path") from error
+            raise CorpusError(
+                f"{self.url} is damaged or no .tar or .tar.gz archive ({error}); download it again"
+            ) from error
+        except OSError as error:
+            raise local_trouble(f"cannot read {self.url}", error) from error
 
     def _length(self) -> int:
-        with contextlib.closing(self._open()) as file:
-            return file.seek(0, io.SEEK_END)
+        return self._object.size() if self._object else Path(self.url).stat().st_size
+
+
+def _object(url: str) -> S3Object:
+    from dagsverk.speech.corpora.bucket import S3Object  # botocore takes half a second to import
+
+    return S3Object(url)
 
 
 class PlainMember(tarfile.TarInfo):

@@ -7,7 +7,7 @@ from dagsverk.speech.corpora.common_voice import CommonVoice, is_release
 from dagsverk.speech.corpora.corpus import Corpus, Split
 from dagsverk.speech.corpora.folder import FolderCorpus
 from dagsverk.speech.corpora.limited import Limited
-from dagsverk.speech.corpora.places import LocalPlace, Place, S3Place, check_address, local_path
+from dagsverk.speech.corpora.places import LocalPlace, Place, check_address, local_path
 from dagsverk.speech.errors import CorpusError
 from dagsverk.speech.languages import known_language
 
@@ -18,7 +18,8 @@ ARCHIVES = (".tar", ".tar.gz", ".tgz")
 def open_corpus(config: CorpusConfig, language: str) -> Limited:
     """The corpus of a configuration, in a language by Whisper's code or name.
 
-    Raises: CorpusError if there is none; ValueError for a language that Whisper does not know.
+    Raises: CorpusError if there is none, CorpusUnavailable if it is not reached; ValueError for a language
+        that Whisper does not know.
     """
     code = known_language(language)
     limits: dict[Split, int | None] = {
@@ -49,7 +50,7 @@ def _recorded(config: CorpusConfig, language: str) -> Corpus:
         return _hub(config, language)
     source = check_address(config.source)
     if source.startswith("s3://"):
-        place: Place = _archive(source) if source.endswith(ARCHIVES) else S3Place(source)
+        place = _archive(source) if source.endswith(ARCHIVES) else _bucket(source)
     else:
         path = local_path(source)
         if not path.exists():
@@ -66,6 +67,12 @@ def _recorded(config: CorpusConfig, language: str) -> Corpus:
         return _hub(config, language)
     columns = {"audio": config.audio_column, "text": config.text_column, "speaker": config.speaker_column}
     return FolderCorpus(place, language, columns)
+
+
+def _bucket(source: str) -> Place:
+    from dagsverk.speech.corpora.bucket import S3Place  # botocore takes half a second to import
+
+    return S3Place(source)
 
 
 def _archive(source: str) -> Place:

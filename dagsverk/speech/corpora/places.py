@@ -1,4 +1,4 @@
-"""Where a corpus lies: a local folder, or a prefix of an S3 bucket. Nothing is ever written there."""
+"""Where a corpus lies: a tree of files, here a local folder. Nothing is ever written there."""
 
 from __future__ import annotations
 
@@ -9,19 +9,17 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Protocol
 
 from dagsverk.addresses import refuse_keys
-from dagsverk.objects import read_object, read_objects
-from dagsverk.reading import Below, NotRegular, TooLarge, kind_of
-from dagsverk.speech.errors import CorpusError
+from dagsverk.reading import Below, NotRegular, TooLarge, kind_of, may_pass
+from dagsverk.speech.errors import CorpusError, CorpusUnavailable
 
 MAX_CLIP_BYTES = 256 << 20  # no clip of 30 s needs more; an hours-long file is not brought into memory
 MAX_TABLE_BYTES = 512 << 20  # the largest of Common Voice has about 400 million
 MAX_FILES = 5_000_000  # twice the clips of Common Voice's largest language
 MAX_DEPTH = 50  # of folders in folders
 NEAR_FOLDERS = 50  # looked into, to tell what a place holds
-TOGETHER = 32  # objects fetched from S3 at the same time
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 REGULAR = "want a regular file below the folder"
 
@@ -36,7 +34,8 @@ class Entry:
 
 
 class Place(Protocol):
-    """A tree of files. Paths are relative, with `/` between parts. Each method raises CorpusError."""
+    """A tree of files. Paths are relative, with `/` between parts. Each method raises CorpusError, and
+    CorpusUnavailable where another try may do."""
 
     name: str  # for people
     url: str  # without secrets
@@ -53,8 +52,8 @@ class Place(Protocol):
         """The content of a file of text that `files` lists, of at most MAX_TABLE_BYTES."""
 
     def read(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        """Files with their content; in the place's order where it is sequential, else as asked. Absent or
-        unreadable files are left out."""
+        """Files with their content; in the place's order where it is sequential, else as asked. Left out are
+        files that are absent, too large or not to be read by us; never those that were only not reached."""
 
 
 def check_address(source: str) -> str:
@@ -97,7 +96,7 @@ class LocalPlace:
         self.url = str(folder)
 
     def near(self) -> set[str]:
-        with self._listing():
+        with self._errors("list", self.url):
             return walk_near(self._level)
 
     def _level(self, below: str) -> list[str]:
@@ -108,13 +107,13 @@ class LocalPlace:
             return []
 
     def files(self) -> dict[str, Entry]:
-        found: dict[str, Entry] = {}
-        with self._listing():
+        entries: dict[str, Entry] = {}
+        with self._errors("list", self.url):
             for path, entry in self._walk("", MAX_DEPTH):
-                found[path] = entry
-                if len(found) > MAX_FILES:
+                entries[path] = entry
+                if len(entries) > MAX_FILES:
                     raise CorpusError(f"{self.url} holds more than {MAX_FILES:,} files; divide it")
-        return found
+        return entries
 
     def _walk(self, below: str, depth: int) -> Iterator[tuple[str, Entry]]:
         with self._below.folder(below) as handle, os.scandir(handle) as entries:
@@ -139,29 +138,43 @@ class LocalPlace:
         except PermissionError:
             return Entry(0, "", "a link to what may not be read")
 
-    @contextlib.contextmanager
-    def _listing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise CorpusError(
-                f"cannot list {self.url}: {error.strerror}; check path and permissions"
-            ) from error
-
     def table(self, path: str) -> bytes:
-        try:
-            return self._below.read(path, MAX_TABLE_BYTES)
-        except (NotRegular, TooLarge) as error:
-            raise unreadable(f"{self.url}/{path}", error) from error
-        except OSError as error:
-            raise CorpusError(
-                f"cannot read {self.url}/{path}: {error.strerror}; check permissions"
-            ) from error
+        where = f"{self.url}/{path}"
+        with self._errors("read", where):
+            try:
+                return self._below.read(path, MAX_TABLE_BYTES)
+            except (NotRegular, TooLarge) as error:
+                raise unreadable(where, error) from error
 
     def read(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         for path in paths:
-            with contextlib.suppress(OSError, NotRegular, TooLarge):
-                yield path, self._below.read(path, MAX_CLIP_BYTES)
+            if (content := self._clip(path)) is not None:
+                yield path, content
+
+    def _clip(self, path: str) -> bytes | None:
+        with self._errors("read", f"{self.url}/{path}"):
+            try:
+                return self._below.read(path, MAX_CLIP_BYTES)
+            except (NotRegular, TooLarge):
+                return None
+            except OSError as error:
+                if may_pass(error):
+                    raise
+                return None
+
+    @contextlib.contextmanager
+    def _errors(self, verb: str, where: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise local_trouble(f"cannot {verb} {where}", error) from error
+
+
+def local_trouble(what: str, error: OSError) -> CorpusError:
+    """Why a file or folder is not read: wrong, or to be tried again."""
+    if may_pass(error):
+        return CorpusUnavailable(f"{what}: {error.strerror}; see that its disk or file server answers")
+    return CorpusError(f"{what}: {error.strerror or error}; check path and permissions")
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -185,109 +198,14 @@ def _entry(seen: os.stat_result) -> Entry:
     return Entry(seen.st_size, f"{seen.st_size}-{seen.st_mtime_ns}")
 
 
-class S3Place:
-    """Objects below a prefix. Keys, region and endpoint come from the AWS variables or profile."""
-
-    sequential = False
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self._root = url.removeprefix("s3://").strip("/")
-        self.name = self._root.rsplit("/", 1)[-1]
-        self._s3 = connect(url)
-
-    def near(self) -> set[str]:
-        with s3_errors("list", self.url):
-            return walk_near(self._level)
-
-    def _level(self, below: str) -> list[str]:
-        """The first thousand: one request."""
-        bucket, _, root = self._root.partition("/")
-        root = f"{root}/" if root else ""
-        found = self._s3.call_s3("list_objects_v2", Bucket=bucket, Prefix=f"{root}{below}", Delimiter="/")
-        keys = [one["Key"] for one in found.get("Contents", [])]
-        keys += [one["Prefix"] for one in found.get("CommonPrefixes", [])]
-        return [key.removeprefix(root) for key in keys if key != f"{root}{below}"]
-
-    def files(self) -> dict[str, Entry]:
-        with s3_errors("list", self.url):
-            found = self._s3.find(self._root, detail=True)
-        return {
-            path.removeprefix(f"{self._root}/"): Entry(
-                int(info["size"]), str(info.get("ETag", "")).strip('"')
-            )
-            for path, info in sorted(found.items())
-            if path != self._root and not path.endswith("/")
-        }
-
-    def table(self, path: str) -> bytes:
-        where = f"{self.url}/{path}"
-        with s3_errors("read", where):
-            try:
-                return read_object(self._s3, f"{self._root}/{path}", MAX_TABLE_BYTES)
-            except TooLarge as error:
-                raise unreadable(where, error) from error
-
-    def read(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        for start in range(0, len(paths), TOGETHER):
-            some = paths[start : start + TOGETHER]
-            found = read_objects(self._s3, [f"{self._root}/{path}" for path in some], MAX_CLIP_BYTES)
-            for path in some:
-                with s3_errors("read", f"{self.url}/{path}"):
-                    content = next(found)
-                    if isinstance(content, bytes):
-                        yield path, content
-                    elif not isinstance(content, (FileNotFoundError, TooLarge)):
-                        raise content
-
-
 def walk_near(level: Callable[[str], list[str]]) -> set[str]:
     """Paths at most two folders down; `level` lists one folder."""
-    found: set[str] = set()
+    paths: set[str] = set()
     folders = [""]
     for _ in range(3):
         listed = [path for folder in folders for path in level(folder)]
-        found.update(listed)
+        paths.update(listed)
         folders = [path for path in listed if path.endswith("/") and not path.endswith("clips/")][
             :NEAR_FOLDERS
         ]
-    return found
-
-
-def connect(url: str) -> Any:
-    """A file system of S3, after a look at the bucket. Raises CorpusError."""
-    import s3fs
-
-    bucket = url.removeprefix("s3://").split("/")[0]
-    s3 = s3fs.S3FileSystem(use_listings_cache=False)
-    with s3_errors("open", f"s3://{bucket}"):
-        s3.call_s3("head_bucket", Bucket=bucket)
-    return s3
-
-
-def open_object(s3: Any, url: str) -> BinaryIO:
-    """An object as a stream that is read from front to end, a little ahead."""
-    with s3_errors("open", url):
-        file: BinaryIO = s3.open(url.removeprefix("s3://"), "rb", block_size=16 << 20, cache_type="readahead")
-        return file
-
-
-@contextlib.contextmanager
-def s3_errors(verb: str, where: str) -> Iterator[None]:
-    """Turns what S3 answers into a CorpusError that says the next move. Keys are in no message."""
-    from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
-
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise CorpusError(
-            f"cannot {verb} {where}: there is no such bucket or object; check its name"
-        ) from error
-    except PermissionError as error:
-        raise CorpusError(
-            f"cannot {verb} {where}: access denied; check the AWS_* variables and what the key may read"
-        ) from error
-    except (OSError, BotoCoreError) as error:
-        raise CorpusError(
-            f"cannot {verb} {where}: {type(error).__name__}; check AWS_ENDPOINT_URL and network, try again"
-        ) from error
+    return paths
