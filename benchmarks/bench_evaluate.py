@@ -93,8 +93,8 @@ def endless_model(size: str) -> SpeechModel:
 
 def run_ours(model: SpeechModel, mels: Sequence[np.ndarray], tokens: int, batch_s: float) -> None:
     floors = [log_mel.floor(float(mel.max())) for mel in mels]
-    found = decode(model, mels, floors, language="sv", batch_s=batch_s, max_tokens=[tokens] * len(mels))
-    assert all(len(clip.tokens) == tokens for clip in found)
+    decoded = decode(model, mels, floors, language="sv", batch_s=batch_s, max_tokens=[tokens] * len(mels))
+    assert all(len(clip.tokens) == tokens for clip in decoded)
 
 
 def run_recipe(model: SpeechModel, mels: Sequence[np.ndarray], tokens: int, batch: int, folder: str) -> None:
@@ -118,9 +118,9 @@ def run_recipe(model: SpeechModel, mels: Sequence[np.ndarray], tokens: int, batc
             for name in rows[0]
         },
     )
-    found = np.asarray(trainer.predict(clips, max_new_tokens=tokens).predictions)
-    said = np.sum(found != end_id(model.tokenizer), axis=1)  # the end is also the padding
-    assert np.isin(said, [tokens, tokens + len(start)]).all()
+    predicted = np.asarray(trainer.predict(clips, max_new_tokens=tokens).predictions)
+    counts = np.sum(predicted != end_id(model.tokenizer), axis=1)  # the end is also the padding
+    assert np.isin(counts, [tokens, tokens + len(start)]).all()
 
 
 def measure(

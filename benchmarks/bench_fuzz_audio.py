@@ -161,7 +161,7 @@ class Outcomes:
 
 def try_out(kind: str, files: int, seed: int = 0) -> Outcomes:
     """Decode damaged files of a kind. Raises whatever is neither samples nor AudioError."""
-    found = Outcomes()
+    outcomes = Outcomes()
     box = Sandbox(1, reuse=True)
     box.decode(recording(kind, 0), max_s=MAX_S)  # starts its process
     for number in range(files):
@@ -174,11 +174,11 @@ def try_out(kind: str, files: int, seed: int = 0) -> Outcomes:
         except AudioError as error:
             killed = "ended the process" in error.detail or "s of work" in error.detail
             outcome = "killed" if killed else error.reason
-        found.worst_s = max(found.worst_s, time.perf_counter() - start)
-        found.peak_bytes = max(found.peak_bytes, _peak_bytes())
-        found.counts[outcome] += 1
+        outcomes.worst_s = max(outcomes.worst_s, time.perf_counter() - start)
+        outcomes.peak_bytes = max(outcomes.peak_bytes, _peak_bytes())
+        outcomes.counts[outcome] += 1
     box.close()
-    return found
+    return outcomes
 
 
 def _peak_bytes() -> int:
@@ -203,17 +203,17 @@ def main() -> None:
     total, peak_bytes, worst_s = Counter[str](), 0, 0.0
     print(f"{'kind':14} {' '.join(f'{outcome:>11}' for outcome in OUTCOMES)}  peak MB  worst s")
     for kind in KINDS:
-        found = try_out(kind, each, options.seed)
-        total.update(found.counts)
-        peak_bytes, worst_s = max(peak_bytes, found.peak_bytes), max(worst_s, found.worst_s)
-        print(_line(kind, found.counts, found.peak_bytes, found.worst_s), flush=True)
+        outcomes = try_out(kind, each, options.seed)
+        total.update(outcomes.counts)
+        peak_bytes, worst_s = max(peak_bytes, outcomes.peak_bytes), max(worst_s, outcomes.worst_s)
+        print(_line(kind, outcomes.counts, outcomes.peak_bytes, outcomes.worst_s), flush=True)
     print(_line(f"all {total.total():,}", total, peak_bytes, worst_s))
 
 
 def _line(name: str, counts: Counter[str], peak_bytes: int, worst_s: float) -> str:
     assert counts.keys() <= set(OUTCOMES), counts
-    told = " ".join(f"{counts[outcome]:11}" for outcome in OUTCOMES)
-    return f"{name:14} {told}  {peak_bytes / 1e6:7.0f}  {worst_s:7.2f}"
+    columns = " ".join(f"{counts[outcome]:11}" for outcome in OUTCOMES)
+    return f"{name:14} {columns}  {peak_bytes / 1e6:7.0f}  {worst_s:7.2f}"
 
 
 if __name__ == "__main__":

@@ -118,11 +118,11 @@ def speed(draw: Callable[[int], pd.DataFrame], rows: int, repeats: int = 3) -> f
     return rows / min(times_s)
 
 
-def report(name: str, found: quality.Quality, fit_s: float, rows_per_s: float) -> None:
+def report(name: str, measured: quality.Quality, fit_s: float, rows_per_s: float) -> None:
     print(
-        f"{name:18} {found.c2st_auc:.3f} ± {found.c2st_auc_se:.3f}  {found.tstr_accuracy:.3f}"
-        f"  {found.trtr_accuracy:.3f}  {found.live_accuracy:.3f}  {found.copies_share:6.1%}"
-        f"  {found.real_copies_share:6.1%}  {fit_s * 1000:7.0f}  {rows_per_s:11,.0f}",
+        f"{name:18} {measured.c2st_auc:.3f} ± {measured.c2st_auc_se:.3f}  {measured.tstr_accuracy:.3f}"
+        f"  {measured.trtr_accuracy:.3f}  {measured.live_accuracy:.3f}  {measured.copies_share:6.1%}"
+        f"  {measured.real_copies_share:6.1%}  {fit_s * 1000:7.0f}  {rows_per_s:11,.0f}",
         flush=True,
     )
 
@@ -138,12 +138,12 @@ def header(system: System, rows: int, args: argparse.Namespace) -> None:
 def bench(name: str, fit: Callable[[pd.DataFrame], Any], system: System, args: argparse.Namespace) -> None:
     """One line: quality on held-out rows, time to fit, rows a second."""
     rows = facts(system)
-    found = quality.measure_with(system, rows, fit, name=name, n=args.n, seed=args.seed)
+    measured = quality.measure_with(system, rows, fit, name=name, n=args.n, seed=args.seed)
     start_s = time.perf_counter()
     generator = fit(rows)
     fit_s = time.perf_counter() - start_s
     rng = np.random.default_rng(args.seed)
-    report(name, found, fit_s, speed(lambda n: generator.draw(rng, n), args.speed_rows))
+    report(name, measured, fit_s, speed(lambda n: generator.draw(rng, n), args.speed_rows))
 
 
 def bench_peer(name: str, system: System, args: argparse.Namespace) -> None:

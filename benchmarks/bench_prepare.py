@@ -73,14 +73,15 @@ def record(count: int, mean_s: float, seed: int, encode: Callable[[np.ndarray], 
     """Clips as Common Voice has them; the last two are dev and test."""
     chance = np.random.default_rng(seed)
     spoken = SpokenCorpus("sv", train_clips=200, dev_clips=1, test_clips=1, seed=seed)
-    heard = [
-        waveform.decode(found) for _, found in spoken.read(spoken.listing().clips) if isinstance(found, bytes)
+    sentences = [
+        waveform.decode(sound) for _, sound in spoken.read(spoken.listing().clips) if isinstance(sound, bytes)
     ]
     lengths_s = np.clip(chance.lognormal(np.log(mean_s) - SIGMA**2 / 2, SIGMA, count), 1, 15)
     encoded = []
     for i, seconds in enumerate(lengths_s):
         speech = np.resize(
-            np.concatenate([heard[i % len(heard)], heard[(i + 1) % len(heard)]]), round(seconds * RATE_HZ)
+            np.concatenate([sentences[i % len(sentences)], sentences[(i + 1) % len(sentences)]]),
+            round(seconds * RATE_HZ),
         )
         noise = chance.standard_normal(len(speech)) * speech.std() * 10 ** (NOISE_DB / 20)
         encoded.append(encode((speech + noise).astype(np.float32)))

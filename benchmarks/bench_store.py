@@ -196,13 +196,13 @@ def upserts(folder: Path, count: int) -> None:
         "all changed",
         "all new, later",
     ):
-        found = {}
+        costs = {}
         for which in ("store", "plain"):
             place = folder / f"{which} {case}"
             with multiprocessing.get_context("spawn").Pool(1) as process:
-                found[which] = process.apply(upsert_case, (str(place), case, which, count))
+                costs[which] = process.apply(upsert_case, (str(place), case, which, count))
             shutil.rmtree(place)
-        (ours, our_cpu, our_mb), (theirs, their_cpu, their_mb) = found["store"], found["plain"]
+        (ours, our_cpu, our_mb), (theirs, their_cpu, their_mb) = costs["store"], costs["plain"]
         print(
             f"  {case:<22}{ours:8.2f} /{theirs:7.2f}{our_cpu:9.2f} /{their_cpu:7.2f}"
             f"{their_cpu / our_cpu:8.2f}x{our_mb:7.0f} /{their_mb:6.0f}"

@@ -60,14 +60,14 @@ class Timed:
         self._store, self._spent, self._depth = store, spent, 0
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._store, name)
-        if not callable(found):
-            return found
+        member = getattr(self._store, name)
+        if not callable(member):
+            return member
 
         def timed(*args: Any, **kwargs: Any) -> Any:
             started = time.perf_counter()
             try:
-                return found(*args, **kwargs)
+                return member(*args, **kwargs)
             finally:
                 self._spent[name] += time.perf_counter() - started  # type: ignore[assignment]
 
@@ -183,7 +183,7 @@ def million(place: Place, count: int) -> dict[str, float]:
     store.ensure(MILLION)
     rows = many(count)
     changed = rows.iloc[: count // 100].assign(x0=0.0)
-    found = {}
+    times = {}
     for name, act in {
         "all new": lambda: store.upsert(MILLION, rows),
         "nothing changed": lambda: store.upsert(MILLION, rows),
@@ -192,22 +192,22 @@ def million(place: Place, count: int) -> dict[str, float]:
     }.items():
         started = time.perf_counter()
         act()
-        found[name] = time.perf_counter() - started
+        times[name] = time.perf_counter() - started
     if hasattr(store, "_group"):  # the SDK's own way, into a group of its own
-        found |= by_sdk(store, rows, changed)
-    return found
+        times |= by_sdk(store, rows, changed)
+    return times
 
 
 def by_sdk(store: Any, rows: pd.DataFrame, changed: pd.DataFrame) -> dict[str, float]:
     table = Table("million_by_sdk", 1, MILLION.schema, MILLION.key, MILLION.event_time)
     store.ensure(table)
-    group, found = store._group(table), {}
+    group, times = store._group(table), {}
     quiet = {"run_validation": False, "fetch_expectation_suite": False, "schema_validation": False}
     for name, given in (("all new", rows), ("nothing changed", rows), ("1 in 100 changed", changed)):
         started = time.perf_counter()
         group.insert(given, write_options={"wait_for_job": True}, validation_options=quiet)
-        found[f"{name}, by the SDK's insert"] = time.perf_counter() - started
-    return found
+        times[f"{name}, by the SDK's insert"] = time.perf_counter() - started
+    return times
 
 
 def many(count: int) -> pd.DataFrame:
@@ -224,14 +224,14 @@ def many(count: int) -> pd.DataFrame:
     )
 
 
-def print_rows(found: dict[str, dict[str, float]], count: int) -> None:
-    print(f"\n| {count:,} rows, s | " + " | ".join(found) + " |")
-    print("| --- |" + " ---: |" * len(found))
+def print_rows(by_place: dict[str, dict[str, float]], count: int) -> None:
+    print(f"\n| {count:,} rows, s | " + " | ".join(by_place) + " |")
+    print("| --- |" + " ---: |" * len(by_place))
     names: dict[str, None] = {}
-    for times in found.values():
+    for times in by_place.values():
         names |= dict.fromkeys(times)
     for name in names:
-        print_row(name, [f"{times[name]:.2f}" if name in times else "" for times in found.values()])
+        print_row(name, [f"{times[name]:.2f}" if name in times else "" for times in by_place.values()])
 
 
 if __name__ == "__main__":

@@ -318,8 +318,8 @@ def measure(side: str, folder: Path, words: Sequence[str]) -> dict[str, float]:
     command = [sys.executable, __file__, *words, "--side", side, "--folder", str(folder)]
     environment = {**os.environ, "DAGSVERK_CACHE": str(folder / "cache"), "PYTHONPATH": str(Path.cwd())}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return measured
 
 
 def main() -> None:
@@ -339,8 +339,8 @@ def main() -> None:
     if arguments.batch_s is None and device.type == "cpu":
         arguments.batch_s = 64.0
     if arguments.side:
-        found = SIDES[arguments.side](arguments.folder, arguments, device)
-        print(json.dumps({**found, "peak": peak(device)}))
+        measured = SIDES[arguments.side](arguments.folder, arguments, device)
+        print(json.dumps({**measured, "peak": peak(device)}))
         return
     with tempfile.TemporaryDirectory(prefix="bench-train-") as temporary:
         lay_out(Path(temporary), arguments)

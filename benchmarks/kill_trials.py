@@ -176,12 +176,12 @@ def wait_answers(site: Site, blow: Blow | None, limit_s: float = 200.0) -> None:
 def judge(server: work.Server, triggered: list[str], blows: list[Blow], result: Result) -> None:
     """What the server says once the queue is empty."""
     runs = {run["id"]: run for run in server.runs()}
-    told = {i: f"{run['name']}: {run['state_type']} {run['state']['message']}" for i, run in runs.items()}
+    states = {i: f"{run['name']}: {run['state_type']} {run['state']['message']}" for i, run in runs.items()}
     result.runs = len(runs)
-    result.stuck = [told[i] for i, run in runs.items() if run["state_type"] not in work.FINAL]
+    result.stuck = [states[i] for i, run in runs.items() if run["state_type"] not in work.FINAL]
     deployed = {i: run for i, run in runs.items() if run["deployment_id"]}
     # a killed backfill's day of that attempt is crashed, rightly: the next attempt runs the day as a new run
-    result.lost = [told[i] for i, r in deployed.items() if r["state_type"] in work.FINAL - {"COMPLETED"}]
+    result.lost = [states[i] for i, r in deployed.items() if r["state_type"] in work.FINAL - {"COMPLETED"}]
     result.lost += [f"run {i} is unknown" for i in set(triggered) - set(runs)]
     expected = len(triggered) + 3 * sum(name.startswith("speech-day") for name, _ in work.WORK)
     if len(deployed) > expected:
@@ -201,11 +201,11 @@ def judge(server: work.Server, triggered: list[str], blows: list[Blow], result: 
 
 def recovered(server: work.Server, blow: Blow, runs: dict[str, object]) -> list[float]:
     """Seconds until each run that was hit ran on, or was found to be complete."""
-    found = []
+    waits_s = []
     for run in (r for r in blow.runs if r in runs):
         later = [at for kind, at in server.history(run) if kind in ("RUNNING", "COMPLETED") and at > blow.at]
-        found += [round((later[0] - blow.at).total_seconds(), 1)] if later else []
-    return found
+        waits_s += [round((later[0] - blow.at).total_seconds(), 1)] if later else []
+    return waits_s
 
 
 def undisturbed(room: Path, kind: type[Site]) -> dict[str, object]:
@@ -259,11 +259,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def table(arguments: argparse.Namespace) -> int:
     """The results as Markdown."""
-    found = [Result(**json.loads(line)) for line in (arguments.room / "results.jsonl").open()]
+    results = [Result(**json.loads(line)) for line in (arguments.room / "results.jsonl").open()]
     print("| fault | trials | kills | runs | lost | doubled | stuck | runs on after, s: median / most |")
     print("|---|---|---|---|---|---|---|---|")
     for name in [theme.name for theme in THEMES] + ["all"]:
-        if some := [result for result in found if name in (result.theme, "all")]:
+        if some := [result for result in results if name in (result.theme, "all")]:
             print(row(name, some))
     return 0
 

@@ -108,34 +108,34 @@ def strike(site: Site, fault: Fault, seed: int) -> Blow | None:
     if fault.role == "clock":
         return _set_clock(site, fault, random.Random(f"{seed} {fault}"))
     deadline = time.monotonic() + (5 * APPEARS_S if fault.run else APPEARS_S)
-    while not (found := targets(site, fault)):
+    while not (victims := targets(site, fault)):
         if time.monotonic() > deadline:
             return None
         time.sleep(0.2)
     chance = random.Random(f"{seed} {fault}")
     if fault.role == "backend":
-        found = found[: max(1, len(found) // 2)]
+        victims = victims[: max(1, len(victims) // 2)]
     elif fault.role == "flow":
-        found = [chance.choice(found)]  # one at a time, so that none is given up for good after eight
+        victims = [chance.choice(victims)]  # one at a time, so that none is given up for good after eight
     flows = {e.get("PREFECT__FLOW_RUN_ID", "") for e in map(environment_of, site.role("flow"))}
-    mine = {environment_of(p).get("PREFECT__FLOW_RUN_ID", "") for p in found}
+    mine = {environment_of(p).get("PREFECT__FLOW_RUN_ID", "") for p in victims}
     all_flows = fault.role in ("worker", "launcher") and fault.number != STOP
     blow = Blow(str(fault), dt.datetime.now(dt.UTC), 0, sorted((flows if all_flows else mine) - {""}))
-    blow.signals = len(send(found, fault.number))
+    blow.signals = len(send(victims, fault.number))
     if fault.number == STOP:
         time.sleep(fault.hold_s)
-        send(reversed(found), signal.SIGCONT)
+        send(reversed(victims), signal.SIGCONT)
     elif fault.role in ("launcher", "everything"):
         site.start_again()
     return blow if blow.signals else None
 
 
 def targets(site: Site, fault: Fault) -> list[psutil.Process]:
-    found = site.role(fault.role)
+    processes = site.role(fault.role)
     if fault.run:
-        begun = [p for p in found if fault.run.encode() in _log_of(site, environment_of(p))]
+        begun = [p for p in processes if fault.run.encode() in _log_of(site, environment_of(p))]
         return begun
-    return found
+    return processes
 
 
 def _log_of(site: Site, environ: dict[str, str]) -> bytes:

@@ -119,8 +119,8 @@ class PlainSite(Site):
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     part.wait(30)
         left = self.processes()
-        told = [f"{process.pid} {line_of(process)[:150]}" for process in left]
+        lines = [f"{process.pid} {line_of(process)[:150]}" for process in left]
         send(left, signal.SIGKILL)
         for part in self.parts.values():
             part.wait()
-        return told
+        return lines

@@ -62,12 +62,12 @@ def lives(process: psutil.Process) -> bool:
 
 def send(processes: Iterable[psutil.Process], number: int) -> list[psutil.Process]:
     """Signal them all. Returns those that were there to hear it."""
-    heard = []
+    reached = []
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.send_signal(number)
-            heard.append(process)
-    return heard
+            reached.append(process)
+    return reached
 
 
 @dataclass
@@ -120,16 +120,18 @@ class Site:
     def _wait_ready(self, begun: int) -> None:
         deadline = time.monotonic() + START_S
         while True:
-            said = self.output.read_bytes()[begun:].decode(errors="replace")
-            if "Ctrl-C stops all of it" in said:
+            printed = self.output.read_bytes()[begun:].decode(errors="replace")
+            if "Ctrl-C stops all of it" in printed:
                 break
             if self.launcher is None or self.launcher.poll() is not None:
-                raise TrialError(f"up ended while starting:\n{said[-2000:]}")
+                raise TrialError(f"up ended while starting:\n{printed[-2000:]}")
             if time.monotonic() > deadline:
-                raise TrialError(f"up was not ready within {START_S:.0f} s:\n{said[-2000:]}")
+                raise TrialError(f"up was not ready within {START_S:.0f} s:\n{printed[-2000:]}")
             time.sleep(0.1)
-        found = {line.split()[0]: line.split()[1] for line in said.splitlines() if line.startswith("  ")}
-        self.api_url, self.pages_url = f"{found['Prefect']}/api", found.get("pages", "")
+        addresses = {
+            line.split()[0]: line.split()[1] for line in printed.splitlines() if line.startswith("  ")
+        }
+        self.api_url, self.pages_url = f"{addresses['Prefect']}/api", addresses.get("pages", "")
 
     def dead(self) -> bool:
         return self.launcher is None or self.launcher.poll() is not None
@@ -150,15 +152,15 @@ class Site:
 
     def processes(self) -> list[psutil.Process]:
         """All that belongs to this trial."""
-        mark, found = str(self.room), []
+        mark, processes = str(self.room), []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
                 if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
                     continue
                 named = any(mark in value for value in environment_of(process).values())
                 if named or mark in line_of(process) or process.cwd().startswith(mark):
-                    found.append(process)
-        return found
+                    processes.append(process)
+        return processes
 
     def role(self, name: str) -> list[psutil.Process]:
         """The processes that play a part now."""
@@ -172,8 +174,8 @@ class Site:
         flows = {p.pid for p in everything if self.marks["flow"] in line_of(p)}
         if name == "child of a flow":
             return [p for p in everything if p.pid not in flows and _below(p, flows)]
-        found = [p for p in everything if self.marks[name] in line_of(p)]
-        return found if name != "flow" else [p for p in found if not _below(p, flows)]
+        processes = [p for p in everything if self.marks[name] in line_of(p)]
+        return processes if name != "flow" else [p for p in processes if not _below(p, flows)]
 
     def _database(self, everything: list[psutil.Process], name: str) -> list[psutil.Process]:
         servers = [p for p in everything if _name(p).startswith("postgres")]
@@ -197,21 +199,21 @@ class Site:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.launcher.wait(STOP_S)
         left = self.processes()
-        told = [f"{process.pid} {line_of(process)[:150]}" for process in left]
+        lines = [f"{process.pid} {line_of(process)[:150]}" for process in left]
         send(left, signal.SIGKILL)
         if self.launcher is not None:
             self.launcher.wait()
-        return told
+        return lines
 
     def locked_claims(self) -> list[str]:
-        found = []
+        locked = []
         for path in (self.state / "logs" / "runs").glob("*.claim"):
             with path.open("r+") as handle:
                 try:
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    found.append(path.name)
-        return found
+                    locked.append(path.name)
+        return locked
 
 
 def _name(process: psutil.Process) -> str:

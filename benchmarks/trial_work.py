@@ -68,12 +68,12 @@ class Server:
                 time.sleep(0.5)
 
     def pages(self, path: str, body: dict[str, Any]) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        while page := self.ask(path, {**body, "limit": 200, "offset": len(found)}):
-            found += page
+        items: list[dict[str, Any]] = []
+        while page := self.ask(path, {**body, "limit": 200, "offset": len(items)}):
+            items += page
             if len(page) < 200:
                 break
-        return found
+        return items
 
     def trigger(self, work: Sequence[Trigger]) -> list[str]:
         """Run ids. A key for each, as an answer may be lost."""
@@ -90,26 +90,26 @@ class Server:
 
     def runs(self) -> list[dict[str, Any]]:
         """All but what the crons have scheduled."""
-        found = self.pages("/flow_runs/filter", {"sort": "ID_DESC"})
-        return [run for run in found if not run["auto_scheduled"]]
+        runs = self.pages("/flow_runs/filter", {"sort": "ID_DESC"})
+        return [run for run in runs if not run["auto_scheduled"]]
 
     def open_runs(self) -> list[dict[str, Any]]:
         return [run for run in self.runs() if run["state_type"] not in FINAL]
 
     def history(self, run_id: str) -> list[tuple[str, dt.datetime]]:
-        found = self.ask(f"/flow_run_states/?flow_run_id={run_id}")
+        states = self.ask(f"/flow_run_states/?flow_run_id={run_id}")
         return sorted(
-            ((s["type"], dt.datetime.fromisoformat(s["timestamp"])) for s in found), key=lambda s: s[1]
+            ((s["type"], dt.datetime.fromisoformat(s["timestamp"])) for s in states), key=lambda s: s[1]
         )
 
     def unfinished_tasks(self) -> list[str]:
-        found = self.pages("/task_runs/filter", {"sort": "ID_DESC"})
-        return [f"{t['name']} {t['state_type']}" for t in found if t["state_type"] not in FINAL]
+        tasks = self.pages("/task_runs/filter", {"sort": "ID_DESC"})
+        return [f"{t['name']} {t['state_type']}" for t in tasks if t["state_type"] not in FINAL]
 
     def places_taken(self) -> dict[str, int]:
         """Limits that somebody still holds."""
-        found = self.pages("/v2/concurrency_limits/filter", {})
-        return {limit["name"]: limit["active_slots"] for limit in found if limit["active_slots"]}
+        limits = self.pages("/v2/concurrency_limits/filter", {})
+        return {limit["name"]: limit["active_slots"] for limit in limits if limit["active_slots"]}
 
 
 def quiet(
@@ -149,32 +149,32 @@ def held(state: Path) -> dict[str, Any]:
         return {"tables": tables(SYSTEMS), "models": models(), "artefacts": artefacts()}
 
 
-def differences(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
+def differences(expected: dict[str, Any], actual: dict[str, Any]) -> list[str]:
     """Where a store differs from an undisturbed one in more than what passes: moments, speeds, commits."""
     from days_on_stores import differences as compare
 
-    told = []
+    differing = []
     for name, rows in expected["tables"].items():
-        here = found["tables"].get(name)
+        here = actual["tables"].get(name)
         if here is None or not rows.equals(here):
-            told.append(f"table {name}: {None if here is None else len(here)} rows, wanted {len(rows)}")
+            differing.append(f"table {name}: {None if here is None else len(here)} rows, wanted {len(rows)}")
     for what in ("models", "artefacts"):
-        told += compare(comparable(expected[what]), comparable(found[what]), what)
-    return told
+        differing += compare(comparable(expected[what]), comparable(actual[what]), what)
+    return differing
 
 
-def comparable(found: Any) -> Any:
+def comparable(content: Any) -> Any:
     """Without commits, and without the date of a report that the last of two runs wrote: either may be it."""
-    kept = without_commits(found)
+    kept = without_commits(content)
     for name in [name for name in kept if name.endswith("/synthesis.json") and "date" in kept[name]]:
         kept[name] = {key: value for key, value in kept[name].items() if key != "date"}
     return kept
 
 
-def without_commits(found: Any) -> Any:
+def without_commits(content: Any) -> Any:
     """The same, without the commit of our code that made it: the undisturbed run may be of another one."""
-    if isinstance(found, dict):
-        return {key: without_commits(value) for key, value in found.items()}
-    if isinstance(found, (list, tuple)):
-        return [without_commits(value) for value in found]
-    return COMMIT.sub("*", found) if isinstance(found, str) else found
+    if isinstance(content, dict):
+        return {key: without_commits(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [without_commits(value) for value in content]
+    return COMMIT.sub("*", content) if isinstance(content, str) else content
