@@ -53,8 +53,8 @@ def test_every_package_that_is_installed_here_bears_a_licence_that_is_allowed():
     ],
 )  # fmt: skip
 def test_a_licence_is_allowed_or_named(lines, says):
-    found = faults([Package(*lines)], POLICY)
-    assert (found == {}) if says is None else says in found["some-package"]
+    refused = faults([Package(*lines)], POLICY)
+    assert (refused == {}) if says is None else says in refused["some-package"]
 
 
 def test_an_exception_holds_for_what_was_looked_at_and_no_longer():
@@ -106,9 +106,9 @@ def test_what_the_service_did_not_answer_counts_as_not_checked(answers, says):
 def test_a_tool_that_cannot_be_run_makes_no_clean_audit(tmp_path, monkeypatch):
     monkeypatch.setenv("UV_OFFLINE", "1")
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
-    found = [audit.holes([Package("License: MIT")]), audit.bill(tmp_path / "sbom.json")]
-    assert [part.good for part in found] == [False, False]
-    assert [part.says.partition(":")[0] for part in found] == ["NOT CHECKED", "NOT WRITTEN"]
+    parts = [audit.holes([Package("License: MIT")]), audit.bill(tmp_path / "sbom.json")]
+    assert [part.good for part in parts] == [False, False]
+    assert [part.says.partition(":")[0] for part in parts] == ["NOT CHECKED", "NOT WRITTEN"]
 
 
 def test_versions_are_asked_for_without_the_name_of_their_build():

@@ -93,10 +93,10 @@ def test_on_s3_nothing_is_lost_doubled_or_half_there(quiet, tmp_path, monkeypatc
                 days(persistently)
             proxy.switch_off()
             assert sum(proxy.counts().values()) - proxy.counts()["pass"] > 5
-            found = shown([SYSTEM])
+            loud = shown([SYSTEM])
     for what in ("models", "artefacts", "pages"):
-        assert differences(quiet[what], found[what]) == []
-    assert_same_rows(quiet["tables"], found["tables"])
+        assert differences(quiet[what], loud[what]) == []
+    assert_same_rows(quiet["tables"], loud["tables"])
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -115,25 +115,25 @@ def test_on_hopsworks_nothing_is_lost_doubled_or_half_there(quiet, tmp_path, mon
                 days(persistently)
             proxy.switch_off()
             emulator.clear_faults()
-            found = {**shown([SYSTEM]), "models": ranked(models())}
-    assert_same_rows(quiet["tables"], found["tables"])
-    assert differences(ranked(quiet["models"]), found["models"]) == []
-    assert list(quiet["artefacts"]) == list(found["artefacts"])
+            loud = {**shown([SYSTEM]), "models": ranked(models())}
+    assert_same_rows(quiet["tables"], loud["tables"])
+    assert differences(ranked(quiet["models"]), loud["models"]) == []
+    assert list(quiet["artefacts"]) == list(loud["artefacts"])
 
 
-def ranked(found: dict[str, Any]) -> dict[str, Any]:
+def ranked(registered: dict[str, Any]) -> dict[str, Any]:
     """Versions by their order: on Hopsworks a number that a failed save had claimed is not used again."""
     names = {}
-    for name, (versions, promotions) in found.items():
+    for name, (versions, promotions) in registered.items():
         rank = {version["version"]: n for n, version in enumerate(versions, 1)}
         kept = [{**version, "version": rank[version["version"]]} for version in versions]
         names[name] = [kept, [rank[promotion["version"]] for promotion in promotions]]
     return names
 
 
-def assert_same_rows(quiet: dict[str, pd.DataFrame], found: dict[str, pd.DataFrame]) -> None:
+def assert_same_rows(quiet: dict[str, pd.DataFrame], loud: dict[str, pd.DataFrame]) -> None:
     for name, expected in quiet.items():
-        rows = found[name]
+        rows = loud[name]
         if "model_version" in rows:
             rows = rows.assign(model_version=rows["model_version"].rank(method="dense").astype(int))
         pd.testing.assert_frame_equal(rows, expected, check_exact=True, obj=name)

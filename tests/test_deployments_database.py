@@ -50,9 +50,9 @@ class Server:
 
     def sql(self, *statements: str) -> str:
         options = ["-qAt", "-v", "ON_ERROR_STOP=1", *(f"-c{statement}" for statement in statements)]
-        told = self.client("psql", *options)
-        assert told.returncode == 0, told.stderr
-        return told.stdout.strip()
+        printed = self.client("psql", *options)
+        assert printed.returncode == 0, printed.stderr
+        return printed.stdout.strip()
 
     def client(self, program: str, *options: str) -> subprocess.CompletedProcess:
         """What a person types to talk to the server."""
@@ -64,12 +64,12 @@ class Server:
 
 
 def processes(data: Path) -> list[psutil.Process]:
-    found = []
+    processes = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.cwd() == str(data) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
+                processes.append(process)
+    return processes
 
 
 def until(condition, what: str) -> None:

@@ -60,9 +60,9 @@ def broken_wheel(tmp_path, monkeypatch) -> Path:
 
 
 def test_where_postgresql_does_not_run_sqlite_does_and_its_price_is_said(broken_wheel, tmp_path):
-    found = prepare(tmp_path / "state")
-    assert found.url.startswith("sqlite+aiosqlite:///") and found.arguments == () and found.ready()
-    assert "PostgreSQL cannot run here" in found.notes[0] and "may crash" in found.notes[0]
+    chosen = prepare(tmp_path / "state")
+    assert chosen.url.startswith("sqlite+aiosqlite:///") and chosen.arguments == () and chosen.ready()
+    assert "PostgreSQL cannot run here" in chosen.notes[0] and "may crash" in chosen.notes[0]
 
 
 def test_a_history_in_postgresql_is_not_silently_left_for_sqlite(broken_wheel, empty, tmp_path):
@@ -73,11 +73,11 @@ def test_a_history_in_postgresql_is_not_silently_left_for_sqlite(broken_wheel, e
 
 @pytest.mark.parametrize("scheme", ["postgresql+asyncpg", "postgresql", "postgres"])
 def test_a_database_of_ones_own_is_taken_and_its_password_never_shown(tmp_path, scheme):
-    found = prepare(tmp_path, f"{scheme}://prefect:s3cret@db.example:5433/runs?sslmode=require")
-    assert found.url == "postgresql+asyncpg://prefect:s3cret@db.example:5433/runs?sslmode=require"
-    assert found.shown == "postgresql+asyncpg://db.example:5433/runs"
-    assert found.arguments == () and found.ready()
-    assert "s3cret" not in f"{found!r}"
+    chosen = prepare(tmp_path, f"{scheme}://prefect:s3cret@db.example:5433/runs?sslmode=require")
+    assert chosen.url == "postgresql+asyncpg://prefect:s3cret@db.example:5433/runs?sslmode=require"
+    assert chosen.shown == "postgresql+asyncpg://db.example:5433/runs"
+    assert chosen.arguments == () and chosen.ready()
+    assert "s3cret" not in f"{chosen!r}"
     assert not list(tmp_path.iterdir())
 
 
@@ -91,9 +91,9 @@ def test_a_setting_that_names_no_database_is_refused_without_being_shown(tmp_pat
 
 
 def test_only_the_server_is_told_where_its_database_is(tmp_path):
-    found = prepare(tmp_path, "postgresql://prefect:s3cret@db.example/runs")
-    environment = found.server_environment({"PATH": "/bin", database.VARIABLE: "x", "PGSSLROOTCERT": "/ca"})
-    assert environment == {"PATH": "/bin", "PGSSLROOTCERT": "/ca", database.URL_VARIABLE: found.url}
+    chosen = prepare(tmp_path, "postgresql://prefect:s3cret@db.example/runs")
+    environment = chosen.server_environment({"PATH": "/bin", database.VARIABLE: "x", "PGSSLROOTCERT": "/ca"})
+    assert environment == {"PATH": "/bin", "PGSSLROOTCERT": "/ca", database.URL_VARIABLE: chosen.url}
 
 
 def test_settings_of_other_postgresql_clients_do_not_reach_ours(empty):
@@ -114,10 +114,10 @@ def test_root_of_a_sandbox_that_knows_no_other_user_gets_sqlite_and_a_sentence(t
         "found = prepare(pathlib.Path(sys.argv[1])); print(found.shown, found.notes)"
     )
     command = ["unshare", "--user", "--map-root-user", sys.executable, "-c", code, str(tmp_path)]
-    told = subprocess.run(command, check=False, cwd=launch.ROOT, capture_output=True, text=True)
-    if "unshare failed" in told.stderr:
+    process = subprocess.run(command, check=False, cwd=launch.ROOT, capture_output=True, text=True)
+    if "unshare failed" in process.stderr:
         pytest.skip("user namespaces are closed here")
-    assert "sqlite+aiosqlite" in told.stdout and "may not give a folder" in told.stdout, told.stderr
+    assert "sqlite+aiosqlite" in process.stdout and "may not give a folder" in process.stdout, process.stderr
 
 
 def test_a_folder_that_is_no_database_is_a_sentence(tmp_path):

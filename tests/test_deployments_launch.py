@@ -160,13 +160,13 @@ def test_old_logs_of_runs_are_removed_and_new_ones_kept(folders):
 
 
 def test_the_demo_runs_the_days_that_are_tagged_for_it_or_those_asked_for():
-    known = demo.days_of(ROOT / "prefect.yaml")
-    assert [day.deployment for day in demo.chosen_days(None, known)] == [
+    days = demo.days_of(ROOT / "prefect.yaml")
+    assert [day.deployment for day in demo.chosen_days(None, days)] == [
         "day/titanic",
         "day/iris",
         "speech-day/swedish",
     ]
-    assert [day.system for day in demo.chosen_days("italian, iris", known)] == ["italian", "iris"]
+    assert [day.system for day in demo.chosen_days("italian, iris", days)] == ["italian", "iris"]
 
 
 def test_the_demo_refuses_a_day_in_the_future():

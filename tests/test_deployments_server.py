@@ -80,8 +80,8 @@ def test_the_server_answers_ready(prefect_server):
 
 
 def test_registering_deploys_every_entry_of_prefect_yaml(prefect_server, registered):
-    found = prefect_server.ask(lambda client: client.read_deployments(limit=200))
-    deployed = {(d.entrypoint, d.name): d for d in found}
+    deployments = prefect_server.ask(lambda client: client.read_deployments(limit=200))
+    deployed = {(d.entrypoint, d.name): d for d in deployments}
     for entry in ENTRIES:
         deployment = deployed[entry["entrypoint"], entry["name"]]
         assert deployment.parameters == entry["parameters"]

@@ -50,12 +50,12 @@ class Up:
         return next(line.split()[1] for line in self.said.splitlines() if line.startswith(f"  {word} "))
 
     def parts(self) -> dict[str, psutil.Process]:
-        found = {}
+        parts = {}
         for child in self.children():
             with contextlib.suppress(psutil.Error):
                 line = " ".join(child.cmdline())
-                found |= {name: child for name, mark in PARTS.items() if mark in line}
-        return found
+                parts |= {name: child for name, mark in PARTS.items() if mark in line}
+        return parts
 
     def children(self) -> list[psutil.Process]:
         with contextlib.suppress(psutil.NoSuchProcess):

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from doctor_site import ROOT, SECRET, found, installation, package, silent, started, warned, wrong
+from doctor_site import ROOT, SECRET, installation, package, reported, silent, started, warned, wrong
 
 from dagsverk.commands import main
 from dagsverk.doctor import checks, launcher, machine, settings, versions
@@ -34,7 +34,7 @@ def project(folder: Path, text: str) -> Path:
 def test_this_environment_meets_its_requirements(tmp_path):
     here = installation(tmp_path)
     assert wrong(versions.python, here) + wrong(versions.requirements, here) == ""
-    assert "PyAV" in found(versions.decoders, here, Level.FINE)
+    assert "PyAV" in reported(versions.decoders, here, Level.FINE)
 
 
 def test_an_older_python_is_told(tmp_path):
@@ -48,8 +48,8 @@ def test_a_package_of_another_version_or_none_is_told(tmp_path, monkeypatch):
     root = project(
         tmp_path, 'dependencies = ["pandas>=2.3", "dagsverk-absent", "httpx>=0.1; os_name == \'none\'"]'
     )
-    told = wrong(versions.requirements, installation(tmp_path, root))
-    assert "pandas is 1.5, wanted >=2.3, dagsverk-absent is missing -> make setup" in told
+    words = wrong(versions.requirements, installation(tmp_path, root))
+    assert "pandas is 1.5, wanted >=2.3, dagsverk-absent is missing -> make setup" in words
 
 
 def test_an_extra_in_pieces_is_wrong_and_an_absent_one_a_warning(tmp_path):
@@ -60,8 +60,8 @@ def test_an_extra_in_pieces_is_wrong_and_an_absent_one_a_warning(tmp_path):
     )
     here = installation(tmp_path, root)
     assert "the extra speech lacks dagsverk-torch" in wrong(versions.extras, here)
-    told = warned(versions.extras, here)
-    assert "the extra spoken is not installed" in told and "hopsworks" not in told and "dev" not in told
+    words = warned(versions.extras, here)
+    assert "the extra spoken is not installed" in words and "hopsworks" not in words and "dev" not in words
     used = installation(tmp_path, root, DAGSVERK_STORE="hopsworks://host/project")
     assert "the extra hopsworks lacks dagsverk-sdk is missing" in wrong(versions.extras, used)
 
@@ -69,8 +69,8 @@ def test_an_extra_in_pieces_is_wrong_and_an_absent_one_a_warning(tmp_path):
 def test_packages_that_contradict_each_other_are_told(tmp_path, monkeypatch):
     package(tmp_path, "dagsverk-demanding", "1.0", "pandas<1", 'httpx<0.1; extra == "old"')
     monkeypatch.syspath_prepend(str(tmp_path))
-    told = warned(versions.everybody, installation(tmp_path))
-    assert "dagsverk-demanding needs pandas<1" in told and "httpx" not in told
+    words = warned(versions.everybody, installation(tmp_path))
+    assert "dagsverk-demanding needs pandas<1" in words and "httpx" not in words
 
 
 def test_versions_that_were_not_tested_and_an_older_environment_are_told(tmp_path):
@@ -123,8 +123,8 @@ def test_settings_that_name_what_is_not_there_or_mean_nothing_are_told(tmp_path)
     assert "DAGSVERK_STROE is set, and nothing reads it -> DAGSVERK_STORE is meant?" in warned(
         settings.names, here
     )
-    told = warned(settings.things, here)
-    assert "DAGSVERK_CACHE is" in told and "AWS_CA_BUNDLE is /no/such/file" in told
+    words = warned(settings.things, here)
+    assert "DAGSVERK_CACHE is" in words and "AWS_CA_BUNDLE is /no/such/file" in words
 
 
 @pytest.mark.parametrize(
@@ -137,8 +137,8 @@ def test_settings_that_name_what_is_not_there_or_mean_nothing_are_told(tmp_path)
     ],
 )
 def test_values_that_would_be_refused_are_told_and_not_repeated(name, value, tmp_path):
-    told = wrong(settings.values, installation(tmp_path, **{name: value}))
-    assert name in told and SECRET not in told
+    words = wrong(settings.values, installation(tmp_path, **{name: value}))
+    assert name in words and SECRET not in words
 
 
 def test_good_values_are_fine(tmp_path):
@@ -177,8 +177,8 @@ def test_a_disk_that_is_really_full_is_told(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if not done.stdout:
         pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
-    told = [one["what"] for one in json.loads(done.stdout)["findings"] if one["level"] == "wrong"]
-    assert any("the disk is full: 1 MB free" in what for what in told) and done.returncode == 1
+    words = [one["what"] for one in json.loads(done.stdout)["findings"] if one["level"] == "wrong"]
+    assert any("the disk is full: 1 MB free" in what for what in words) and done.returncode == 1
 
 
 def test_large_logs_and_little_memory_are_told(tmp_path, monkeypatch):
@@ -223,8 +223,8 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
 def test_who_uses_the_state_folder_is_told(tmp_path):
     here = installation(tmp_path)
     with started(tmp_path):
-        told = found(launcher.owner, here, Level.FINE)
-        assert f"in use by process {os.getpid()}, Prefect at http://127.0.0.1:4200 " in told
+        words = reported(launcher.owner, here, Level.FINE)
+        assert f"in use by process {os.getpid()}, Prefect at http://127.0.0.1:4200 " in words
     assert list(launcher.owner(here)) == []
 
 
@@ -235,8 +235,8 @@ def test_a_launcher_that_was_killed_is_told(tmp_path):
         (folders.state / "launcher.json").write_text(
             json.dumps({"pid": ended.pid, "api_url": "http://x/api"})
         )
-        told = warned(launcher.owner, installation(tmp_path))
-        assert "is gone, and what it started still runs" in told and str(os.getpid()) in told
+        words = warned(launcher.owner, installation(tmp_path))
+        assert "is gone, and what it started still runs" in words and str(os.getpid()) in words
         left = (folders.state / "launcher.json").read_text()
     (tmp_path / "launcher.json").write_text(left)
     assert "did not end in order" in warned(launcher.owner, installation(tmp_path))
@@ -249,8 +249,8 @@ def test_a_port_that_somebody_else_has_is_told_and_ours_is_not(tmp_path, monkeyp
         taken.listen()
         port = taken.getsockname()[1]
         monkeypatch.setattr(launcher, "PORTS", {port: ("Prefect", "--port")})
-        told = warned(launcher.ports, installation(tmp_path))
-        assert f"port {port} is taken by process {os.getpid()}" in told and f"--port {port + 1}" in told
+        words = warned(launcher.ports, installation(tmp_path))
+        assert f"port {port} is taken by process {os.getpid()}" in words and f"--port {port + 1}" in words
         with started(tmp_path):
             assert silent(launcher.ports, installation(tmp_path))
             others = json.dumps({"pid": 2**30, "api_url": "http://x/api"})
@@ -265,8 +265,8 @@ def test_sqlite_under_prefect_is_told_with_what_it_costs(tmp_path):
     assert "writers wait for each other" in warned(launcher.database, installation(tmp_path))
     assert "SQLite" in warned(launcher.database, installation(tmp_path, DAGSVERK_DATABASE="sqlite"))
     named = installation(tmp_path, DAGSVERK_DATABASE=f"postgresql://u:{SECRET}@db/prefect")
-    told = found(launcher.database, named, Level.FINE)
-    assert "postgresql://db/prefect" in told and SECRET not in told
+    words = reported(launcher.database, named, Level.FINE)
+    assert "postgresql://db/prefect" in words and SECRET not in words
 
 
 @pytest.fixture
@@ -302,7 +302,7 @@ def test_a_database_without_a_launcher_is_told_and_its_socket_after_a_kill(tmp_p
         assert silent(launcher.postgres, here)
         cluster.socket_folder.mkdir(exist_ok=True)
         (cluster.socket_folder / postgres.SOCKET_NAME).touch()
-        assert str(cluster.socket_folder) in found(launcher.sockets, here, Level.FINE)
+        assert str(cluster.socket_folder) in reported(launcher.sockets, here, Level.FINE)
     finally:
         child.kill()
         shutil.rmtree(cluster.socket_folder, ignore_errors=True)
@@ -315,13 +315,13 @@ def test_claims_of_living_and_of_dead_processes_are_told_apart(tmp_path):
     claims.claim(logs, "dead", "worker")
     handle = claims.hold(logs, "alive")
     try:
-        told = found(launcher.claims, installation(tmp_path), Level.FINE)
+        words = reported(launcher.claims, installation(tmp_path), Level.FINE)
     finally:
         os.close(handle)
     assert (
-        "runs with a process on this machine: 1" in told
-        and "process has ended: 1," in told
-        and "harmless" in told
+        "runs with a process on this machine: 1" in words
+        and "process has ended: 1," in words
+        and "harmless" in words
     )
 
 
@@ -332,11 +332,11 @@ def test_the_command_works_with_nothing_running(tmp_path, monkeypatch, capsys):
     for name in [name for name in os.environ if name.startswith(("DAGSVERK_", "PREFECT_", "AWS_"))]:
         monkeypatch.delenv(name)
     assert main(["doctor", "--state", str(tmp_path)]) == 0
-    said = capsys.readouterr().out
-    assert "no Prefect server runs here" in said and said.splitlines()[-1].startswith("0 wrong, ")
+    printed = capsys.readouterr().out
+    assert "no Prefect server runs here" in printed and printed.splitlines()[-1].startswith("0 wrong, ")
     assert main(["doctor", "--state", str(tmp_path), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["ok"] and {"check", "level", "what", "remedy"} == set(told["findings"][0])
+    words = json.loads(capsys.readouterr().out)
+    assert words["ok"] and {"check", "level", "what", "remedy"} == set(words["findings"][0])
     (tmp_path / "store").write_text("a file")
     assert main(["doctor", "--state", str(tmp_path)]) == 1
 
@@ -354,8 +354,8 @@ def test_no_secret_is_shown_by_any_check(tmp_path, monkeypatch, capsys):
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     assert main(["doctor", "--state", str(tmp_path)]) == 1
-    said = capsys.readouterr().out
-    assert "does not answer" in said and SECRET not in said
+    printed = capsys.readouterr().out
+    assert "does not answer" in printed and SECRET not in printed
 
 
 def test_a_check_that_quotes_a_secret_or_stumbles_or_hangs_spoils_nothing(tmp_path, monkeypatch):
@@ -369,7 +369,7 @@ def test_a_check_that_quotes_a_secret_or_stumbles_or_hangs_spoils_nothing(tmp_pa
 
     hangs.__module__ = "another"
     monkeypatch.setattr(checks, "CHECKS", (("quotes", quotes), ("hangs", hangs)))
-    told = checks.examine(installation(tmp_path, HOPSWORKS_API_KEY=SECRET), limit_s=0.2)
-    lines = [finding.what for _, finding in told]
+    words = checks.examine(installation(tmp_path, HOPSWORKS_API_KEY=SECRET), limit_s=0.2)
+    lines = [finding.what for _, finding in words]
     assert lines[0] == "found (not shown)" and "RuntimeError: (not shown)" in lines[1]
-    assert lines[2:] == ["began", "no answer within 0 s"] and told[-1][0] == "hangs"
+    assert lines[2:] == ["began", "no answer within 0 s"] and words[-1][0] == "hangs"

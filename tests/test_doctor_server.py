@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
-from doctor_site import SECRET, found, package, silent, warned, wrong
+from doctor_site import SECRET, package, reported, silent, warned, wrong
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.states import Crashed, Pending, Running, Scheduled
 from prefect_server import TestServer, wait_for
@@ -86,11 +86,11 @@ def site(prefect_server, tmp_path) -> Iterator[Site]:
 
 
 def test_a_server_that_is_ready_is_fine_and_a_clock_that_differs_is_told(site):
-    assert "is ready" in found(server.answers, site.here(), Level.FINE) and silent(
+    assert "is ready" in reported(server.answers, site.here(), Level.FINE) and silent(
         server.answers, site.here()
     )
-    told = wrong(server.answers, site.here(later_s=5 * MINUTE_S))
-    assert "the clock of the Prefect server is" in told and "behind" in told
+    words = wrong(server.answers, site.here(later_s=5 * MINUTE_S))
+    assert "the clock of the Prefect server is" in words and "behind" in words
 
 
 def test_a_server_of_another_version_is_told(site, tmp_path, monkeypatch):
@@ -101,11 +101,11 @@ def test_a_server_of_another_version_is_told(site, tmp_path, monkeypatch):
 
 def told_before_the_end(here: Installation) -> str:
     """What is said before the checks that follow are left out."""
-    told = []
+    words = []
     with pytest.raises(NoAnswer):
         for finding in server.answers(here):
-            told.append(f"{finding.what} -> {finding.remedy}")
-    return "\n".join(told)
+            words.append(f"{finding.what} -> {finding.remedy}")
+    return "\n".join(words)
 
 
 def test_no_server_a_silent_one_and_one_that_is_not_prefects_are_told(tmp_path):
@@ -115,17 +115,17 @@ def test_no_server_a_silent_one_and_one_that_is_not_prefects_are_told(tmp_path):
         silent_one.listen()
         url = f"http://127.0.0.1:{silent_one.getsockname()[1]}/api"
         begun = time.monotonic()
-        told = told_before_the_end(Installation(tmp_path, tmp_path, {"PREFECT_API_URL": url}))
-        assert "does not answer (ReadTimeout)" in told and time.monotonic() - begun < 10
+        words = told_before_the_end(Installation(tmp_path, tmp_path, {"PREFECT_API_URL": url}))
+        assert "does not answer (ReadTimeout)" in words and time.monotonic() - begun < 10
     with served(plain) as address:
-        told = told_before_the_end(Installation(tmp_path, tmp_path, {"PREFECT_API_URL": f"{address}/api"}))
-        assert "is no Prefect server (200)" in told
+        words = told_before_the_end(Installation(tmp_path, tmp_path, {"PREFECT_API_URL": f"{address}/api"}))
+        assert "is no Prefect server (200)" in words
     folders = launch.Folders(tmp_path / "state")
     folders.make()
     with launch.sole_owner(folders) as owner:
         owner.tell("http://127.0.0.1:9/api")
-        told = told_before_the_end(Installation(tmp_path, folders.state, {}))
-        assert "http://127.0.0.1:9 does not answer" in told and "server.log" in told
+        words = told_before_the_end(Installation(tmp_path, folders.state, {}))
+        assert "http://127.0.0.1:9 does not answer" in words and "server.log" in words
 
 
 async def plain(scope, _, send):
@@ -166,9 +166,9 @@ def test_a_login_that_the_server_does_not_know_is_told_and_the_right_one_is_fine
     with served(doors) as address:
         assert "wants another login (401)" in told_before_the_end(here())
         assert "wants another login" in told_before_the_end(here(DAGSVERK_LOGIN="anna:something else"))
-        assert "is ready" in found(server.answers, here(DAGSVERK_LOGIN=f"anna:{SECRET}"), Level.FINE)
+        assert "is ready" in reported(server.answers, here(DAGSVERK_LOGIN=f"anna:{SECRET}"), Level.FINE)
         given = prefect_settings(rules.login)
-        assert "is ready" in found(server.answers, here(**given), Level.FINE)
+        assert "is ready" in reported(server.answers, here(**given), Level.FINE)
 
 
 def test_a_name_by_which_the_server_is_not_known_is_told(tmp_path):
@@ -180,8 +180,8 @@ def test_a_name_by_which_the_server_is_not_known_is_told(tmp_path):
         )
         with served(doors, "0.0.0.0") as address:
             url = address.replace("127.0.0.1", name) + "/api"
-            told = told_before_the_end(Installation(tmp_path, tmp_path, {"PREFECT_API_URL": url}))
-            assert "DAGSVERK_HOSTS" in told
+            words = told_before_the_end(Installation(tmp_path, tmp_path, {"PREFECT_API_URL": url}))
+            assert "DAGSVERK_HOSTS" in words
         return
     pytest.skip("this machine's name has no address")
 
@@ -192,15 +192,15 @@ def test_a_shell_that_talks_to_another_server_is_told(tmp_path):
     with launch.sole_owner(folders) as owner:
         owner.tell("http://127.0.0.1:4200/api")
         given = {"PREFECT_API_URL": f"http://u:{SECRET}@elsewhere:4200/api"}
-        told = warned(server.elsewhere, Installation(tmp_path, tmp_path, given))
-    assert "export PREFECT_API_URL=http://127.0.0.1:4200/api" in told and SECRET not in told
+        words = warned(server.elsewhere, Installation(tmp_path, tmp_path, given))
+    assert "export PREFECT_API_URL=http://127.0.0.1:4200/api" in words and SECRET not in words
 
 
 # ---------------------------------------------------------------- workers and runs
 
 
 def test_a_pool_with_runs_to_start_and_no_worker_is_told_until_one_is_online(site):
-    assert f"no worker serves pool {site.pool}; nothing is due" in found(
+    assert f"no worker serves pool {site.pool}; nothing is due" in reported(
         runs.workers, site.here(), Level.FINE
     )
     site.run(Scheduled(scheduled_time=dt.datetime.now(dt.UTC) + dt.timedelta(hours=2)))
@@ -208,7 +208,7 @@ def test_a_pool_with_runs_to_start_and_no_worker_is_told_until_one_is_online(sit
     site.post(
         f"/work_pools/{site.pool}/workers/heartbeat", {"name": "anna", "heartbeat_interval_seconds": 30}
     )
-    assert f"pool {site.pool}: anna" in found(runs.workers, site.here(), Level.FINE)
+    assert f"pool {site.pool}: anna" in reported(runs.workers, site.here(), Level.FINE)
     httpx.patch(f"{site.server.api_url}/work_pools/{site.pool}", json={"is_paused": True}).raise_for_status()
     assert f"pool {site.pool} is paused; due by tomorrow: 1 " in warned(runs.workers, site.here())
 
@@ -220,7 +220,7 @@ def test_a_late_run_is_told_and_one_that_waits_for_its_turn_is_not(site):
     assert run.name not in warned(runs.late, site.here())
     later = site.here(later_s=3 * MINUTE_S)
     assert run.name in warned(runs.late, later) and waiting.name not in warned(runs.late, later)
-    assert "waiting for their turn" in found(runs.late, later, Level.FINE)
+    assert "waiting for their turn" in reported(runs.late, later, Level.FINE)
 
 
 def test_a_running_run_is_stuck_when_its_process_has_ended_here_or_it_sends_no_heartbeat(site):
@@ -337,5 +337,5 @@ def test_a_schedule_that_somebody_paused_is_told_and_one_that_is_meant_so_is_not
     url = f"{site.server.api_url}/deployments/{site.deployment}/schedules/{daily}"
     httpx.patch(url, json={"active": False}).raise_for_status()
     assert warned(runs.schedules, site.here()).count(mine) == before + 1
-    told = warned(runs.deployments, site.here())
-    assert "in prefect.yaml, and not on the server: flows.tabular.day a-new-one" in told
+    words = warned(runs.deployments, site.here())
+    assert "in prefect.yaml, and not on the server: flows.tabular.day a-new-one" in words

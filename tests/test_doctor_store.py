@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from doctor_site import ROOT, SECRET, found, installation, silent, warned, wrong
+from doctor_site import ROOT, SECRET, installation, reported, silent, warned, wrong
 from hopsworks_project import shared_emulator
 from s3_server import KEYS, make_bucket, shared_s3_server
 from s3_settings import BUCKET, aws
@@ -32,7 +32,7 @@ HOUR_S = 3600.0
 
 def test_a_store_in_a_folder_is_fine_before_its_first_run_and_after(tmp_path):
     here = installation(tmp_path)
-    assert "no store yet" in found(store.place, here, Level.FINE) and not (tmp_path / "store").exists()
+    assert "no store yet" in reported(store.place, here, Level.FINE) and not (tmp_path / "store").exists()
     made = open_store(str(tmp_path / "store"))
     made.ensure(TABLE)
     (tmp_path / "weights").mkdir()
@@ -108,8 +108,8 @@ def bucket(aws) -> str:
 
 def test_a_bucket_is_written_and_left_as_it_was(bucket, tmp_path):
     here = on_s3(tmp_path, bucket, **KEYS)
-    told = found(store.place, here, Level.FINE)
-    assert "with conditional writes" in told and "AWS_PROFILE not set" in told and SECRET not in told
+    words = reported(store.place, here, Level.FINE)
+    assert "with conditional writes" in words and "AWS_PROFILE not set" in words and SECRET not in words
     assert open_store(here.store, create=True).list("") == [] and silent(store.place, here)
 
 
@@ -140,10 +140,10 @@ def without_conditions(server: str) -> Iterator[str]:
             kept = {k: v for k, v in self.headers.items() if k.lower() not in ("if-none-match", "expect")}
             inner = http.client.HTTPConnection(server.removeprefix("http://"))
             inner.request(self.command, self.path, body, kept)
-            said = inner.getresponse()
-            content = said.read()
-            self.send_response_only(said.status)
-            for name, value in said.getheaders():
+            reply = inner.getresponse()
+            content = reply.read()
+            self.send_response_only(reply.status)
+            for name, value in reply.getheaders():
                 if name.lower() not in ("connection", "transfer-encoding"):
                     self.send_header(name, value)
             self.end_headers()
@@ -169,8 +169,8 @@ def test_a_server_without_conditional_writes_is_told(bucket, aws, tmp_path):
 
 def test_an_address_with_keys_is_refused_without_being_shown(tmp_path):
     here = installation(tmp_path, DAGSVERK_STORE=f"s3://key:{SECRET}@bucket/x")
-    told = wrong(store.place, here)
-    assert "not shown" in told and SECRET not in told
+    words = wrong(store.place, here)
+    assert "not shown" in words and SECRET not in words
     assert "gs://bucket" in wrong(store.place, installation(tmp_path, DAGSVERK_STORE="gs://bucket"))
 
 
@@ -181,7 +181,7 @@ def test_key_certificate_and_project_of_hopsworks_are_told(tmp_path):
         given = {"DAGSVERK_STORE": emulator.url, **emulator.variables(), **changed}
         return installation(tmp_path, **{name: value for name, value in given.items() if value})
 
-    assert "knows the key" in found(store.place, here(), Level.FINE)
+    assert "knows the key" in reported(store.place, here(), Level.FINE)
     assert "HOPSWORKS_API_KEY is not set" in wrong(store.place, here(HOPSWORKS_API_KEY=""))
     refused = wrong(store.place, here(HOPSWORKS_API_KEY=SECRET))
     assert "does not accept the key" in refused and SECRET not in refused

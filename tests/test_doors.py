@@ -164,8 +164,8 @@ def test_guesses_from_one_address_are_stopped_and_a_mistake_that_is_repeated_is_
     for _ in range(30):  # a worker with an old password
         assert doors.get("/", headers=basic("anna:old password")).status_code == 401
     assert doors.get("/", headers=basic(LOGIN.pair)).status_code == 200
-    said = [doors.get("/", headers=basic(f"anna:{i}")).status_code for i in range(20)]
-    assert said == [401] * 9 + [429] * 11
+    statuses = [doors.get("/", headers=basic(f"anna:{i}")).status_code for i in range(20)]
+    assert statuses == [401] * 9 + [429] * 11
     assert doors.get("/", headers=basic(LOGIN.pair)).status_code == 429  # unheard, else it could be found
     assert doors.get("/healthz").status_code == 200
 
@@ -232,8 +232,8 @@ def test_a_shell_is_told_how_to_give_the_login_without_its_being_said(tmp_path):
     assert shell_words({}) == ""
     assert shell_words({"DAGSVERK_LOGIN": LOGIN.pair}) == ' PREFECT_API_AUTH_STRING="$DAGSVERK_LOGIN"'
     file.write_text(LOGIN.pair)
-    told = f"export X=y{shell_words({'DAGSVERK_LOGIN_FILE': str(file)})}; printenv PREFECT_API_AUTH_STRING"
-    assert subprocess.check_output(["sh", "-c", told], text=True) == f"{LOGIN.pair}\n"
+    command = f"export X=y{shell_words({'DAGSVERK_LOGIN_FILE': str(file)})}; printenv PREFECT_API_AUTH_STRING"
+    assert subprocess.check_output(["sh", "-c", command], text=True) == f"{LOGIN.pair}\n"
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0", "::", "", "192.168.1.5", "example.org"])

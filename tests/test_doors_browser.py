@@ -125,10 +125,10 @@ def attack(page, address, body, socket):
             statuses.add(response.status)
 
     page.on("response", note)
-    heard = page.evaluate(ATTACK, [address, body, socket])
+    outcome = page.evaluate(ATTACK, [address, body, socket])
     page.wait_for_timeout(100)  # a beacon and a preflight have nobody who waits for them
     page.remove_listener("response", note)
-    return heard, statuses
+    return outcome, statuses
 
 
 def deployment(flow_id, name):
@@ -149,8 +149,8 @@ def test_the_attacks_would_work_where_everybody_is_let_in(browser, elsewhere, pr
     page = browser.new_page()
     page.goto(f"http://evil.example:{port}/")
     address = f"http://127.0.0.1:{port}/api/deployments/"
-    heard, statuses = attack(page, address, deployment(flow_id, "evil"), f"ws://127.0.0.1:{port}/")
-    assert (heard["json"], heard["text"], heard["read"]) == (200, 200, "<body>a page</body>")
+    outcome, statuses = attack(page, address, deployment(flow_id, "evil"), f"ws://127.0.0.1:{port}/")
+    assert (outcome["json"], outcome["text"], outcome["read"]) == (200, 200, "<body>a page</body>")
     assert noted.count("POST /api/deployments/") == 6
     assert statuses == {200}
     page.close()
@@ -170,8 +170,8 @@ def test_a_page_of_another_origin_neither_reads_nor_writes_through_prefect(
     page.goto(f"http://{name}:{elsewhere[0]}/")
     api, ws = prefect_server.api_url, prefect_server.api_url.replace("http", "ws")
     body = deployment(flow_id, f"evil from {name}")
-    heard, statuses = attack(page, f"{api}/deployments/", body, f"{ws}/events/in")
-    assert {way: heard[way] for way in REFUSED} == REFUSED
+    outcome, statuses = attack(page, f"{api}/deployments/", body, f"{ws}/events/in")
+    assert {way: outcome[way] for way in REFUSED} == REFUSED
     assert statuses == {403}
     assert attack(page, f"{api}/admin/settings", {}, f"{ws}/logs/out")[0]["read"] == "refused"
     page.close()
@@ -187,12 +187,12 @@ def test_a_name_that_is_pointed_at_this_machine_opens_nothing(
     page = browser.new_page()
     assert page.goto(address).status == 421  # a page of that origin, where its owner would have had a script
     body = deployment(flow_id, "evil and rebound")
-    heard, statuses = attack(
+    outcome, statuses = attack(
         page, f"{address}/api/deployments/", body, f"{address}/api/events/in".replace("http", "ws")
     )
     assert statuses == {421}
-    assert heard["json"] == 421
-    assert heard["socket"] == "refused"
+    assert outcome["json"] == 421
+    assert outcome["socket"] == "refused"
     page.close()
     assert "evil and rebound" not in deployments(prefect_server)
 
@@ -203,8 +203,8 @@ def test_a_page_of_another_origin_neither_reads_nor_writes_through_our_pages(bro
     call = {"data": [None], "fn_index": 0, "session_hash": "evil"}
     sent = [("gradio_api/queue/join", call), ("api/predict/titanic", {"age": 1}), ("gradio_api/upload", {})]
     for path, body in sent:
-        heard, statuses = attack(page, f"{pages}/{path}", body, f"{pages}/".replace("http", "ws"))
-        assert {way: heard[way] for way in REFUSED} == REFUSED
+        outcome, statuses = attack(page, f"{pages}/{path}", body, f"{pages}/".replace("http", "ws"))
+        assert {way: outcome[way] for way in REFUSED} == REFUSED
         assert statuses == {403}
     page.close()
 
@@ -217,8 +217,8 @@ def test_prefects_own_pages_work_by_every_name_of_this_machine(browser, prefect_
         expect(page.get_by_text("victim").first).to_be_visible(timeout=PATIENCE_MS)
         body = deployment(flow_id, f"made by hand at {name}")
         socket = f"{address}/api/events/in".replace("http", "ws")
-        heard, _ = attack(page, f"{address}/api/deployments/", body, socket)
-        assert (heard["json"], heard["socket"]) == (201, "open")
+        outcome, _ = attack(page, f"{address}/api/deployments/", body, socket)
+        assert (outcome["json"], outcome["socket"]) == (201, "open")
         page.close()
 
 
@@ -292,8 +292,8 @@ def test_with_a_login_flows_workers_and_the_command_line_use_it(locked, tmp_path
 
 
 def runs(server):
-    found = httpx.post(f"{server.api_url}/flow_runs/filter", json={}, auth=tuple(LOGIN.split(":")))
-    return [run["state_type"] for run in found.json()]
+    answer = httpx.post(f"{server.api_url}/flow_runs/filter", json={}, auth=tuple(LOGIN.split(":")))
+    return [run["state_type"] for run in answer.json()]
 
 
 def test_with_a_login_prefects_pages_ask_for_it_and_work(browser, locked):
@@ -334,13 +334,13 @@ def test_with_a_login_our_pages_work_in_a_browser_that_gives_it_and_in_no_other(
         )
         expect(page.get_by_text("a.wav")).to_be_visible(timeout=PATIENCE_MS)
         page.get_by_role("button", name="Transcribe").click()
-        said = page.locator("#answer").get_by_text("No Swedish model has been trained yet")
-        expect(said).to_be_visible(timeout=PATIENCE_MS)
+        sentence = page.locator("#answer").get_by_text("No Swedish model has been trained yet")
+        expect(sentence).to_be_visible(timeout=PATIENCE_MS)
         page.goto(
             f"http://127.0.0.1:{elsewhere[0]}/"
         )  # the browser knows the login; a foreign page may not use it
-        heard, statuses = attack(page, f"{address}/api/predict/iris", {}, address.replace("http", "ws"))
-        assert {way: heard[way] for way in REFUSED} == REFUSED
+        outcome, statuses = attack(page, f"{address}/api/predict/iris", {}, address.replace("http", "ws"))
+        assert {way: outcome[way] for way in REFUSED} == REFUSED
         assert statuses == {403}
         context.close()
         assert password not in (tmp_path / "pages.log").read_text()

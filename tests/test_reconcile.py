@@ -250,9 +250,9 @@ def test_what_a_dead_flow_left_running_is_killed_by_the_runs_id(tmp_path):
 
 
 def lease(folder: Path, name: str, run: str, limit: str) -> None:
-    found = {"id": name, "resource_ids": [limit], "expiration": "2026-01-01T00:00:00+00:00"}
+    content = {"id": name, "resource_ids": [limit], "expiration": "2026-01-01T00:00:00+00:00"}
     metadata = {"slots": 1, "holder": {"type": "flow_run", "id": run}}
-    (folder / f"{name}.json").write_text(json.dumps({**found, "metadata": metadata}))
+    (folder / f"{name}.json").write_text(json.dumps({**content, "metadata": metadata}))
 
 
 def test_leases_are_found_by_their_holder_and_a_spoilt_file_is_passed_over(tmp_path):

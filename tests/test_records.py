@@ -15,8 +15,8 @@ def store(tmp_path):
 def test_a_result_is_computed_once_and_then_read(store):
     calls = []
     for _ in range(3):
-        found = remembered(store, "a/b.json", lambda: calls.append(1) or {"x": 1.5})
-    assert (found, len(calls)) == ({"x": 1.5}, 1)
+        result = remembered(store, "a/b.json", lambda: calls.append(1) or {"x": 1.5})
+    assert (result, len(calls)) == ({"x": 1.5}, 1)
 
 
 def test_a_failed_computation_leaves_nothing_behind(store):

@@ -28,11 +28,11 @@ def look(server: TestServer, *, late_s: float = SETTLES_S + 1) -> list[str]:
     """What a reconciler does that has seen the present facts for so long."""
 
     async def looked(client):
-        found = Reconciler(client, server.folders.logs, prefect_home=server.folders.prefect)
-        found.watch.last = time.monotonic()
-        for run in await found.candidates():
-            found.watch.since[run.id] = ((run.state_id, None), time.monotonic() - late_s)
-        return await found.look()
+        reconciler = Reconciler(client, server.folders.logs, prefect_home=server.folders.prefect)
+        reconciler.watch.last = time.monotonic()
+        for run in await reconciler.candidates():
+            reconciler.watch.since[run.id] = ((run.state_id, None), time.monotonic() - late_s)
+        return await reconciler.look()
 
     return server.ask(looked)
 
@@ -74,11 +74,11 @@ def test_a_run_whose_process_is_gone_is_resumed_and_the_place_it_held_is_free(pr
         )
 
     prefect_server.ask(hold_a_place)
-    told = look(prefect_server)
+    lines = look(prefect_server)
     assert read(prefect_server, run).state_name == "AwaitingRetry"
     limit = prefect_server.ask(lambda client: client.read_global_concurrency_limit_by_name("tabular-iris"))
     assert limit.active_slots == 0
-    assert any(run.name in line for line in told)
+    assert any(run.name in line for line in lines)
 
 
 def test_a_run_that_crashed_while_nobody_watched_is_resumed(prefect_server, lost):
@@ -169,10 +169,12 @@ def test_a_task_that_a_dead_attempt_left_open_is_ended_once_its_run_has_ended(pr
             task(lambda: None, name="left"), run.id, dynamic_key="0", state=Running()
         )
         await client.set_flow_run_state(run.id, Completed(), force=True)
-        found = Reconciler(client, prefect_server.folders.logs, prefect_home=prefect_server.folders.prefect)
-        await found._end_left_tasks(0.0)
+        reconciler = Reconciler(
+            client, prefect_server.folders.logs, prefect_home=prefect_server.folders.prefect
+        )
+        await reconciler._end_left_tasks(0.0)
         early = (await client.read_task_run(left.id)).state
-        await found._end_left_tasks(RECORDED_S + 1)
+        await reconciler._end_left_tasks(RECORDED_S + 1)
         return early, (await client.read_task_run(left.id)).state
 
     early, late = prefect_server.ask(leave_and_look)
@@ -205,8 +207,8 @@ def test_a_place_whose_lease_a_killed_server_lost_is_free_after_its_next_start(t
             await client.increment_concurrency_slots_with_lease([name], 1, "concurrency", 600, holder=holder)
 
     async def places(client):
-        found = await client.read_global_concurrency_limits(limit=200)
-        return {limit.name: limit.active_slots for limit in found}
+        limits = await client.read_global_concurrency_limits(limit=200)
+        return {limit.name: limit.active_slots for limit in limits}
 
     with running_prefect(folders) as server:
         server.ask(take_two_places)

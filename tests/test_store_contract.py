@@ -30,10 +30,10 @@ def test_an_empty_table_reads_as_no_rows_with_its_columns(store: Store) -> None:
 
 def test_types_survive_the_round_trip(store: Store) -> None:
     store.upsert(TABLE, rows(["a", "b"]))
-    found = store.read(TABLE)
+    rows_read = store.read(TABLE)
     dtypes = {"ts": "datetime64[us]", "value": "float64", "n": "int64", "ok": "bool", "small": "int32"}
-    assert {name: str(found[name].dtype) for name in dtypes} == dtypes
-    first = found.iloc[0]
+    assert {name: str(rows_read[name].dtype) for name in dtypes} == dtypes
+    first = rows_read.iloc[0]
     assert (first.id, first.note, first.day, first.raw) == ("a", "a", dt.date(2026, 1, 1), b"\x00\xff")
     assert isinstance(first.vector, np.ndarray) and first.vector.tolist() == [0.25, 0.75]
 
@@ -48,13 +48,16 @@ def test_missing_values_come_back_as_missing_in_exact_types(store: Store) -> Non
         vector=[None, [0.5, np.nan]],
     )
     store.upsert(TABLE, given)
-    found = store.read(TABLE)
-    assert (str(found.n.dtype), str(found.ok.dtype)) == ("Int64", "boolean")
-    assert found.n[0] == big and found.n.isna().tolist() == [False, True]
+    rows_read = store.read(TABLE)
+    assert (str(rows_read.n.dtype), str(rows_read.ok.dtype)) == ("Int64", "boolean")
+    assert rows_read.n[0] == big and rows_read.n.isna().tolist() == [False, True]
     assert (
-        found.value.isna().tolist() == found.ok.isna().tolist() == found.note.isna().tolist() == [True, False]
+        rows_read.value.isna().tolist()
+        == rows_read.ok.isna().tolist()
+        == rows_read.note.isna().tolist()
+        == [True, False]
     )
-    assert found.vector[0] is None and np.isnan(found.vector[1][1])
+    assert rows_read.vector[0] is None and np.isnan(rows_read.vector[1][1])
 
 
 def test_an_upsert_inserts_new_rows_and_updates_known_ones(store: Store) -> None:
@@ -165,9 +168,9 @@ def test_rows_that_do_not_fit_are_refused_and_nothing_is_written(
 
 def test_integers_fill_float_columns_and_whole_floats_integer_columns(store: Store) -> None:
     store.upsert(TABLE, rows(["a", "b"]).assign(value=1, n=[3.0, np.nan], note=None))
-    found = store.read(TABLE)
-    assert found.value.tolist() == [1.0, 1.0] and found.n[0] == 3 and found.n.isna()[1]
-    assert found.note.isna().all()
+    rows_read = store.read(TABLE)
+    assert rows_read.value.tolist() == [1.0, 1.0] and rows_read.n[0] == 3 and rows_read.n.isna()[1]
+    assert rows_read.note.isna().all()
 
 
 def test_zoned_moments_become_utc(store: Store) -> None:

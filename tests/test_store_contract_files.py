@@ -28,8 +28,8 @@ def put(store: Store, path: str, data: bytes, folder: Path) -> str:
 def test_a_file_comes_back_byte_for_byte_with_its_digest(store: Store, tmp_path: Path, size: int) -> None:
     data = os.urandom(size)
     assert put(store, "a/b.bin", data, tmp_path) == hashlib.sha256(data).hexdigest()
-    found = store.fetch("a/b.bin", tmp_path / "cache")
-    assert found.read_bytes() == store.get("a/b.bin") == data and found.name == "b.bin"
+    fetched = store.fetch("a/b.bin", tmp_path / "cache")
+    assert fetched.read_bytes() == store.get("a/b.bin") == data and fetched.name == "b.bin"
 
 
 def test_files_and_small_artefacts_share_their_names(store: Store, tmp_path: Path) -> None:

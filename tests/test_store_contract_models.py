@@ -44,14 +44,14 @@ def test_a_model_comes_back_as_it_was_saved(store: Store, folder: Path, tmp_path
         input_example={"x": 1},
         schema={"x": "double"},
     )
-    found = store.model("m", 1)
-    assert found == saved and found.version == 1 and found.created.tzinfo is not None
-    assert (found.metrics, found.description, found.info) == ({"wer": 0.5}, "d", info)
-    assert (found.input_example, found.schema) == ({"x": 1}, {"x": "double"})
-    assert set(found.files) == {"weights.bin", "sub/card å.json"}
-    target = store.download(found, tmp_path / "a" / "b")
+    model = store.model("m", 1)
+    assert model == saved and model.version == 1 and model.created.tzinfo is not None
+    assert (model.metrics, model.description, model.info) == ({"wer": 0.5}, "d", info)
+    assert (model.input_example, model.schema) == ({"x": 1}, {"x": "double"})
+    assert set(model.files) == {"weights.bin", "sub/card å.json"}
+    target = store.download(model, tmp_path / "a" / "b")
     assert contents(target) == contents(folder)
-    assert contents(store.download(found, target)) == contents(folder)  # a retried task asks again
+    assert contents(store.download(model, target)) == contents(folder)  # a retried task asks again
 
 
 def test_a_download_does_not_overwrite_something_else(store: Store, folder: Path, tmp_path: Path) -> None:

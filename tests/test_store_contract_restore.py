@@ -126,10 +126,10 @@ def test_tables_are_listed_with_their_whole_definition(store: Store) -> None:
     others = [Table("rows", 2, nested, ("k",), description="of lists"), Table("a", 1, nested, ("k",))]
     for table in (TABLE, *others):
         store.ensure(table)
-    found = store.tables()
-    assert found == [others[1], TABLE, others[0]]
-    assert [table.description for table in found] == ["", "", "of lists"]
-    assert found[2].schema.equals(nested)
+    tables = store.tables()
+    assert tables == [others[1], TABLE, others[0]]
+    assert [table.description for table in tables] == ["", "", "of lists"]
+    assert tables[2].schema.equals(nested)
 
 
 def test_a_restored_version_is_the_one_that_it_was(store: Store, folder: Path, tmp_path: Path) -> None:

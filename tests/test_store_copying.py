@@ -102,23 +102,23 @@ def test_each_commit_brings_only_the_rows_of_its_own_files(source: Store) -> Non
     for day in range(40):
         source.upsert(TABLE, rows([f"day{day}"], first_day=day % 28 + 1).assign(n=day))
     commits = source.commits(TABLE)
-    found = list(written(source, TABLE, after=commits[2].id))
-    assert [commit for commit, _ in found] == commits[3:]
-    assert {len(rows_) for _, rows_ in found} == {1}
+    brought = list(written(source, TABLE, after=commits[2].id))
+    assert [commit for commit, _ in brought] == commits[3:]
+    assert {len(rows_) for _, rows_ in brought} == {1}
 
 
 def test_where_old_files_are_gone_history_begins_later_and_the_copy_says_so(
     source: Store, target: Store
 ) -> None:
     DeltaTable(f"{source.url}/tables/rows_1").vacuum(0, dry_run=False, enforce_retention_duration=False)
-    told: list[str] = []
-    copy(source, target, told.append)
+    lines: list[str] = []
+    copy(source, target, lines.append)
     commits = source.commits(TABLE)
     kept = target.commits(TABLE)
     assert 0 < len(kept) < len(commits) and kept == commits[-len(kept) :]
     pd.testing.assert_frame_equal(target.read(TABLE), source.read(TABLE))
     lost = commits[-len(kept) - 1].id
-    assert f"{len(commits) - len(kept)} up to {lost} are lost" in "\n".join(told)
+    assert f"{len(commits) - len(kept)} up to {lost} are lost" in "\n".join(lines)
     source.upsert(TABLE, rows(["new"]))
     copy(source, target, quiet)
     assert target.commits(TABLE)[:-1] == kept and target.commits(TABLE)[-1] == source.commits(TABLE)[-1]
@@ -165,15 +165,15 @@ def test_a_copy_of_a_store_at_work_holds_no_reference_to_what_it_lacks(
     source: Store, target: Store, at: int, tmp_path: Path
 ) -> None:
     """A day's work comes in after the line `at`: artefacts are lines 0 to 2, tables 3 to 5."""
-    told: list[str] = []
+    lines: list[str] = []
 
     def work(line: str) -> None:
-        if len(told) == at:
+        if len(lines) == at:
             commit = source.upsert(TABLE, rows(["new"], first_day=9))
             source.put("status/day.json", b"another day", overwrite=True)
             model = source.save_model("m", tmp_path / "to-save", metrics={}, info={"data_commit": commit.id})
             source.promote("m", model.version, reason="newest", expected=3)
-        told.append(line)
+        lines.append(line)
 
     copy(source, target, work)
     assert_nothing_dangles(target)

@@ -153,7 +153,7 @@ def test_the_command_tells_what_it_copied_and_then_that_nothing_was_missing(
 ) -> None:
     command = ["store", "copy", source.url, f"file://{tmp_path}/to"]
     assert main(command) == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for line in (
         "artefacts   speech: 3 files, 3 copied",
         "table       rows 1: 3 commits, 3 copied",
@@ -162,10 +162,10 @@ def test_the_command_tells_what_it_copied_and_then_that_nothing_was_missing(
         "model       m: 2 promotions, 2 copied",
         "copied 5 artefacts, 5 commits, 3 versions, 2 promotions (",
     ):
-        assert line in told
+        assert line in printed
     assert main([*command, "--read-back"]) == 0
-    told = capsys.readouterr().out
-    assert "nothing was missing" in told and "artefacts   all 5 read back, equal" in told
+    printed = capsys.readouterr().out
+    assert "nothing was missing" in printed and "artefacts   all 5 read back, equal" in printed
 
 
 def test_a_source_that_is_no_store_is_refused_and_not_made(
@@ -173,8 +173,8 @@ def test_a_source_that_is_no_store_is_refused_and_not_made(
 ) -> None:
     assert main(["store", "copy", str(tmp_path / "absent"), str(tmp_path / "to")]) == 1
     assert list(tmp_path.iterdir()) == []
-    told = capsys.readouterr()
-    assert told.err.startswith("dagsverk: there is no store at ") and told.err.count("\n") == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith("dagsverk: there is no store at ") and printed.err.count("\n") == 1
 
 
 def test_an_empty_source_is_refused_as_a_wrong_address(
@@ -210,9 +210,9 @@ def test_ctrl_c_says_that_the_same_command_goes_on(source: Store, tmp_path: Path
         assert process.stdout is not None and process.stderr is not None
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        told = process.stderr.read()
+        printed = process.stderr.read()
         assert process.wait() in (130, 0)  # 0: it was faster than the signal
-    assert process.returncode == 0 or told.endswith("and the same command goes on from there\n")
+    assert process.returncode == 0 or printed.endswith("and the same command goes on from there\n")
     assert main(command[3:]) == 0
 
 

@@ -66,8 +66,8 @@ def small(values: Mapping[str, float]) -> pd.DataFrame:
 
 def registered(store: Store, table: Table) -> dict[int, tuple[int, int]]:
     """Inserted and updated rows of each commit that Hopsworks lists, by its moment."""
-    found = group_of(store, table).commit_details()
-    return {int(at): (commit["rowsInserted"], commit["rowsUpdated"]) for at, commit in found.items()}
+    details = group_of(store, table).commit_details()
+    return {int(at): (commit["rowsInserted"], commit["rowsUpdated"]) for at, commit in details.items()}
 
 
 def written(store: Store, table: Table) -> dict[int, tuple[int, int]]:

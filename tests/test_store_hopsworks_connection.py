@@ -371,12 +371,12 @@ PATCHED = {
 
 def private_names() -> set[str]:
     """Names with one leading underscore that the modules ask of anything but themselves."""
-    found = set()
+    names = set()
     for module in MODULES:
         for node in ast.walk(ast.parse((STORE / f"{module}.py").read_text())):
             if isinstance(node, ast.Attribute) and ast.unparse(node.value) != "self":
-                found.add(node.attr)
-    return {name for name in found if name.startswith("_") and not name.startswith("__")}
+                names.add(node.attr)
+    return {name for name in names if name.startswith("_") and not name.startswith("__")}
 
 
 def test_every_private_name_that_is_used_is_listed() -> None:
@@ -386,8 +386,8 @@ def test_every_private_name_that_is_used_is_listed() -> None:
 @pytest.mark.parametrize("name", sorted(PRIVATE))
 def test_a_private_name_is_in_the_installed_sdk(name: str) -> None:
     module, _, owner = PRIVATE[name].partition(":")
-    found = importlib.import_module(module)
-    holder = getattr(found, owner) if owner else found
+    imported = importlib.import_module(module)
+    holder = getattr(imported, owner) if owner else imported
     if name in SET_IN_INIT:
         import inspect
 

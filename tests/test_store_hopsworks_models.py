@@ -83,13 +83,13 @@ def test_another_program_sees_metrics_description_example_schema_files_and_our_r
         input_example={"x": 1.5},
         schema={"x": "double", "y": "boolean"},
     )
-    found = sdk().models.get_model(named(store), saved.version)
-    assert found.training_metrics == {"loss": 0.25}
-    assert found.description == "the first"
-    assert found.input_example == {"x": 1.5}
-    columns = found.model_schema["input_schema"]["columnar_schema"]
+    theirs = sdk().models.get_model(named(store), saved.version)
+    assert theirs.training_metrics == {"loss": 0.25}
+    assert theirs.description == "the first"
+    assert theirs.input_example == {"x": 1.5}
+    columns = theirs.model_schema["input_schema"]["columnar_schema"]
     assert [(column["name"], column["type"]) for column in columns] == [("x", "double"), ("y", "boolean")]
-    folder = Path(found.download(str(tmp_path / "theirs")))
+    folder = Path(theirs.download(str(tmp_path / "theirs")))
     record = json.loads((folder / "dagsverk.json").read_text())
     assert record["info"] == {"run": "r1"} and record["files"] == saved.files
     assert (folder / "a.bin").read_text() == "1"

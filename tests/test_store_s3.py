@@ -243,9 +243,9 @@ def test_the_documented_policy_is_enough_for_all_that_a_store_does(
     guarded, aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document = (ROOT / "docs" / "how-to" / "s3.md").read_text()
-    found = re.search(r"^```json\n(.*?)^```", document, re.MULTILINE | re.DOTALL)
-    assert found
-    policy = json.loads(found[1].replace("BUCKET/PREFIX", f"{BUCKET}/least").replace("BUCKET", BUCKET))
+    block = re.search(r"^```json\n(.*?)^```", document, re.MULTILINE | re.DOTALL)
+    assert block
+    policy = json.loads(block[1].replace("BUCKET/PREFIX", f"{BUCKET}/least").replace("BUCKET", BUCKET))
     where = f"arn:aws:s3:::{BUCKET}"  # moto asks for these two where AWS asks for what the policy has
     moto = {"Effect": "Allow", "Action": ["s3:HeadBucket", "s3:DeleteObject"], "Resource": where}
     aws({**guarded.user("least", [*policy["Statement"], moto]), "AWS_ENDPOINT_URL": guarded.address})

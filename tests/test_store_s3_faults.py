@@ -123,14 +123,14 @@ def test_a_file_created_although_its_answer_was_lost_counts_as_created(at_server
         proxy.switch_off()
         files = s3.S3Files(f"{BUCKET}/lost")
         proxy.switch_on()
-        told = []
+        answers = []
         for i in range(12):
             try:
-                told.append(files.create(f"f{i}", b"1"))
+                answers.append(files.create(f"f{i}", b"1"))
             except Unavailable:
-                told.append(None)
+                answers.append(None)
         proxy.switch_off()
-        assert True in told and False not in told
+        assert True in answers and False not in answers
         assert files.create("f0", b"1") is False  # the same bytes, another writer
 
 
@@ -211,8 +211,8 @@ def check(store: Store, folder: Path, out: Path) -> None:
     wanted = pd.concat([batch(number) for number in range(4)])
     wanted = wanted.drop_duplicates(["writer", "n"], keep="last").sort_values(["writer", "n"])
     columns = ["writer", "n", "turn"]
-    found = store.read(TABLE).sort_values(["writer", "n"])
-    assert found[columns].to_numpy().tolist() == wanted[columns].to_numpy().tolist()
+    stored = store.read(TABLE).sort_values(["writer", "n"])
+    assert stored[columns].to_numpy().tolist() == wanted[columns].to_numpy().tolist()
     for name in ("large", "small"):
         assert store.fetch(f"files/{name}", out / "cache").read_bytes() == (folder / name).read_bytes()
     assert [store.get(f"small/{i}") for i in range(3)] == [bytes([i]) * 100 for i in range(3)]

@@ -11,22 +11,22 @@ from store_backends import BACKENDS
 @pytest.fixture(scope="module")
 def days(tmp_path_factory):
     """What each backend holds and shows after the same days, by the backend's name."""
-    found = {}
+    states = {}
     for name, make in BACKENDS.items():
         room = tmp_path_factory.mktemp(name)
         with store_at(make(room).url, room):
             for system in SYSTEMS:
                 tabular_day(system)
             speech_day()
-            found[name] = shown()
-    return found
+            states[name] = shown()
+    return states
 
 
 @pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "folder"])
 @pytest.mark.parametrize("what", ["models", "artefacts", "pages"])
 def test_models_artefacts_and_pages_are_those_of_a_folder(days, backend, what):
-    found = differences(days["folder"][what], days[backend][what])
-    assert found == [], "\n".join(found)
+    differing = differences(days["folder"][what], days[backend][what])
+    assert differing == [], "\n".join(differing)
 
 
 @pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "folder"])
@@ -36,8 +36,8 @@ def test_tables_are_those_of_a_folder(days, backend):
 
 
 def test_the_days_left_what_can_be_compared(days):
-    found = days["folder"]
-    assert {name: len(rows) for name, rows in found["tables"].items()} == {
+    state = days["folder"]
+    assert {name: len(rows) for name, rows in state["tables"].items()} == {
         "titanic_features": 901,
         "titanic_predictions": 901,
         "titanic_rejects": 0,
@@ -45,6 +45,6 @@ def test_the_days_left_what_can_be_compared(days):
         "iris_predictions": 160,
         "iris_rejects": 0,
     }
-    assert sorted(found["models"]) == ["iris", "titanic", "whisper_swedish"]
-    assert sum("/shards/" in path for path in found["artefacts"]) > 5
-    assert sum("/checkpoints/" in path for path in found["artefacts"]) > 5
+    assert sorted(state["models"]) == ["iris", "titanic", "whisper_swedish"]
+    assert sum("/shards/" in path for path in state["artefacts"]) > 5
+    assert sum("/checkpoints/" in path for path in state["artefacts"]) > 5

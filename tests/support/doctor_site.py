@@ -17,19 +17,19 @@ def installation(state: Path, root: Path = ROOT, clock=time.time, **environ: str
     return Installation(root, state, environ, clock)
 
 
-def found(check, here: Installation, level: Level) -> str:
+def reported(check, here: Installation, level: Level) -> str:
     """What the check says at this level, with the remedies."""
-    told: list[Finding] = [finding for finding in check(here) if finding.level is level]
-    assert all(finding.remedy for finding in told if finding.level is not Level.FINE)
-    return "\n".join(f"{finding.what} -> {finding.remedy}" for finding in told)
+    findings: list[Finding] = [finding for finding in check(here) if finding.level is level]
+    assert all(finding.remedy for finding in findings if finding.level is not Level.FINE)
+    return "\n".join(f"{finding.what} -> {finding.remedy}" for finding in findings)
 
 
 def wrong(check, here: Installation) -> str:
-    return found(check, here, Level.WRONG)
+    return reported(check, here, Level.WRONG)
 
 
 def warned(check, here: Installation) -> str:
-    return found(check, here, Level.WARN)
+    return reported(check, here, Level.WARN)
 
 
 def silent(check, here: Installation) -> bool:

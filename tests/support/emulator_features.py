@@ -43,7 +43,7 @@ class Storage:
         """
         if self.bucket is None and self.folder is None:
             raise Refusal(*CONNECTOR_NOT_FOUND)
-        told: dict[str, Any] = {
+        content: dict[str, Any] = {
             "type": "featurestoreS3ConnectorDTO",
             "id": CONNECTOR_ID,
             "name": self.data_source,
@@ -56,11 +56,11 @@ class Storage:
             "arguments": [],
         }
         if self.bucket:
-            told["accessKey"] = os.environ.get("AWS_ACCESS_KEY_ID")
-            told["secretKey"] = os.environ.get("AWS_SECRET_ACCESS_KEY")
+            content["accessKey"] = os.environ.get("AWS_ACCESS_KEY_ID")
+            content["secretKey"] = os.environ.get("AWS_SECRET_ACCESS_KEY")
             if os.environ.get("AWS_SESSION_TOKEN"):
-                told["sessionToken"] = os.environ["AWS_SESSION_TOKEN"]
-        return told
+                content["sessionToken"] = os.environ["AWS_SESSION_TOKEN"]
+        return content
 
     def location(self, group: dict[str, Any], project: str) -> str:
         name = f"{group['name']}_{group['version']}"
@@ -171,10 +171,10 @@ class Features:
 
     def group(self, identity: object) -> dict[str, Any]:
         """Raises: Refusal if there is none with this id."""
-        found = self.state.get("group", identity)
-        if found is None:
+        group = self.state.get("group", identity)
+        if group is None:
             raise Refusal(*GROUP_NOT_FOUND)
-        return found
+        return group
 
     def every_group(self, request: Request) -> dict[str, Any]:
         groups = [self.told(group) for group in self.state.all("group")]
@@ -184,11 +184,11 @@ class Features:
         if identity.isdigit():
             return self.told(self.group(identity))
         version = request.number("version", 0)
-        found = [group for group in self.state.all("group") if group["name"] == identity]
-        found = [group for group in found if version in (0, group["version"])]
-        if not found:
+        groups = [group for group in self.state.all("group") if group["name"] == identity]
+        groups = [group for group in groups if version in (0, group["version"])]
+        if not groups:
             raise Refusal(*GROUP_NOT_FOUND)
-        return [self.told(group) for group in found]
+        return [self.told(group) for group in groups]
 
     def update(self, request: Request, identity: str) -> dict[str, Any]:
         """Description and features, as `updateMetadata` says; any other field stays."""
@@ -224,8 +224,8 @@ class Features:
         commit = request.json()
         commit["commitID"] = commit["commitTime"]
         with self.state.lock:
-            known = self.state.get("commits", identity) or {"items": []}
-            self.state.put("commits", identity, {"items": [*known["items"], commit]})
+            commits = self.state.get("commits", identity) or {"items": []}
+            self.state.put("commits", identity, {"items": [*commits["items"], commit]})
         return commit | {"href": request.path}
 
     def commits(self, request: Request, identity: str) -> dict[str, Any]:

@@ -99,9 +99,9 @@ def contents(address: str) -> str:
 
     client = s3fs.S3FileSystem(endpoint_url=address, use_listings_cache=False, **_keys())
     sizes = defaultdict[str, list[int]](list)
-    for path, found in client.find(BUCKET, detail=True).items():
+    for path, entry in client.find(BUCKET, detail=True).items():
         below = path.removeprefix(f"{BUCKET}/").removeprefix(f"{PREFIX}/")
-        sizes[below.split("/")[0] if "/" in below else "(top)"].append(found["size"])
+        sizes[below.split("/")[0] if "/" in below else "(top)"].append(entry["size"])
     lines = [
         f"  {name:<12}{len(all_):7d} objects{sum(all_) / 1e6:10.1f} MB"
         for name, all_ in sorted(sizes.items())
