@@ -21,6 +21,7 @@ from dagsverk.store.encoding import decode, encode
 __all__ = [
     "digest",
     "encode",
+    "from_bytes",
     "keep_report",
     "kept_report",
     "parse",
@@ -28,6 +29,7 @@ __all__ = [
     "read",
     "read_json",
     "remembered",
+    "to_bytes",
     "write",
     "write_json",
 ]
@@ -54,6 +56,16 @@ def read(store: Store, path: str, kind: type[T]) -> T:
 def write(store: Store, path: str, record: Any) -> None:
     """Replace an artefact with this dataclass."""
     write_json(store, path, plain(record))
+
+
+def to_bytes(record: Any) -> bytes:
+    """A dataclass as the bytes of a file that is not in the store."""
+    return encode(plain(record))
+
+
+def from_bytes(data: bytes, kind: type[T], where: str) -> T:
+    """The dataclass that `to_bytes` was given. Raises StoreError, which names `where` it was."""
+    return parse(decode(data, where, "remove it"), kind, where)
 
 
 def plain(record: Any) -> Any:

@@ -1,5 +1,7 @@
 import hashlib
 import itertools
+import json
+import math
 import random
 import signal
 from pathlib import Path
@@ -10,13 +12,13 @@ from store_backends import BACKENDS
 from training_process import STOPPED, Trainer
 from training_runs import make_model, make_set, tiny_config
 
-from dagsverk.records import read_json
+from dagsverk.records import from_bytes, read_json, to_bytes
 from dagsverk.speech.features.prepared import open_prepared
 from dagsverk.speech.model.models import load_model
 from dagsverk.speech.runs import CheckpointRef, TrainingPoint, ValidationPoint, run_config, run_folder
 from dagsverk.speech.training import checkpoints
 from dagsverk.speech.training.batches import Position
-from dagsverk.speech.training.checkpoints import newest, steps
+from dagsverk.speech.training.checkpoints import Best, State, newest, steps
 from dagsverk.speech.training.examples import Examples
 from dagsverk.speech.training.fit import fit, load_checkpoint
 from dagsverk.speech.training.loop import make_sampler
@@ -210,6 +212,19 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_serves(place, caplo
     assert f"{damaged} in {store.url} is damaged: model.safetensors" in caplog.text
     undisturbed = open_store(str(folder / "undisturbed"))
     assert end_of(store, resumed, folder / "cache") == end_of(undisturbed, ref, folder / "cache")
+
+
+def test_the_state_that_an_older_version_saved_is_read_and_saved_with_the_same_keys():
+    older = (
+        '{"step": 3, "position": {"epoch": 1, "index": 2}, "trail": "ab", "curve": [{"step": 3, "loss": 2.5, '
+        '"learning_rate": 0.002, "clips_per_s": 55.1}, {"step": 3, "dev_loss": 2.25, "dev_wer": null, '
+        '"dev_cer": 0.5}], "recent": [2.75], "best": {"step": 3, "rank_wer": Infinity, "dev_loss": 2.25}}'
+    )
+    state = from_bytes(older.encode(), State, "an older checkpoint")
+    assert (state.step, state.position, state.recent) == (3, Position(1, 2), (2.75,))
+    assert state.best == Best(step=3, rank_wer=math.inf, dev_loss=2.25)
+    assert [type(point) for point in state.curve] == [TrainingPoint, ValidationPoint]
+    assert json.loads(to_bytes(state)) == json.loads(older)
 
 
 def test_the_newest_checkpoints_and_the_best_one_are_kept(place):

@@ -104,8 +104,8 @@ class FinetuneConfig:
     gradient_checkpointing: bool = False
     compile: bool = False
     processes: Annotated[int, Field(ge=0, le=1024)] = 0  # 0: one per GPU, one without
-    evaluate_every: Count | None = None  # steps between two looks at dev
-    dev_clips: Count = 500  # looked at in each; a fixed draw
+    evaluate_every: Count | None = None  # steps between two validations on dev
+    dev_clips: Count = 500  # in each validation; a fixed draw
     checkpoint_every: Count | None = None
     keep_checkpoints: Count = 2  # besides the best one
     seed: int = 0

@@ -12,7 +12,6 @@ There is no state of random numbers and no schedule to keep: both follow from th
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from dagsverk.records import encode, parse, plain, read, write
+from dagsverk.records import from_bytes, read, to_bytes, write
 from dagsverk.speech.errors import SpeechError
 from dagsverk.speech.runs import Curve, run_folder
 from dagsverk.speech.training.batches import Position
@@ -84,7 +83,7 @@ def save(
         local = Path(temporary)
         save_file({name: weight.detach().contiguous() for name, weight in weights.items()}, local / MODEL)
         save_file(_memory(weights, optimiser), local / OPTIMISER)
-        (local / STATE).write_bytes(encode(plain(state)))
+        (local / STATE).write_bytes(to_bytes(state))
         names = (MODEL, OPTIMISER, STATE)
         digests = {name: store.put_file(f"{folder}/{name}", local / name) for name in names}
     write(store, f"{folder}/{COMPLETE}", Complete(digests))
@@ -96,8 +95,8 @@ def newest(store: Store, run: str, cache: Path) -> tuple[State, dict[str, Path]]
     for step in sorted(steps(store, run), reverse=True):
         try:
             files = whole(store, run, step, cache)
-            content = json.loads(files[STATE].read_bytes())
-            return parse(content, State, f"{_folder(run, step)}/{STATE} in {store.url}"), files
+            where = f"{_folder(run, step)}/{STATE} in {store.url}"
+            return from_bytes(files[STATE].read_bytes(), State, where), files
         except SpeechError as error:
             logger.warning("%s; going back to the one before it", error)
     return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import signal
 import subprocess
@@ -15,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from dagsverk.records import encode, parse, plain
+from dagsverk.records import from_bytes, to_bytes
 from dagsverk.speech import errors
 from dagsverk.speech.config import FinetuneConfig
 from dagsverk.speech.errors import Interrupted, Killed, SpeechError
@@ -58,7 +57,7 @@ def launch(request: Request, processes: int, progress: Progress) -> CheckpointRe
     with TemporaryDirectory(prefix="dagsverk-run-") as temporary:
         folder = Path(temporary)
         file = folder / "request.json"
-        file.write_bytes(encode(plain(request)))
+        file.write_bytes(to_bytes(request))
         events = EventReader(folder / "events.jsonl", progress)
         with (folder / "log").open("wb") as log, _started(processes, file, log) as child:
             while child.poll() is None:
@@ -72,7 +71,7 @@ def launch(request: Request, processes: int, progress: Progress) -> CheckpointRe
 
 def take_part(file: Path, fit: Callable[..., CheckpointRef]) -> None:
     """Be one of the processes of a run. The main one leaves its outcome beside the request."""
-    request = parse(json.loads(file.read_bytes()), Request, str(file))
+    request = from_bytes(file.read_bytes(), Request, str(file))
     events = Throttled(EventWriter(file.with_name("events.jsonl")), RELAY_S)
     left = file.with_name(OUTCOME)
     try:
@@ -105,7 +104,7 @@ def _started(processes: int, request: Path, log: Any) -> Iterator[subprocess.Pop
 
 def _leave(path: Path, left: Outcome) -> None:
     temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(encode(plain(left)))
+    temporary.write_bytes(to_bytes(left))
     temporary.replace(path)
 
 
@@ -115,7 +114,7 @@ def outcome(folder: Path, code: int) -> CheckpointRef:
     Raises what the main one raised.
     """
     try:
-        left = parse(json.loads((folder / OUTCOME).read_bytes()), Outcome, str(folder / OUTCOME))
+        left = from_bytes((folder / OUTCOME).read_bytes(), Outcome, str(folder / OUTCOME))
     except FileNotFoundError:
         last = (folder / "log").read_text(errors="replace").splitlines()[-LOG_LINES:]
         if code in (-signal.SIGTERM, 128 + signal.SIGTERM):
