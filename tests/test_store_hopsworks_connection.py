@@ -34,8 +34,7 @@ import json, logging, os, sys, traceback
 logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
 from dagsverk.store import StoreError, Unavailable, open_store
 from dagsverk.store.hopsworks import connection
-connection.CONNECT_S = connection.READ_S = 0.3
-connection.PAUSE_S = 0.001
+connection.CONNECT_S, connection.READ_S, connection.PAUSE_S = 0.3, 0.3, 0.001
 outcomes = {}
 for name, (url, variables) in json.load(sys.stdin).items():
     kept = dict(os.environ)
