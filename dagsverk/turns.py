@@ -1,23 +1,85 @@
-"""Places that are given first come, first served, to a bounded number of people."""
+"""Work for people who may leave: places, first come, first served; stages as it goes on; a way to stop it."""
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TypeAlias
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from typing import TypeAlias, TypeVar
 
 from dagsverk.speech.errors import Busy
 
-LOOK_S = 0.25  # how often who waits is asked whether he still wants to
+ASK_EVERY_S = 0.25  # how often who waits is asked whether he still wants to
 
 # Asked several times a second while there is nothing but waiting; what it raises ends the wait and the work.
 Check: TypeAlias = Callable[[], None]
 
+Stage = TypeVar("Stage")
+Result = TypeVar("Result")
+
 
 def go_on() -> None:
     """The check of somebody who never leaves."""
+
+
+class Left(Exception):
+    """Who asked for the work is gone, or has pressed Stop."""
+
+
+class Stop:
+    """A check that lets the work go on until it is pressed."""
+
+    def __init__(self) -> None:
+        self._pressed = threading.Event()
+
+    def press(self) -> None:
+        self._pressed.set()
+
+    def __call__(self) -> None:
+        """Raises Left once it is pressed."""
+        if self._pressed.is_set():
+            raise Left
+
+
+def staged(
+    work: Callable[[Callable[[Stage], None], Check], Result], first: Stage
+) -> Iterator[Stage | Result]:
+    """The stages that a thread reports of its work, last the result. Closing the iterator ends the work.
+
+    A stage is given again every `ASK_EVERY_S` while it lasts, so that who reads can see whether the visitor
+    is still there. Raises what the work raises.
+
+    Args:
+        work: takes what it is to call with each stage, and a check that raises Left after the end.
+        first: the stage until one is reported.
+    """
+    stages: queue.SimpleQueue[Stage | None] = queue.SimpleQueue()  # None: the work is over
+    outcome: Future[Result] = Future()
+    stop = Stop()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work(stages.put, stop))
+        except Exception as error:  # noqa: BLE001 - raised again where it is waited for
+            outcome.set_exception(error)
+        stages.put(None)
+
+    threading.Thread(target=run, daemon=True).start()
+    stage = first
+    try:
+        while True:
+            with suppress(queue.Empty):  # else the newest one still holds
+                newest = stages.get(timeout=ASK_EVERY_S)
+                if newest is None:
+                    break
+                stage = newest
+            yield stage
+        yield outcome.result()
+    finally:
+        stop.press()
 
 
 class Places:
@@ -63,7 +125,7 @@ class Places:
                     check()
                     if time.monotonic() > deadline:
                         raise Busy(f"{self.what} was taken for {self.patience_s:.0f} s; try again later")
-                    self._changed.wait(LOOK_S)
+                    self._changed.wait(ASK_EVERY_S)
                 self._free -= 1
             finally:
                 self._line.remove(me)

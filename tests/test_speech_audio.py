@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import wave
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -244,26 +245,30 @@ def test_a_limit_is_kept_to_the_sample():
 @pytest.mark.parametrize("block_s, blocks", [(0.4, 7), (1.0, 3), (30.0, 1)])
 def test_blocks_joined_are_the_whole_recording(block_s, blocks):
     whole = encode([tone(2.5, 44_100)] * 2, 44_100, "flac", "flac")
-    found = list(waveform.decode_blocks(whole, block_s))
-    assert len(found) == blocks
-    assert {len(block) for block in found[:-1]} <= {round(block_s * 16_000)}
-    assert np.array_equal(np.concatenate(found), waveform.decode(whole))
+    with closing(waveform.samples_file(whole)) as samples:
+        parts = list(samples.blocks(block_s))
+        assert len(parts) == blocks
+        assert {len(part) for part in parts[:-1]} <= {round(block_s * 16_000)}
+        assert np.array_equal(np.concatenate(parts), waveform.decode(whole))
+        assert np.array_equal(np.concatenate(list(samples.blocks(block_s))), waveform.decode(whole))
+        with pytest.raises(ValueError, match="at least one sample"):
+            next(samples.blocks(0.0))
 
 
 def test_an_hour_is_decoded_in_bounded_memory(hour):
-    told = run(
+    done = run(
         f"""
 import resource
 from pathlib import Path
 from dagsverk.speech.audio import waveform
 hour = Path({str(hour)!r})
-next(waveform.decode_blocks(hour))
+next(waveform.decode_parts(hour))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(sum(map(len, waveform.decode_blocks(hour))))
+print(sum(map(len, waveform.samples_file(hour).blocks())))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
     )
-    samples, more_kib = map(int, told.stdout.split())
+    samples, more_kib = map(int, done.stdout.split())
     assert samples == 16_000 * 3600
     assert more_kib < 60_000
 

@@ -12,7 +12,8 @@ from speech_models import Sound, small_model, sounds, taught_model, tone
 from transformers import GenerationConfig
 
 from dagsverk.speech.features import log_mel
-from dagsverk.speech.model.decoding import Decoded, decode, decode_texts
+from dagsverk.speech.model.decoded import Decoded
+from dagsverk.speech.model.decoding import decode
 from dagsverk.speech.model.encoder import collate
 from dagsverk.speech.model.models import SpeechModel
 from dagsverk.speech.model.tokens import end_id, prompt
@@ -20,11 +21,9 @@ from dagsverk.speech.model.tokens import end_id, prompt
 TEXTS = [sound.text for sound in sounds()]
 
 
-def hear(model: SpeechModel, clips: Sequence[Sound], **options: object) -> list[Decoded]:
-    found = decode(
-        model, [clip.mel for clip in clips], [clip.floor for clip in clips], language="sv", **options
-    )
-    return found
+def hypotheses_of(model: SpeechModel, clips: Sequence[Sound], **options: object) -> list[Decoded]:
+    mels, floors = [clip.mel for clip in clips], [clip.floor for clip in clips]
+    return decode(model, mels, floors, language="sv", **options)
 
 
 @pytest.fixture
@@ -59,27 +58,21 @@ def library_tokens(model: SpeechModel, clips: Sequence[Sound], **options: object
     end, start = end_id(model.tokenizer), prompt(model.tokenizer, "sv")
     texts = []
     for row in rows.tolist():
-        said = row[len(start) :] if row[: len(start)] == start else row
-        texts.append(said[: said.index(end)] if end in said else said)
+        text = row[len(start) :] if row[: len(start)] == start else row
+        texts.append(text[: text.index(end)] if end in text else text)
     return texts
 
 
 @pytest.mark.parametrize("full_windows", [False, True])
 def test_clips_are_heard_in_the_order_given(full_windows):
     clips = [sounds()[place] for place in (2, 0, 1, 0)]
-    texts = decode_texts(
-        taught_model(),
-        [clip.mel for clip in clips],
-        [clip.floor for clip in clips],
-        language="sv",
-        full_windows=full_windows,
-    )
-    assert texts == [clip.text for clip in clips]
+    decoded = hypotheses_of(taught_model(), clips, full_windows=full_windows)
+    assert [one.text for one in decoded] == [clip.text for clip in clips]
 
 
 def test_full_windows_say_token_for_token_what_the_library_says():
     clips = sounds()
-    ours = [list(found.tokens) for found in hear(taught_model(), clips, full_windows=True)]
+    ours = [list(one.tokens) for one in hypotheses_of(taught_model(), clips, full_windows=True)]
     assert ours == library_tokens(taught_model(), clips)
 
 
@@ -88,62 +81,64 @@ def test_a_babbling_model_says_the_library_s_tokens_to_the_end(babbler, many):
     forbidden = list(range(256, vocabulary))  # the library would say timestamps
     babbler.model.generation_config.suppress_tokens = [i for i in forbidden if i != end_id(babbler.tokenizer)]
     theirs = library_tokens(babbler, many[:3], max_new_tokens=60)
-    ours = hear(babbler, many[:3], full_windows=True, max_tokens=[60] * 3)
-    assert [list(found.tokens) for found in ours] == theirs
+    ours = hypotheses_of(babbler, many[:3], full_windows=True, max_tokens=[60] * 3)
+    assert [list(one.tokens) for one in ours] == theirs
     assert max(len(tokens) for tokens in theirs) == 60
 
 
 def test_what_is_said_of_a_clip_does_not_depend_on_its_batch(babbler, many):
-    together = hear(babbler, many)
-    alone = [hear(babbler, [clip])[0] for clip in many]
-    small_batches = hear(babbler, many[::-1], batch_s=8)[::-1]
-    assert len({found.tokens[:20] for found in together}) > len(many) / 2  # the audio has its say
+    together = hypotheses_of(babbler, many)
+    alone = [hypotheses_of(babbler, [clip])[0] for clip in many]
+    small_batches = hypotheses_of(babbler, many[::-1], batch_s=8)[::-1]
+    assert len({one.tokens[:20] for one in together}) > len(many) / 2  # the audio has its say
     for other in (alone, small_batches):
-        assert [found.tokens for found in other] == [found.tokens for found in together]
-        assert [found.mean_log_probability for found in other] == pytest.approx(
-            [found.mean_log_probability for found in together], abs=1e-4
+        assert [one.tokens for one in other] == [one.tokens for one in together]
+        assert [one.mean_log_probability for one in other] == pytest.approx(
+            [one.mean_log_probability for one in together], abs=1e-4
         )
-        assert [found.no_speech_probability for found in other] == pytest.approx(
-            [found.no_speech_probability for found in together], rel=1e-3
+        assert [one.no_speech_probability for one in other] == pytest.approx(
+            [one.no_speech_probability for one in together], rel=1e-3
         )
 
 
 def test_clips_that_end_early_leave_the_others_unchanged(babbler, many):
     limits = [3 + 7 * place for place in range(len(many))]
-    whole = hear(babbler, many, max_tokens=[100] * len(many))
-    cut = hear(babbler, many, max_tokens=limits)
-    assert [found.tokens for found in cut] == [
-        found.tokens[:limit] for found, limit in zip(whole, limits, strict=True)
+    whole = hypotheses_of(babbler, many, max_tokens=[100] * len(many))
+    cut = hypotheses_of(babbler, many, max_tokens=limits)
+    assert [one.tokens for one in cut] == [
+        one.tokens[:limit] for one, limit in zip(whole, limits, strict=True)
     ]
-    assert len({found.tokens[-5:] for found in whole}) > len(many) / 2
+    assert len({one.tokens[-5:] for one in whole}) > len(many) / 2
 
 
 @pytest.mark.parametrize("beams", [1, 4])
 def test_the_same_clips_give_the_same_result_again(babbler, many, beams):
-    assert hear(babbler, many, beams=beams) == hear(babbler, many, beams=beams)
+    assert hypotheses_of(babbler, many, beams=beams) == hypotheses_of(babbler, many, beams=beams)
 
 
 def test_beams_find_a_text_at_least_as_likely_as_greedy(babbler, many):
     limits = [12] * len(many)
-    greedy = hear(babbler, many, max_tokens=limits)
-    beams = hear(babbler, many, max_tokens=limits, beams=4)
+    greedy = hypotheses_of(babbler, many, max_tokens=limits)
+    beams = hypotheses_of(babbler, many, max_tokens=limits, beams=4)
     gains = [b.mean_log_probability - g.mean_log_probability for b, g in zip(beams, greedy, strict=True)]
     assert min(gains) > -1e-5
     assert max(gains) > 1e-3  # and it is not the same search
 
 
 def test_beams_hear_what_was_taught():
-    assert [found.text for found in hear(taught_model(), sounds(), beams=5)] == TEXTS
+    assert [one.text for one in hypotheses_of(taught_model(), sounds(), beams=5)] == TEXTS
 
 
 def test_beams_end_at_the_limit_too(babbler, many):
-    assert all(len(found.tokens) <= 5 for found in hear(babbler, many, max_tokens=[5] * len(many), beams=3))
+    assert all(
+        len(one.tokens) <= 5 for one in hypotheses_of(babbler, many, max_tokens=[5] * len(many), beams=3)
+    )
 
 
 def test_no_special_token_is_ever_said(babbler, many):
-    for found in hear(babbler, many):
-        assert found.tokens
-        assert max(found.tokens) < 256  # bytes come first in its vocabulary
+    for one in hypotheses_of(babbler, many):
+        assert one.tokens
+        assert max(one.tokens) < 256  # bytes come first in its vocabulary
 
 
 def test_tokens_that_the_model_s_config_forbids_are_not_said():
@@ -152,12 +147,12 @@ def test_tokens_that_the_model_s_config_forbids_are_not_said():
     model.model.generation_config = GenerationConfig(
         **{**model.model.generation_config.to_dict(), "suppress_tokens": [ord("o")]}
     )
-    assert all("o" not in found.text for found in hear(model, sounds()))
+    assert all("o" not in one.text for one in hypotheses_of(model, sounds()))
     model.model.generation_config.suppress_tokens = None
     model.model.generation_config.begin_suppress_tokens = [ord("b")]
-    heard = [found.text for found in hear(model, sounds())]
-    assert heard[:2] == TEXTS[:2]
-    assert not heard[2].startswith("b")
+    texts = [one.text for one in hypotheses_of(model, sounds())]
+    assert texts[:2] == TEXTS[:2]
+    assert not texts[2].startswith("b")
 
 
 @pytest.mark.parametrize(
@@ -169,16 +164,16 @@ def test_tokens_that_the_model_s_config_forbids_are_not_said():
     ],
 )
 def test_a_clip_is_stopped_when_it_says_more_than_anyone_can(babbler, duration_s, tokens):
-    (found,) = hear(babbler, [Sound("", tone(300, duration_s))])
-    assert len(found.tokens) == tokens
-    assert not found.finished
+    (one,) = hypotheses_of(babbler, [Sound("", tone(300, duration_s))])
+    assert len(one.tokens) == tokens
+    assert not one.finished
 
 
 def test_certainty_is_the_mean_log_probability_of_the_tokens_and_the_end():
     model, clip = taught_model(), sounds()[1]
-    (found,) = hear(model, [clip], full_windows=True)
+    (one,) = hypotheses_of(model, [clip], full_windows=True)
     start = prompt(model.tokenizer, "sv")
-    row = [*start, *found.tokens, end_id(model.tokenizer)]
+    row = [*start, *one.tokens, end_id(model.tokenizer)]
     window = collate([clip.mel], [clip.floor], slack_frames=0, full=True)
     with torch.inference_mode():
         logits = model.model(input_features=window, decoder_input_ids=torch.tensor([row])).logits[0]
@@ -187,10 +182,10 @@ def test_certainty_is_the_mean_log_probability_of_the_tokens_and_the_end():
         float(logits[place, allowed].log_softmax(-1)[allowed.index(row[place + 1])])
         for place in range(len(start) - 1, len(row) - 1)
     ]
-    assert found.mean_log_probability == pytest.approx(np.mean(scores), abs=1e-4)
+    assert one.mean_log_probability == pytest.approx(np.mean(scores), abs=1e-4)
     nothing = model.tokenizer.convert_tokens_to_ids("<|nospeech|>")
-    assert found.no_speech_probability == pytest.approx(float(logits[0].softmax(-1)[nothing]), rel=1e-3)
-    assert found.finished
+    assert one.no_speech_probability == pytest.approx(float(logits[0].softmax(-1)[nothing]), rel=1e-3)
+    assert one.finished
 
 
 def test_the_model_is_left_as_it_was(many):
@@ -199,7 +194,7 @@ def test_the_model_is_left_as_it_was(many):
     model.model.model.encoder.eval()
     state = torch.random.get_rng_state()
     before = model.fingerprint()
-    hear(model, many[:2], max_tokens=[3, 3])
+    hypotheses_of(model, many[:2], max_tokens=[3, 3])
     assert model.model.training
     assert not model.model.model.encoder.training
     assert model.fingerprint() == before
@@ -220,8 +215,8 @@ def test_clips_are_read_once_each_and_when_due_if_their_lengths_are_known(many):
 
     frames = [len(clip.mel) for clip in many]
     floors = [clip.floor for clip in many]
-    texts = decode_texts(taught_model(), Lazy(), floors, language="sv", frames=frames)
-    assert texts == [found.text for found in hear(taught_model(), many)]
+    decoded = decode(taught_model(), Lazy(), floors, language="sv", frames=frames)
+    assert [one.text for one in decoded] == [one.text for one in hypotheses_of(taught_model(), many)]
     assert sorted(read) == list(range(len(many)))
     assert [frames[place] for place in read] == sorted(frames, reverse=True)
 
@@ -231,7 +226,7 @@ def test_a_model_in_half_precision_hears_the_same():
     model.model.load_state_dict(taught_model().model.state_dict())
     model.model.to(torch.bfloat16)
     for beams in (1, 3):
-        assert [found.text for found in hear(model, sounds(), beams=beams)] == TEXTS
+        assert [one.text for one in hypotheses_of(model, sounds(), beams=beams)] == TEXTS
 
 
 def test_adapters_are_heard_without_being_merged():
@@ -239,19 +234,19 @@ def test_adapters_are_heard_without_being_merged():
     model.model.load_state_dict(taught_model().model.state_dict())
     adapted = get_peft_model(model.model, LoraConfig(r=2, target_modules=["q_proj", "v_proj"]))
     model.model = adapted.base_model.model
-    assert [found.text for found in hear(model, sounds())] == TEXTS  # adapters begin as zero
+    assert [one.text for one in hypotheses_of(model, sounds())] == TEXTS  # adapters begin as zero
     with torch.no_grad():
         for name, weight in adapted.named_parameters():
             if "lora_B" in name:
                 weight.add_(1.0)
-    changed = [found.text for found in hear(model, sounds())]
+    changed = [one.text for one in hypotheses_of(model, sounds())]
     assert changed != TEXTS
     model.model = adapted.merge_and_unload()
-    assert [found.text for found in hear(model, sounds())] == changed
+    assert [one.text for one in hypotheses_of(model, sounds())] == changed
 
 
 def test_no_clips_give_no_texts():
-    assert decode_texts(taught_model(), [], [], language="sv") == []
+    assert hypotheses_of(taught_model(), []) == []
 
 
 @pytest.mark.parametrize(
@@ -267,10 +262,10 @@ def test_a_spectrum_that_is_none_is_refused_by_its_place(mel):
 
 def test_no_beams_are_refused():
     with pytest.raises(ValueError, match="beams must be 1 or more"):
-        hear(taught_model(), sounds(), beams=0)
+        hypotheses_of(taught_model(), sounds(), beams=0)
 
 
 def test_thirty_seconds_have_no_room_for_slack():
     audio = tone(300, 30.0)
     assert len(log_mel.log_mel(audio)) == 3000
-    assert len(hear(taught_model(), [Sound("", audio)])) == 1
+    assert len(hypotheses_of(taught_model(), [Sound("", audio)])) == 1

@@ -19,8 +19,10 @@ from dagsverk.speech.model.encoder import encode
 from dagsverk.speech.model.models import SpeechModel, save_model_folder
 from dagsverk.speech.model.tokens import prompt
 from dagsverk.speech.serving import windows
+from dagsverk.speech.serving.champions import is_loaded, load_champion
 from dagsverk.speech.serving.repetition import loops
-from dagsverk.speech.serving.transcriber import Transcriber, load_champion
+from dagsverk.speech.serving.torch_engine import TorchEngine
+from dagsverk.speech.serving.transcriber import Transcriber
 from dagsverk.store import Model, NotFound, Store, open_store
 
 SWEDISH = language("sv")
@@ -39,7 +41,7 @@ def recording(repeats: int = 1, pause_s: float = 1.5) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def transcriber() -> Transcriber:
-    return Transcriber(taught_model(), "sv")
+    return Transcriber(TorchEngine(taught_model()), "sv")
 
 
 def test_each_sound_is_written_down_with_the_times_of_its_window(transcriber):
@@ -57,9 +59,10 @@ def test_each_sound_is_written_down_with_the_times_of_its_window(transcriber):
 def test_bytes_files_and_samples_give_the_same_transcript(transcriber, tmp_path):
     wav = encode_wav(recording())
     (tmp_path / "a.wav").write_bytes(wav)
-    expected = transcriber.transcribe(recording())
-    assert transcriber.transcribe(wav) == expected
-    assert transcriber.transcribe(tmp_path / "a.wav") == expected
+    of_bytes, of_samples = transcriber.transcribe(wav), transcriber.transcribe(recording())
+    assert transcriber.transcribe(tmp_path / "a.wav") == of_bytes
+    assert of_bytes.text == of_samples.text
+    assert [segment.end_s for segment in of_bytes.segments] == [s.end_s for s in of_samples.segments]
 
 
 def test_nothing_is_written_of_silence_or_steady_noise(transcriber, monkeypatch):
@@ -73,12 +76,12 @@ def test_nothing_is_written_of_silence_or_steady_noise(transcriber, monkeypatch)
 def test_what_the_model_takes_for_no_speech_and_is_unsure_of_is_not_written():
     clip = sounds()[1]
     model = small_model(seed=3)
-    assert Transcriber(model, "sv").transcribe(clip.audio).segments != ()
+    assert Transcriber(TorchEngine(model), "sv").transcribe(clip.audio).segments != ()
     _make_say_no_speech(model, clip)
     (heard,) = decode(model, [clip.mel], [clip.floor], language="sv", max_tokens=[20])
     assert heard.no_speech_probability > 0.6
     assert heard.mean_log_probability < -1
-    assert Transcriber(model, "sv").transcribe(clip.audio).segments == ()
+    assert Transcriber(TorchEngine(model), "sv").transcribe(clip.audio).segments == ()
 
 
 def _make_say_no_speech(model: SpeechModel, clip: Sound) -> None:
@@ -98,7 +101,7 @@ def test_a_loop_is_written_once():
     (with_beams,) = decode(model, [clip.mel], [clip.floor], language="sv", beams=5)
     assert loops(greedy.text)
     assert loops(with_beams.text)
-    written = Transcriber(model, "sv").transcribe(clip.audio).text
+    written = Transcriber(TorchEngine(model), "sv").transcribe(clip.audio).text
     assert written
     assert not loops(written)
 
@@ -156,8 +159,8 @@ def test_a_model_that_was_not_taught_to_translate_says_so(transcriber):
 
 
 def test_a_model_that_was_taught_is_asked_to_translate():
-    found = Transcriber(taught_model(), "sv", can_translate=True).transcribe(recording(), task="translate")
-    assert found.task == "translate"
+    transcriber = Transcriber(TorchEngine(taught_model()), "sv", can_translate=True)
+    assert transcriber.transcribe(recording(), task="translate").task == "translate"
 
 
 def test_what_is_no_audio_is_refused(transcriber):
@@ -189,11 +192,13 @@ def test_without_a_champion_the_next_move_is_told(store, tmp_path):
 
 def test_the_champion_writes_down_and_is_loaded_once(store, tmp_path):
     promoted(store, tmp_path / "model", taught_model())
-    found = load_champion(store, SWEDISH, tmp_path / "cache")
-    assert found.transcribe(recording()).text == "\n".join(TEXTS)
-    assert not found.can_translate
-    assert found.name == "whisper_swedish 1"
-    assert load_champion(store, SWEDISH, tmp_path / "cache") is found
+    champion = load_champion(store, SWEDISH, tmp_path / "cache")
+    assert champion.model.version == 1
+    assert champion.transcriber.transcribe(recording()).text == "\n".join(TEXTS)
+    assert not champion.transcriber.can_translate
+    assert champion.transcriber.name == "whisper_swedish 1"
+    assert is_loaded(SWEDISH, champion.model)
+    assert load_champion(store, SWEDISH, tmp_path / "cache").transcriber is champion.transcriber
 
 
 def test_a_new_champion_takes_over(store, tmp_path):
@@ -201,9 +206,10 @@ def test_a_new_champion_takes_over(store, tmp_path):
     old = load_champion(store, SWEDISH, tmp_path / "cache")
     promoted(store, tmp_path / "second", taught_model(), translates=True)
     new = load_champion(store, SWEDISH, tmp_path / "cache")
-    assert new is not old
-    assert new.can_translate
-    assert new.transcribe(recording()).text == "\n".join(TEXTS)
+    assert not is_loaded(SWEDISH, old.model)
+    assert new.transcriber is not old.transcriber
+    assert new.transcriber.can_translate
+    assert new.transcriber.transcribe(recording()).text == "\n".join(TEXTS)
 
 
 def test_a_changed_copy_in_the_cache_is_fetched_again(store, tmp_path):

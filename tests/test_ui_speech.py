@@ -105,7 +105,7 @@ def test_the_page_tells_the_stages_and_then_the_text_or_why_there_is_no_english(
     *stages, last = transcribe.respond(speech, "sv", str(tmp_path / "low.wav"))
     assert any("<progress" in stage for stage in stages)
     assert "en låg ton" in last
-    promised = speech.promoted(SWEDISH).metrics["wer"]
+    promised = speech.champion(SWEDISH).metrics["wer"]
     assert f"{promised:.1%} of the words were wrong" in last
     assert "was not taught to translate" in last
 

@@ -14,10 +14,10 @@ from speech_models import sounds
 from speech_site import spoken_store, wav
 from ui_site import serving
 
+from dagsverk.speech.serving.service import RECORDINGS
 from ui.desk import Desk
 from ui.speech import recorder, transcribe
 from ui.speech.desk import SpeechDesk
-from ui.speech.transcripts import RECORDINGS
 
 LOW_TONE = wav(sounds()[0].audio)
 BOMB = silent_flac(4 * 3600, 96_000, stated=False)  # 0.3 MB that take seconds of work to refuse

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from dagsverk.speech.serving.service import MAX_S
 from dagsverk.tabular.system import Column, System
 from ui import look, parts
 from ui.limits import MAX_MEDIA_BYTES
 from ui.parts import Head, Html
-from ui.speech.transcripts import MAX_S
 
 ROUTES = (
     ("GET /healthz", "200 when the store answers, with every system's champion version; else 503"),

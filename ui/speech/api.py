@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import tempfile
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -18,10 +17,12 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
 from dagsverk.speech.errors import AudioError, Busy, SpeechError
+from dagsverk.speech.model.decoded import Task
+from dagsverk.speech.serving import service
+from dagsverk.speech.serving.champions import NoSpeechModel, promoted
 from dagsverk.store import NotFound
-from dagsverk.turns import LOOK_S, Check
-from ui.speech.desk import NoSpeechModel, SpeechDesk, UnknownLanguage, named_language
-from ui.speech.transcripts import RECORDINGS, CannotTranslate, Heard, Left, Task, hear
+from dagsverk.turns import ASK_EVERY_S, Check, Left, Stop
+from ui.speech.desk import SpeechDesk, UnknownLanguage, named_language
 
 KEY = r"^[0-9A-Za-z_-]{1,80}$"
 THREADS = ThreadPoolExecutor(16, thread_name_prefix="recording")  # more than there are places, in line too
@@ -46,16 +47,18 @@ def add_speech_routes(app: FastAPI, speech: SpeechDesk) -> None:
     async def transcribe(
         language: str, request: Request, task: Annotated[Task, Query()] = "transcribe"
     ) -> dict[str, Any]:
-        known = named_language(language)
-        await run_in_threadpool(speech.promoted, known)  # before megabytes are sent for nothing
-        RECORDINGS.refuse_if_full()
+        spoken = named_language(language)
+        store = await run_in_threadpool(lambda: speech.store)
+        await run_in_threadpool(promoted, store, spoken)  # before megabytes are sent for nothing
+        service.RECORDINGS.refuse_if_full()
         with tempfile.TemporaryDirectory(prefix="dagsverk-recording-") as folder:
             path = Path(folder) / "recording"
             with path.open("wb") as file:
                 async for block in request.stream():
                     file.write(block)
-            heard = await _while_asked(request, partial(hear, speech, known, path, task))
-        return heard.to_dict()
+            work = partial(service.transcribe, store, spoken, path, task)
+            answer = await _while_asked(request, work)
+        return answer.to_dict()
 
     @app.get("/api/speech/{language}", summary="The scores that the speech monitor draws")
     def report(language: str) -> dict[str, Any]:
@@ -79,24 +82,20 @@ def add_speech_routes(app: FastAPI, speech: SpeechDesk) -> None:
         return ranged(wav, request.headers.get("range", ""))
 
 
-async def _while_asked(request: Request, work: Callable[[Check], Heard]) -> Heard:
+async def _while_asked(request: Request, work: Callable[[Check], service.Answer]) -> service.Answer:
     """What comes of the work, which ends if the caller goes; in a thread that no other route waits for."""
-    left = threading.Event()
-
-    def check() -> None:
-        if left.is_set():
-            raise Left
+    stop = Stop()
 
     async def watch() -> None:
         while not await request.is_disconnected():
-            await asyncio.sleep(LOOK_S)
-        left.set()
+            await asyncio.sleep(ASK_EVERY_S)
+        stop.press()
 
     watching = asyncio.create_task(watch())
     try:
-        return await asyncio.get_running_loop().run_in_executor(THREADS, work, check)
+        return await asyncio.get_running_loop().run_in_executor(THREADS, work, stop)
     finally:
-        left.set()
+        stop.press()
         watching.cancel()
 
 
@@ -141,8 +140,8 @@ def _answer_errors(app: FastAPI) -> None:
     def no_audio(_: Request, error: AudioError) -> JSONResponse:
         return JSONResponse({"error": str(error), "problems": {"recording": error.reason}}, status_code=422)
 
-    @app.exception_handler(CannotTranslate)
-    def no_english(_: Request, error: CannotTranslate) -> JSONResponse:
+    @app.exception_handler(service.CannotTranslate)
+    def no_english(_: Request, error: service.CannotTranslate) -> JSONResponse:
         return JSONResponse({"error": str(error), "problems": {"task": "transcribe"}}, status_code=422)
 
     @app.exception_handler(NoSpeechModel)

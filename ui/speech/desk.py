@@ -10,34 +10,20 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dagsverk.records import kept_report
 from dagsverk.speech import results
-from dagsverk.speech.cache import cache_folder
-from dagsverk.speech.errors import ModelError
 from dagsverk.speech.languages import LANGUAGES, Language, language
 from dagsverk.store import Model, Store, StoreError, Unavailable
 from ui.desk import Desk
-
-if TYPE_CHECKING:
-    from dagsverk.speech.serving.transcriber import Transcriber
 
 FIRST = ("sv", "it")  # these have deployments; any other language is listed once the store knows it
 STEPS = ("preparation", "training", "evaluation")
 
 
-class NoSpeechModel(LookupError):
-    """No model of this language has been promoted yet; the message says how to get one."""
-
-
 class UnknownLanguage(LookupError):
     """Not one of Whisper's languages."""
-
-
-def speech_command(of: Language) -> str:
-    """The command that fills the pages of a language."""
-    return f"prefect deployment run speech-day/{of.name}"
 
 
 def named_language(name: str) -> Language:
@@ -84,7 +70,6 @@ class SpeechDesk:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._views: dict[str, SpeechView] = {}
-        self._loaded: dict[str, int] = {}  # language -> version
         self._lock = threading.RLock()
 
     @property
@@ -98,32 +83,6 @@ class SpeechDesk:
 
     def champion(self, of: Language) -> Model | None:
         return self.store.champion(of.model_name)
-
-    def promoted(self, of: Language) -> Model:
-        """The champion's record. Raises NoSpeechModel."""
-        model = self.champion(of)
-        if model is None:
-            raise NoSpeechModel(f"no {of.title} model is in use yet; train one: {speech_command(of)}")
-        return model
-
-    def is_loaded(self, of: Language, model: Model) -> bool:
-        """Whether `transcriber` answers at once."""
-        return self._loaded.get(of.code) == model.version
-
-    def transcriber(self, of: Language) -> tuple[Model, Transcriber]:
-        """The champion, ready to listen; loaded again only after a promotion.
-
-        Raises: NoSpeechModel before the first promotion; StoreError for changed or damaged files.
-        """
-        from dagsverk.speech.serving.transcriber import load_champion  # torch: on first use
-
-        model = self.promoted(of)
-        try:
-            loaded = load_champion(self.store, of, cache_folder())
-        except ModelError as error:
-            raise StoreError(f"version {model.version} of {of.title} cannot be used: {error}") from error
-        self._loaded[of.code] = model.version
-        return model, loaded
 
     def version(self, of: Language) -> str:
         """Cheap to read, and different whenever `view` would be.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dagsverk.speech.serving.champions import speech_command
 from ui import parts
 from ui.parts import Html
-from ui.speech.desk import SpeechDesk, SpeechView, speech_command
+from ui.speech.desk import SpeechDesk, SpeechView
 from ui.speech.parts import rate
 from ui.speech.runs import best_wer, reached
 from ui.speech.sections import base_key

@@ -16,10 +16,12 @@ from dagsverk.speech.corpora import italian, swedish
 from dagsverk.speech.corpora.recordings import MAX_LETTERS, Recording, Recordings
 from dagsverk.speech.errors import AudioError, CorpusError, SpeechError
 from dagsverk.speech.languages import LANGUAGES, Language
+from dagsverk.speech.serving.champions import speech_command
+from dagsverk.speech.serving.service import DECODERS
 from dagsverk.tabular.system import System
 from ui import frame, parts
 from ui.parts import Head, Html
-from ui.speech.desk import SpeechDesk, speech_command
+from ui.speech.desk import SpeechDesk
 from ui.speech.parts import (
     REMEMBER_LANGUAGE,
     asked,
@@ -28,7 +30,6 @@ from ui.speech.parts import (
     microphone_notice,
     seconds,
 )
-from ui.speech.transcripts import DECODERS
 
 PATH = "recorder"
 WORDS = "Read sentences aloud and keep them: a small data set of one’s own, ready to train on."

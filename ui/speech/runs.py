@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dagsverk.speech.serving.champions import speech_command
 from ui import parts
 from ui.parts import Head, Html, percent
-from ui.speech.desk import SpeechView, speech_command
+from ui.speech.desk import SpeechView
 
 EARLIER = 3  # runs whose word error rate is drawn beside the newest one's
 LISTED = 8

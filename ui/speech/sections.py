@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dagsverk.speech.registry.gate import cut_words
+from dagsverk.speech.serving.champions import speech_command
 from dagsverk.store import Model
 from ui import parts
 from ui.parts import Head, Html, Tile, percent
 from ui.speech.charts import Dot
-from ui.speech.desk import SpeechView, speech_command
+from ui.speech.desk import SpeechView
 from ui.speech.parts import rate, seconds
 
 GROUPINGS = {

@@ -11,12 +11,23 @@ import gradio as gr
 
 from dagsverk.speech.errors import AudioError, Busy, SpeechError
 from dagsverk.speech.languages import LANGUAGES, Language
+from dagsverk.speech.serving.champions import NoSpeechModel, promoted, speech_command
+from dagsverk.speech.serving.service import (
+    MAX_S,
+    Both,
+    Decoding,
+    Loading,
+    Stage,
+    Transcribing,
+    Waiting,
+    transcribe_and_translate,
+)
 from dagsverk.store import Model, StoreError
 from dagsverk.tabular.system import System
 from ui import frame, parts
 from ui.limits import MAX_MEDIA_BYTES
 from ui.parts import Html, percent
-from ui.speech.desk import NoSpeechModel, SpeechDesk, speech_command
+from ui.speech.desk import SpeechDesk
 from ui.speech.parts import (
     REMEMBER_LANGUAGE,
     asked,
@@ -26,7 +37,6 @@ from ui.speech.parts import (
     microphone_notice,
     seconds,
 )
-from ui.speech.transcripts import MAX_S, Both, Decoding, Listening, Loading, Stage, Waiting, hear_both
 from ui.tabular.predict import SHOW_ANSWER
 
 PATH = "transcribe"
@@ -114,7 +124,7 @@ def welcome(speech: SpeechDesk, code: str) -> str:
     """Which model listens, or how to get one."""
     language = LANGUAGES[code]
     try:
-        model = speech.promoted(language)
+        model = promoted(speech.store, language)
     except NoSpeechModel:
         return parts.page(no_model(language))
     except (StoreError, OSError) as error:
@@ -139,7 +149,7 @@ def respond(speech: SpeechDesk, code: str, given: str | None) -> Iterator[str]:
         yield parts.page(parts.note("There is nothing to transcribe yet.", words, bad=True))
         return
     try:
-        for stage in hear_both(speech, language, Path(given)):
+        for stage in transcribe_and_translate(speech.store, language, Path(given)):
             yield parts.page(_stage(stage))
     except NoSpeechModel:
         yield parts.page(no_model(language))
@@ -163,8 +173,8 @@ def _stage(stage: Stage | Both) -> Html:
     if isinstance(stage, Loading):
         words = f"Loading version {stage.model.version}: once, the next recordings need not wait for it."
         return bar(words, None)
-    if isinstance(stage, Listening):
-        verb = "Written down" if stage.task == "transcribe" else "Put into English"
+    if isinstance(stage, Transcribing):
+        verb = "Written down" + " and put into English" * ("translate" in stage.tasks)
         share = stage.done_s / stage.total_s if stage.total_s else 0.0
         return bar(f"{verb}: {clock(stage.done_s)} of {clock(stage.total_s)}", share)
     return transcript(stage)
@@ -189,12 +199,13 @@ def bar(words: str, share: float | None) -> Html:
 
 def transcript(both: Both) -> Html:
     """What was said with its times, its English beside it, and ways to take it along."""
-    heard, language = both.heard, both.heard.language
-    factor = heard.took_s / heard.duration_s if heard.duration_s else 0.0
-    told = f"{seconds(heard.duration_s)} of {language.title}, written down in {seconds(heard.took_s)} "
-    told += f"(real-time factor {factor:.2f})."
-    pieces: list[object] = [parts.element("h2", "What was said"), parts.element("p", told, "soft small")]
-    if heard.text:
+    answer, language, duration_s = both.original, both.original.language, both.original.transcript.duration_s
+    factor = answer.took_s / duration_s if duration_s else 0.0
+    done = "written down and put into English" if both.english else "written down"
+    words = f"{seconds(duration_s)} of {language.title}, {done} in {seconds(answer.took_s)} "
+    words += f"(real-time factor {factor:.2f})."
+    pieces: list[object] = [parts.element("h2", "What was said"), parts.element("p", words, "soft small")]
+    if answer.transcript.text:
         pieces += [_ways(both), _lines(both)]
     else:
         pieces.append(parts.element("p", "Nothing: the model heard no words in it.", "dv-whole"))
@@ -203,40 +214,38 @@ def transcript(both: Both) -> Html:
         '<section class="dv-card dv-answer" aria-label="Transcript" aria-live="polite">'
         f"{parts.join(*pieces)}</section>"
     )
-    return Html(f'<div style="display:grid;gap:16px">{box}{promise(language, heard.model)}</div>')
+    return Html(f'<div style="display:grid;gap:16px">{box}{promise(language, answer.model)}</div>')
 
 
 def _lines(both: Both) -> Html:
     """A line per stretch of speech."""
-    code = both.heard.language.code
-    english = {segment.start_s: segment.text for segment in both.english.segments} if both.english else {}
-    heads = parts.element("span", "Time"), parts.element("span", both.heard.language.title)
+    language = both.original.language
+    segments = both.english.transcript.segments if both.english else ()
+    english = {segment.start_s: segment.text for segment in segments}
+    heads = parts.element("span", "Time"), parts.element("span", language.title)
     items = [_line_of(*heads, parts.element("span", "English") if both.english else "", "heads")]
-    for segment in both.heard.segments:
-        if segment.text or english.get(segment.start_s):
-            at = parts.element("span", f"{clock(segment.start_s)}–{clock(segment.end_s)}", "at")
-            said = Html(f'<p lang="{code}">{parts.text(segment.text or "–")}</p>')
-            beside = Html(f'<p lang="en">{parts.text(english.get(segment.start_s, "–"))}</p>')
-            items.append(_line_of(at, said, beside if both.english else "", ""))
+    for segment in both.original.transcript.segments:
+        at = parts.element("span", f"{clock(segment.start_s)}–{clock(segment.end_s)}", "at")
+        line = Html(f'<p lang="{language.code}">{parts.text(segment.text)}</p>')
+        beside = Html(f'<p lang="en">{parts.text(english.get(segment.start_s, "–"))}</p>')
+        items.append(_line_of(at, line, beside if both.english else "", ""))
     kind = " both" if both.english else ""
     return Html(f'<ul class="dv-transcript{kind}">{parts.join(*items)}</ul>')
 
 
-def _line_of(at: Html, said: Html, english: Html | str, classes: str) -> Html:
-    return parts.element("li", parts.join(at, said, english), classes)
+def _line_of(at: Html, line: Html, english: Html | str, classes: str) -> Html:
+    return parts.element("li", parts.join(at, line, english), classes)
 
 
 def _ways(both: Both) -> Html:
     """Copy and download, without asking the server again."""
-    heard = both.heard
-    text = "\n".join(segment.text for segment in heard.segments if segment.text)
+    text = both.original.transcript.text
     ways = [
         Html(f'<button type="button" data-copy="{parts.text(text)}">Copy the text</button>'),
-        _download("Download .txt", text, heard.language.code),
+        _download("Download .txt", text, both.original.language.code),
     ]
     if both.english:
-        english = "\n".join(segment.text for segment in both.english.segments if segment.text)
-        ways.append(_download("Download the English", english, "en"))
+        ways.append(_download("Download the English", both.english.transcript.text, "en"))
     return Html(f'<div class="dv-ways">{parts.join(*ways)}</div>')
 
 

@@ -20,41 +20,22 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dagsverk.speech.audio.local_files import open_file
+from dagsverk.speech.audio.samples import RATE_HZ, SAMPLE_BYTES, Audio, SamplesFile
 from dagsverk.speech.errors import AudioError, SpeechError
-from dagsverk.turns import LOOK_S, Check, Places, go_on
+from dagsverk.turns import ASK_EVERY_S, Check, Places, go_on
 
-RATE_HZ, SAMPLE_BYTES = 16_000, 4
 START_S = 60.0  # on a machine that has much to do; 0.3 else
 ROOT = Path(__file__).resolve().parents[3]
 
 COMMAND = (sys.executable, "-m", "dagsverk.speech.audio.process")
 NICENESS = 5  # pages and models come first
 
-Audio: TypeAlias = NDArray[np.float32]
-
 LOG = logging.getLogger(__name__)
-
-
-class DecodedFile:
-    """The samples of a recording, in a file that has no name and vanishes with its holder."""
-
-    def __init__(self, file: BinaryIO, samples: int) -> None:
-        self._file, self.samples = file, samples
-
-    def blocks(self, block_s: float = 30.0) -> Iterator[Audio]:
-        """From the beginning, as often as it is asked; as `audio.decode_blocks`."""
-        size = round(block_s * RATE_HZ) * SAMPLE_BYTES
-        for start in range(0, self.samples * SAMPLE_BYTES, size):
-            yield np.frombuffer(os.pread(self._file.fileno(), size, start), np.float32)
-
-    def close(self) -> None:
-        self._file.close()
 
 
 class Sandbox:
@@ -89,7 +70,7 @@ class Sandbox:
             samples = self._decode_into(target, source, max_s, check)
             return np.frombuffer(os.pread(target.fileno(), samples * SAMPLE_BYTES, 0), np.float32)
 
-    def open(self, source: bytes | Path, *, max_s: float, check: Check = go_on) -> DecodedFile:
+    def open(self, source: bytes | Path, *, max_s: float, check: Check = go_on) -> SamplesFile:
         """A long recording, to be closed.
 
         Args:
@@ -99,7 +80,7 @@ class Sandbox:
         """
         target = tempfile.TemporaryFile()  # noqa: SIM115  closed by its user
         try:
-            return DecodedFile(target, self._decode_into(target, source, max_s, check))
+            return SamplesFile(target, self._decode_into(target, source, max_s, check))
         except BaseException:
             target.close()
             raise
@@ -220,7 +201,7 @@ class _Process:
         """The next line; None when it ends without one, or says nothing for too long."""
         deadline = time.monotonic() + patience_s
         line = b""
-        self._socket.settimeout(LOOK_S)
+        self._socket.settimeout(ASK_EVERY_S)
         while time.monotonic() < deadline:
             check()
             try:

@@ -6,6 +6,7 @@ Decoded and resampled by FFmpeg (`libavcodec`, `libswresample`), which the wheel
 from __future__ import annotations
 
 import io
+import tempfile
 import wave
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -15,6 +16,7 @@ import numpy as np
 
 from dagsverk.speech.audio import containers
 from dagsverk.speech.audio.containers import Audio, Source
+from dagsverk.speech.audio.samples import SamplesFile
 from dagsverk.speech.errors import AudioError
 
 SAMPLE_RATE_HZ = 16_000  # Whisper's
@@ -51,23 +53,19 @@ def decode_parts(source: Source, *, max_s: float | None = None) -> Iterator[Audi
             yield part
 
 
-def decode_blocks(source: Source, block_s: float = 30.0) -> Iterator[Audio]:
-    """A recording of any length in blocks of `block_s` seconds (the last may be shorter), in bounded memory.
-
-    Each block is as `decode` returns it. Raises as `decode` does, a fault late in the file only when it
-    is reached.
-    """
-    size = round(block_s * SAMPLE_RATE_HZ)
-    if size < 1:
-        raise ValueError(f"block_s must be at least one sample, got {block_s}")
-    waiting = np.zeros(0, np.float32)
-    for part in decode_parts(source):
-        waiting = np.concatenate([waiting, part])
-        while len(waiting) >= size:
-            yield waiting[:size].copy()
-            waiting = waiting[size:]
-    if len(waiting):
-        yield waiting
+def samples_file(source: Source) -> SamplesFile:
+    """A recording of any length, in bounded memory: its samples on disk, to be closed. Raises as `decode`."""
+    target = tempfile.TemporaryFile()  # noqa: SIM115  closed by its user
+    try:
+        samples = 0
+        for part in decode_parts(source):
+            target.write(part.tobytes())
+            samples += len(part)
+        target.flush()
+    except BaseException:
+        target.close()
+        raise
+    return SamplesFile(target, samples)
 
 
 def loudness_dbfs(audio: Audio) -> float:

@@ -21,10 +21,10 @@ from dagsverk.speech.errors import ModelError
 from dagsverk.speech.evaluation.normaliser import normalise
 from dagsverk.speech.features import log_mel
 from dagsverk.speech.languages import language as whisper_language
-from dagsverk.speech.model.decoding import decode_texts
 from dagsverk.speech.model.models import SpeechModel
 from dagsverk.speech.model.tokens import prompt
 from dagsverk.speech.serving.repetition import loops
+from dagsverk.speech.serving.torch_engine import TorchEngine
 from dagsverk.speech.serving.transcriber import Transcriber
 
 WORSE_BY = 0.02  # a WER this much above the run's best is more than chance on a few hundred clips
@@ -158,11 +158,11 @@ def silence_trap(model: SpeechModel, language: str) -> Trap:
     What the model says of them when it is asked directly is told, too.
     """
     sounds = silence_and_noise()
-    transcriber = Transcriber(model, language)
+    engine = TorchEngine(model)
+    transcriber = Transcriber(engine, language)
     written = sum(len(transcriber.transcribe(sound).text.split()) for sound in sounds)
     mels = [log_mel.log_mel(sound, model.n_mels) for sound in sounds]
-    floors = [log_mel.floor(float(mel.max())) for mel in mels]
-    said = sum(len(text.split()) for text in decode_texts(model, mels, floors, language=language))
+    said = sum(len(one.text.split()) for one in engine.decode(mels, language=language))
     return Trap(
         "silent on silence and noise",
         written == 0,

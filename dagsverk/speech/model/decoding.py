@@ -12,7 +12,6 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,9 +20,10 @@ from transformers import WhisperForConditionalGeneration
 
 from dagsverk.speech.model.beam_search import Path, Rules, search
 from dagsverk.speech.model.cached_decoder import CachedDecoder
+from dagsverk.speech.model.decoded import Decoded, Task
 from dagsverk.speech.model.encoder import FRAMES_PER_S, WINDOW_FRAMES, collate, encode
 from dagsverk.speech.model.models import SpeechModel
-from dagsverk.speech.model.tokens import Task, decode_text, end_id, prompt
+from dagsverk.speech.model.tokens import decode_text, end_id, prompt
 from dagsverk.turns import Check, go_on
 
 GRID_FRAMES = 50  # a clip and its slack are padded to a multiple of this
@@ -31,48 +31,6 @@ TOKENS_PER_S = 50  # nobody says more, in bytes even; cuts loops on short clips
 MIN_TOKENS = 50  # the limit of the shortest clips
 
 _SPECIAL = re.compile(r"<\|.*\|>", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """What was heard in a clip, and how sure the model is."""
-
-    text: str
-    tokens: tuple[int, ...]  # without prompt and end
-    mean_log_probability: float  # per token, the end counted, of what may be said; <= 0
-    no_speech_probability: (
-        float  # that the model writes <|nospeech|> first; means little if it never learnt it
-    )
-    finished: bool  # False: stopped at the limit of tokens
-
-
-def decode_texts(
-    model: SpeechModel,
-    mels: Sequence[np.ndarray],
-    floors: Sequence[float],
-    *,
-    language: str,
-    task: Task = "transcribe",
-    beams: int = 1,
-    batch_s: float = 240.0,
-    slack_s: float = 0.1,
-    full_windows: bool | None = None,
-    frames: Sequence[int] | None = None,
-) -> list[str]:
-    """The text of each clip, in the order given. See `decode`."""
-    found = decode(
-        model,
-        mels,
-        floors,
-        language=language,
-        task=task,
-        beams=beams,
-        batch_s=batch_s,
-        slack_s=slack_s,
-        full_windows=full_windows,
-        frames=frames,
-    )
-    return [clip.text for clip in found]
 
 
 def decode(

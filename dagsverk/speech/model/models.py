@@ -22,7 +22,8 @@ from dagsverk.speech.config import MAX_LABEL_TOKENS
 from dagsverk.speech.errors import ModelError
 from dagsverk.speech.languages import LANGUAGES
 from dagsverk.speech.model import nano
-from dagsverk.speech.model.tokens import NO_TIMESTAMPS, START, TASKS, build_byte_tokenizer, end_id, prompt
+from dagsverk.speech.model.decoded import TASKS
+from dagsverk.speech.model.tokens import NO_TIMESTAMPS, START, build_byte_tokenizer, end_id, prompt
 
 NANO = "nano"
 PUBLISHED_TOKENS = 51_866  # of large-v3; those before it have one less

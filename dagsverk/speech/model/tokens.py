@@ -9,19 +9,17 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from transformers import AddedToken, WhisperTokenizer
 
 from dagsverk.speech.config import MAX_LABEL_TOKENS
 from dagsverk.speech.errors import ModelError
 from dagsverk.speech.languages import LANGUAGES
-
-Task = Literal["transcribe", "translate"]
+from dagsverk.speech.model.decoded import Task
 
 END = "<|endoftext|>"
 START = "<|startoftranscript|>"
-TASKS: tuple[Task, ...] = ("transcribe", "translate")
 NO_TIMESTAMPS = "<|notimestamps|>"
 BYTES = 256  # the vocabulary of the byte tokenizer, special tokens aside
 TIMESTAMP_STEP_S = 0.02

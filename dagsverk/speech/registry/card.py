@@ -152,7 +152,7 @@ def _use(language: Language) -> str:
         'transcribe = pipeline("automatic-speech-recognition", model="this folder")\n'
         'transcribe("recording.wav")["text"]\n```\n\n'
         f"Language ({language.code}) and task are in `generation_config.json`. In Dagsverk: "
-        "`dagsverk.speech.transcription.load_champion`, which takes recordings of any length."
+        "`dagsverk.speech.serving.champions.load_champion`, which takes recordings of any length."
     )
 
 

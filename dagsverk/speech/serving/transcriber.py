@@ -1,32 +1,26 @@
-"""Audio of any length -> what is said in it, with times; by the champion of a language.
+"""Audio of any length -> its text, with times; by any engine. Light: numpy and scipy.
 
-Silence and steady noise are not shown to the model, so nothing is said of them; what it is unsure of or
-repeats in a loop is treated as Whisper's authors do, without their dice: a second look with beams.
+Silence and steady noise are not shown to the model, so nothing is written of them; what it is unsure of or
+repeats in a loop is treated as Whisper's authors do, without their dice: once more, with beams.
 """
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-import torch
 
-from dagsverk.speech.audio.sandbox import DecodedFile
-from dagsverk.speech.audio.waveform import decode_blocks
+from dagsverk.speech.audio.samples import Audio, SamplesFile
 from dagsverk.speech.errors import ModelError
 from dagsverk.speech.features import log_mel
-from dagsverk.speech.languages import Language
-from dagsverk.speech.model.decoding import Decoded, decode
-from dagsverk.speech.model.models import SpeechModel, load_model
-from dagsverk.speech.model.tokens import Task
+from dagsverk.speech.model.decoded import Decoded, Task
 from dagsverk.speech.serving import windows
+from dagsverk.speech.serving.engine import Engine
 from dagsverk.speech.serving.repetition import (
     MAX_COMPRESSION_RATIO,
     compression_ratio,
@@ -34,34 +28,32 @@ from dagsverk.speech.serving.repetition import (
     without_loops,
 )
 from dagsverk.speech.serving.windows import SAMPLE_RATE_HZ, Window
-from dagsverk.store import Conflict, Model, NotFound, Store
 from dagsverk.turns import Check, go_on
 
 BLOCK_S = 30.0  # of a recording read at a time
-BATCH_S = 60.0  # decoded at a time; progress is told after each
-BATCH_ON_GPU_S = 600.0
 NO_SPEECH = 0.6  # Whisper's own limits: nothing is said if <|nospeech|> is likelier than this ...
-UNSURE = -1.0  # ... and the mean log-probability of what is said is below this
-SECOND_LOOK_BEAMS = 5
+UNSURE = -1.0  # ... and the mean log-probability of the text is below this
+BEAMS_AGAINST_LOOPS = 5
 
-Audio: TypeAlias = log_mel.Audio
-Source: TypeAlias = bytes | Path | Audio | DecodedFile
+Source: TypeAlias = bytes | Path | Audio | SamplesFile
 Turn: TypeAlias = Callable[[], AbstractContextManager[object]]
 OnProgress: TypeAlias = Callable[[float, float], None]  # seconds done, seconds in all
 
 
 @dataclass(frozen=True)
 class Segment:
-    """What is said in one window; the times are the window's, at a pause if there was one."""
+    """The text of one window; the times are the window's, at a pause if there was one."""
 
     start_s: float
     end_s: float
     text: str
+    mean_log_probability: float  # per token: how sure the model is; <= 0
+    no_speech_probability: float  # that nothing is said; means little for a model that never learnt it
 
 
 @dataclass(frozen=True)
 class Transcript:
-    """What is said in a recording. Where nothing is heard there is no segment."""
+    """The text of a recording. Where nothing is said there is no segment."""
 
     segments: tuple[Segment, ...]
     language: str  # that is spoken
@@ -75,17 +67,17 @@ class Transcript:
 
 
 class Transcriber:
-    """A model that writes down recordings. Threads may share it; they take turns, batch by batch.
+    """An engine that transcribes recordings. Threads may share it; they take turns, batch by batch.
 
     Args:
         language: Whisper's code of what is spoken.
         can_translate: whether the model was taught to write English instead.
-        longest_s: of a window; a model trained on short clips alone hears longer ones badly.
+        longest_s: of a window; a model trained on short clips alone is bad at longer ones.
     """
 
     def __init__(
         self,
-        model: SpeechModel,
+        engine: Engine,
         language: str,
         *,
         can_translate: bool = False,
@@ -95,14 +87,14 @@ class Transcriber:
             raise ValueError(f"longest_s must be in [1, 30], got {longest_s}")
         self.language = language
         self.can_translate = can_translate
-        self._model = model
+        self._engine = engine
         self._longest_s = longest_s
         self._lock = threading.Lock()
 
     @property
     def name(self) -> str:
         """Of the model."""
-        return self._model.name
+        return self._engine.name
 
     def transcribe(
         self,
@@ -113,130 +105,97 @@ class Transcriber:
         check: Check = go_on,
         turn: Turn = nullcontext,
     ) -> Transcript:
-        """What is said in a recording of any length, in bounded memory.
+        """The text of a recording of any length. See `transcribe_for`."""
+        (transcript,) = self.transcribe_for([task], source, on_progress, check=check, turn=turn)
+        return transcript
 
-        A file is read twice: for its levels, then for its sound.
+    def transcribe_for(
+        self,
+        tasks: Sequence[Task],
+        source: Source,
+        on_progress: OnProgress | None = None,
+        *,
+        check: Check = go_on,
+        turn: Turn = nullcontext,
+    ) -> list[Transcript]:
+        """A transcript of a recording of any length for each task, in bounded memory.
+
+        The file is decoded once; its samples are read twice, for levels and for windows. The spectra of a
+        batch of windows serve all tasks.
 
         Args:
+            tasks: "translate" writes English.
             source: an audio or video file, or its bytes; or float32 mono audio at 16 kHz, shape (samples,);
                 or what a `Sandbox` has decoded.
-            task: "translate" writes English.
             on_progress: called with the seconds done and in all, first with 0; what it raises ends the work.
+                A batch counts in equal parts for each task.
             check: asked again and again, before each token too; what it raises ends the work.
-            turn: held while the model works on one batch, and given up before the next.
+            turn: held while the model works on one batch for one task, and given up before the next.
         Raises: AudioError for what cannot be decoded; ModelError if the model cannot translate.
         """
-        if task == "translate" and not self.can_translate:
+        if "translate" in tasks and not self.can_translate:
             raise ModelError(
-                f"{self.name} was not taught to translate; ask it to transcribe, or train one with "
-                "translate_share above 0 on a corpus with translations"
+                f"{self.name} was not taught to translate: train it with translate_share above 0 on a corpus "
+                "with translations"
             )
-        found, samples = windows.levels(_checked(_blocks(source), check))
-        total_s = samples / SAMPLE_RATE_HZ
-        tell = on_progress or _tell_nobody
-        tell(0.0, total_s)
-        segments: list[Segment] = []
-        cut = windows.take(
-            _checked(_blocks(source), check), windows.plan(found, samples, longest_s=self._longest_s)
-        )
-        batch_s = BATCH_ON_GPU_S if self._model.device.type == "cuda" else BATCH_S
-        for batch in _batches(cut, batch_s):
-            with turn():
-                segments += self._write_down(batch, task, check)
-            tell(batch[-1][0].end_s, total_s)
-        tell(total_s, total_s)
-        return Transcript(tuple(segments), self.language, task, total_s)
+        segments: dict[Task, list[Segment]] = {task: [] for task in tasks}
+        report = on_progress or _report_to_nobody
+        with _opened(source) as blocks:
+            levels, samples = windows.levels(_checked(blocks(), check))
+            total_s = samples / SAMPLE_RATE_HZ
+            report(0.0, total_s)
+            planned = windows.plan(levels, samples, longest_s=self._longest_s)
+            begun_s = 0.0
+            for batch in _batches(windows.take(_checked(blocks(), check), planned), self._engine.batch_s):
+                mels = [log_mel.log_mel(audio, self._engine.n_mels) for _, audio in batch]
+                end_s = batch[-1][0].end_s
+                for number, task in enumerate(tasks, 1):
+                    with turn():
+                        segments[task] += self._segments(batch, mels, task, check)
+                    report(min(begun_s + (end_s - begun_s) * number / len(tasks), total_s), total_s)
+                begun_s = end_s
+        report(total_s, total_s)
+        return [Transcript(tuple(segments[task]), self.language, task, total_s) for task in tasks]
 
-    def _write_down(self, batch: list[tuple[Window, Audio]], task: Task, check: Check) -> list[Segment]:
-        mels = [log_mel.log_mel(audio, self._model.n_mels) for _, audio in batch]
-        heard = self._hear(mels, task, check, beams=1)
-        again = [place for place, one in enumerate(heard) if _repeats(one)]
-        if again:
-            second = self._hear([mels[place] for place in again], task, check, beams=SECOND_LOOK_BEAMS)
-            heard = [*heard]
-            for place, one in zip(again, second, strict=True):
-                heard[place] = one
-        texts = [without_loops(one.text) if _is_said(one) else "" for one in heard]
-        return [
-            Segment(window.start_s, window.end_s, text)
-            for (window, _), text in zip(batch, texts, strict=True)
-            if text
-        ]
+    def _segments(
+        self, batch: list[tuple[Window, Audio]], mels: list[log_mel.Mel], task: Task, check: Check
+    ) -> list[Segment]:
+        decoded = self._decode(mels, task, check, beams=1)
+        looping = [place for place, one in enumerate(decoded) if _repeats(one)]
+        if looping:
+            again = self._decode([mels[place] for place in looping], task, check, beams=BEAMS_AGAINST_LOOPS)
+            for place, one in zip(looping, again, strict=True):
+                decoded[place] = one
+        segments = [_segment(window, one) for (window, _), one in zip(batch, decoded, strict=True)]
+        return [segment for segment in segments if segment.text]
 
-    def _hear(self, mels: list[log_mel.Mel], task: Task, check: Check, *, beams: int) -> list[Decoded]:
+    def _decode(self, mels: list[log_mel.Mel], task: Task, check: Check, *, beams: int) -> list[Decoded]:
         with self._lock:
-            return decode(
-                self._model,
-                mels,
-                [log_mel.floor(float(mel.max())) for mel in mels],
-                language=self.language,
-                task=task,
-                beams=beams,
-                batch_s=BATCH_ON_GPU_S,
-                check=check,
-            )
+            return self._engine.decode(mels, language=self.language, task=task, beams=beams, check=check)
 
 
-def load_champion(store: Store, language: Language, cache: Path) -> Transcriber:
-    """The champion of a language, ready to write down; fetched once per version, and held in memory.
-
-    Args: cache: a folder for the models' files.
-    Raises: NotFound if there is none yet; StoreError, ModelError if its files are not whole.
-    """
-    model = store.champion(language.model_name)
-    if model is None:
-        raise NotFound(
-            f"no champion {language.model_name!r} in {store.url}; train one: "
-            f"prefect deployment run speech-day/{language.name}"
-        )
-    content = hashlib.sha256(repr(sorted(model.files.items())).encode()).hexdigest()[:16]
-    with _champions_lock:
-        held = _champions.get(language.code)
-        if held is None or held[0] != content:
-            folder = cache / "models" / f"{model.name}-{model.version}-{content}"
-            held = (content, _open(_fetch(store, model, folder), model, language))
-            _champions[language.code] = held  # the one before is let go
-        return held[1]
+def _segment(window: Window, decoded: Decoded) -> Segment:
+    text = without_loops(decoded.text) if _is_speech(decoded) else ""
+    sureness = decoded.mean_log_probability, decoded.no_speech_probability
+    return Segment(window.start_s, window.end_s, text, *sureness)
 
 
-_champions: dict[str, tuple[str, Transcriber]] = {}  # by language: what its files hold, and it
-_champions_lock = threading.Lock()
+@contextmanager
+def _opened(source: Source) -> Iterator[Callable[[], Iterable[Audio]]]:
+    """What gives the recording's blocks, from the beginning each time."""
+    if isinstance(source, np.ndarray):
+        if source.ndim != 1:
+            raise ValueError(f"want mono audio of shape (samples,), got {source.shape}")
+        audio, size = source, round(BLOCK_S * SAMPLE_RATE_HZ)
+        yield lambda: (audio[at : at + size].astype(np.float32) for at in range(0, len(audio), size))
+    elif isinstance(source, SamplesFile):
+        file = source
+        yield lambda: file.blocks(BLOCK_S)
+    else:
+        from dagsverk.speech.audio.waveform import samples_file  # FFmpeg: for who brings no samples
 
-
-def _open(folder: Path, model: Model, language: Language) -> Transcriber:
-    loaded = load_model(str(folder), language=language.code)
-    loaded.name = f"{model.name} {model.version}"
-    if torch.cuda.is_available():
-        dtype = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-        torch.nn.Module.to(loaded.model, "cuda", dtype)
-    return Transcriber(
-        loaded,
-        language.code,
-        can_translate=bool(model.info.get("translates")),
-        longest_s=float(model.info.get("longest_s", windows.LONGEST_S)),
-    )
-
-
-def _fetch(store: Store, model: Model, folder: Path) -> Path:
-    try:
-        return store.download(model, folder)
-    except Conflict:  # what is in the cache was changed
-        shutil.rmtree(folder)
-    except OSError:  # another process put the same files there at the same moment
-        if not folder.is_dir():
-            raise
-    return store.download(model, folder)
-
-
-def _blocks(source: Source) -> Iterable[Audio]:
-    if isinstance(source, DecodedFile):
-        return source.blocks(BLOCK_S)
-    if not isinstance(source, np.ndarray):
-        return decode_blocks(source, BLOCK_S)
-    if source.ndim != 1:
-        raise ValueError(f"want mono audio of shape (samples,), got {source.shape}")
-    size = round(BLOCK_S * SAMPLE_RATE_HZ)
-    return (source[first : first + size].astype(np.float32) for first in range(0, len(source), size))
+        with closing(samples_file(source)) as file:
+            yield lambda: file.blocks(BLOCK_S)
 
 
 def _checked(blocks: Iterable[Audio], check: Check) -> Iterator[Audio]:
@@ -258,13 +217,13 @@ def _batches(cut: Iterator[tuple[Window, Audio]], most_s: float) -> Iterator[lis
         yield batch
 
 
-def _repeats(heard: Decoded) -> bool:
-    return loops(heard.text) or compression_ratio(heard.text) > MAX_COMPRESSION_RATIO
+def _repeats(decoded: Decoded) -> bool:
+    return loops(decoded.text) or compression_ratio(decoded.text) > MAX_COMPRESSION_RATIO
 
 
-def _is_said(heard: Decoded) -> bool:
-    return heard.no_speech_probability <= NO_SPEECH or heard.mean_log_probability >= UNSURE
+def _is_speech(decoded: Decoded) -> bool:
+    return decoded.no_speech_probability <= NO_SPEECH or decoded.mean_log_probability >= UNSURE
 
 
-def _tell_nobody(done_s: float, total_s: float) -> None:
+def _report_to_nobody(done_s: float, total_s: float) -> None:
     """Of progress."""

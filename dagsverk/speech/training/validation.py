@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from dagsverk.speech.config import FinetuneConfig
 from dagsverk.speech.evaluation.scoring import count_errors, word_errors
 from dagsverk.speech.features.prepared import PreparedClips
-from dagsverk.speech.model.decoding import decode_texts
+from dagsverk.speech.model.decoding import decode
 from dagsverk.speech.model.models import SpeechModel
 from dagsverk.speech.runs import ValidationPoint
 from dagsverk.speech.training.batches import Sampler
@@ -91,7 +91,7 @@ class Validator:
     def _errors(self) -> tuple[int, int, int, int]:
         """This process's share of wrong words, words, wrong characters, characters."""
         rows = self.dev.rows.iloc[self._first :: self._processes]
-        hypotheses = decode_texts(
+        decoded = decode(
             self.model,
             [self.dev.clips.mel(int(index)) for index in rows.index],
             [self.dev.clips.floor(int(index)) for index in rows.index],
@@ -100,7 +100,7 @@ class Validator:
             slack_s=self.config.slack_s,
             full_windows=self.config.windows == "full",
         )
-        counts = count_errors(rows["text"].tolist(), hypotheses, self.dev.clips.language)
+        counts = count_errors(rows["text"].tolist(), [one.text for one in decoded], self.dev.clips.language)
         return (
             int(word_errors(counts).sum()),
             int(counts["words"].sum()),

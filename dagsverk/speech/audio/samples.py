@@ -1,0 +1,35 @@
+"""The samples of a recording that is too long to be held in memory. Light: numpy."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import BinaryIO, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+RATE_HZ, SAMPLE_BYTES = 16_000, 4
+
+Audio: TypeAlias = NDArray[np.float32]
+
+
+class SamplesFile:
+    """Mono float32 at 16 kHz in a file that has no name and vanishes with its holder."""
+
+    def __init__(self, file: BinaryIO, samples: int) -> None:
+        self._file, self.samples = file, samples
+
+    def blocks(self, block_s: float = 30.0) -> Iterator[Audio]:
+        """From the beginning, as often as it is asked; the last block may be shorter.
+
+        Raises: ValueError if a block would hold less than a sample.
+        """
+        size = round(block_s * RATE_HZ) * SAMPLE_BYTES
+        if size < SAMPLE_BYTES:
+            raise ValueError(f"block_s must be at least one sample, got {block_s}")
+        for start in range(0, self.samples * SAMPLE_BYTES, size):
+            yield np.frombuffer(os.pread(self._file.fileno(), size, start), np.float32)
+
+    def close(self) -> None:
+        self._file.close()

@@ -1,0 +1,70 @@
+"""The engine that runs on PyTorch, on a GPU where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from dagsverk.speech.features import log_mel
+from dagsverk.speech.model import decoding
+from dagsverk.speech.model.decoded import Decoded, Task
+from dagsverk.speech.model.models import SpeechModel, load_model
+from dagsverk.turns import Check, go_on
+
+BATCH_S = 60.0
+BATCH_ON_GPU_S = 600.0
+
+
+class TorchEngine:
+    """A model as an `Engine`."""
+
+    def __init__(self, model: SpeechModel) -> None:
+        self._model = model
+
+    @property
+    def name(self) -> str:
+        return self._model.name
+
+    @property
+    def n_mels(self) -> int:
+        return self._model.n_mels
+
+    @property
+    def batch_s(self) -> float:
+        return BATCH_ON_GPU_S if self._model.device.type == "cuda" else BATCH_S
+
+    def decode(
+        self,
+        mels: Sequence[log_mel.Mel],
+        *,
+        language: str,
+        task: Task = "transcribe",
+        beams: int = 1,
+        check: Check = go_on,
+    ) -> list[Decoded]:
+        """See `Engine.decode`."""
+        return decoding.decode(
+            self._model,
+            mels,
+            [log_mel.floor(float(mel.max())) for mel in mels],
+            language=language,
+            task=task,
+            beams=beams,
+            batch_s=BATCH_ON_GPU_S,
+            check=check,
+        )
+
+
+def load_engine(folder: Path, name: str, *, language: str) -> TorchEngine:
+    """The model in a folder, in half precision on a GPU that has it. Raises ModelError.
+
+    Args: name: that it is called by. language: Whisper's code; the model must know it.
+    """
+    model = load_model(str(folder), language=language)
+    model.name = name
+    if torch.cuda.is_available():
+        dtype = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+        torch.nn.Module.to(model.model, "cuda", dtype)
+    return TorchEngine(model)
