@@ -194,7 +194,7 @@ def test_a_decoder_that_tells_of_more_than_it_wrote_is_not_believed(harmful):
 
 def test_a_decoder_sees_no_setting_of_this_process(harmful, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "do-not-tell")
-    box = harmful("import os; raise audio.AudioError('not audio', ' '.join(sorted(os.environ)))")
+    box = harmful("import os; raise process.AudioError('not audio', ' '.join(sorted(os.environ)))")
     _, detail = why(box.decode, NOTE, max_s=30)
     assert "PYTHONPATH" in detail
     assert "AWS" not in detail
