@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import re
 
 import gradio as gr
 import pytest
@@ -217,3 +218,16 @@ def test_a_third_system_gets_its_pages_from_its_one_file(tmp_path, monkeypatch):
     assert "prefect deployment run day/weather" in predict.respond(load_system("weather"), desk, {"wind": 3})
     assert "0 to 600" in predict.limits(load_system("titanic").column("fare"))
     assert predict.limits(load_system("weather").column("wind")) == "at least 0"
+
+
+def test_a_predict_page_opens_with_how_good_the_model_is_and_before_the_first_day_with_what_it_will_do(
+    tmp_path,
+):
+    titanic = load_system("titanic")
+    shown = predict.introduction(titanic, Desk(str(filled_store())))
+    assert "Asking version 1, XGBoost, about this passenger" in shown
+    assert re.search(r"\d\d\.\d% \(95% interval .*\) of the passengers that it had not seen", shown)
+    assert "always naming the commonest outcome" in shown
+    empty = predict.introduction(titanic, Desk(str(tmp_path / "store")))
+    assert "prefect deployment run day/titanic" in empty
+    assert "died, survived" in empty

@@ -122,5 +122,5 @@ def _values(column: Column) -> str:
     if column.kind == "category":
         return f"{', '.join(column.categories)}{optional}"
     kind = "whole number" if column.kind == "integer" else "number"
-    ends = " to ".join(f"{end:g}" for end in (column.minimum, column.maximum) if end is not None)
+    ends = " to ".join(parts.number(end, 6) for end in (column.minimum, column.maximum) if end is not None)
     return f"{kind} {ends} {column.unit}".strip() + optional

@@ -34,7 +34,9 @@ def build(demo: gr.Blocks, desk: Desk, speech: SpeechDesk, refresh_s: float) -> 
     steps = parts.join(*(parts.element("li", step) for step in STEPS))
     frame.block(parts.page(Html(f'<ol class="dv-flow" aria-label="What a day does">{steps}</ol>')))
     seen = gr.State(None)
-    shown = frame.block(min_height_px=480)
+    shown = frame.block(
+        parts.page(parts.loading("Reading what the systems and languages do …")), min_height_px=480
+    )
     frame.foot()
     gr.on(
         [demo.load, gr.Timer(refresh_s).tick],

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import pandas as pd
 
 FOLDER = Path(__file__).parent
 STYLE_SHEET = FOLDER / "look.css"
@@ -14,6 +15,8 @@ FAVICON = ASSETS / "favicon.svg"
 
 # Charts are drawn once for light and dark, so their colours must be readable on both grounds.
 SEA, SUN, GREY, GRID = "#3d8bb0", "#c9821f", "#7b8794", "rgba(128,128,128,.22)"
+DAY_MS = 24 * 3600 * 1000
+MOST_DAY_TICKS = 6  # that stand side by side on a phone
 SEA_WASH = "rgba(61,139,176,.18)"
 
 
@@ -78,6 +81,20 @@ _COLOURS = {
     "table_even_background_fill": "transparent",
     "table_odd_background_fill": "transparent",
 }
+
+
+def date_axis(days: pd.Series) -> dict[str, Any]:
+    """Plotly's axis for a chart of one or more days: a tick is a day, never a part of one."""
+    first, last = days.min(), days.max()
+    room = pd.Timedelta(hours=max(12.0, 24 * 0.02 * (last - first).days))
+    axis: dict[str, Any] = {"type": "date", "range": [_day(first - room), _day(last + room)]}
+    axis |= {"hoverformat": "%Y-%m-%d", "tickformat": "%-d %b\n%Y", "tickangle": 0}
+    few = (last - first).days < MOST_DAY_TICKS
+    return axis | ({"tick0": _day(first), "dtick": DAY_MS} if few else {"nticks": MOST_DAY_TICKS})
+
+
+def _day(moment: pd.Timestamp) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}"
 
 
 def chart_layout(height_px: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -14,6 +15,7 @@ import pandas as pd
 from dagsverk.tabular.system import Column
 
 MAX_SHOWN = 80  # characters of an identity or a rejected value on a page
+LONG_WORD = 18  # characters: what is longer may be broken in a cell
 
 
 class Html(str):
@@ -115,6 +117,21 @@ def note(title: str, *content: object, bad: bool = False) -> Html:
     )
 
 
+def working(words: str, share: float | None = None) -> Html:
+    """A line that says what is being done, and how far it is; `share` None: nobody knows."""
+    value = "" if share is None else f' value="{share:.3f}" max="1"'
+    return Html(
+        f'<div class="dv-note dv-working" role="status"><span>{text(words)}</span>'
+        f'<progress{value} aria-label="Progress"></progress></div>'
+    )
+
+
+def loading(words: str, *, boxes: int = 2) -> Html:
+    """What stands on a page until its content has been read: a line, and the shapes of what comes."""
+    shapes = '<div class="dv-tiles">' + "<div></div>" * 4 + "</div>" + "<div></div>" * boxes
+    return join(working(words), Html(f'<div class="dv-ghost" aria-hidden="true">{shapes}</div>'))
+
+
 def empty(title: str, words: str, command: str | None = None) -> Html:
     """What stands where there is nothing yet, with the next move."""
     next_move = element("pre", element("code", command)) if command else ""
@@ -142,9 +159,16 @@ def table(caption: str, heads: Sequence[Head], rows: Iterable[Sequence[object]])
 def _cells(heads: Sequence[Head], row: Sequence[object]) -> str:
     name = f'<th role="rowheader" scope="row" class="wrap">{text(row[0])}</th>'
     return name + "".join(
-        f'<td role="cell" data-label="{escape(head.title)}"{_numeric(head)}><span>{text(value)}</span></td>'
+        f'<td role="cell" data-label="{escape(head.title)}"{_numeric(head)}>'
+        f"<span{_breakable(value)}>{text(value)}</span></td>"
         for head, value in zip(heads[1:], row[1:], strict=True)
     )
+
+
+def _breakable(value: object) -> str:
+    """Words that are longer than a cell may be broken anywhere; others, at their ends only."""
+    longest = 0 if isinstance(value, Html) else max(map(len, str(value).split()), default=0)
+    return ' class="wrap"' if longest > LONG_WORD else ""
 
 
 def _numeric(head: Head) -> str:
@@ -156,11 +180,31 @@ def short(value: object, limit: int = MAX_SHOWN) -> str:
     return words if len(words) <= limit else words[: limit - 1] + "…"
 
 
+def last_part(name: object, limit: int = MAX_SHOWN) -> str:
+    """A name as it is; of a path or an address its last part, for its folders are nobody's business.
+
+    `openai/whisper-small` is a name; `/data/models/mine`, `./mine` and `s3://bucket/mine` are not.
+    """
+    words = str(name)
+    if words.count("/") > 1 or re.match(r"[/~.\\]|[A-Za-z]:[\\/]|[a-z][a-z0-9+.-]*://", words):
+        words = re.split(r"[/\\]+", words.rstrip("/\\"))[-1] or words
+    return short(words, limit)
+
+
 def number(value: float | None, digits: int = 3) -> str:
-    """A number as people write it; an en dash stands for none."""
+    """A measured number, without separators: it may be a year. An en dash stands for none."""
     if value is None or math.isnan(value):
         return "–"
-    return f"{value:,.{digits}g}" if abs(value) < 10**digits else f"{value:,.0f}"
+    return f"{value:.{digits}g}" if abs(value) < 10**digits else f"{value:.0f}"
+
+
+def count(value: int, one: str = "", many: str = "") -> str:
+    """So many things: thousands are separated, and the noun agrees: "1 clip", "2,009 clips".
+
+    Args: one, many: the noun; `many` is `one` with an s unless it is given.
+    """
+    noun = one if value == 1 else many or (f"{one}s" if one else "")
+    return f"{value:,} {noun}".rstrip()
 
 
 def percent(share: float | None, digits: int = 0) -> str:

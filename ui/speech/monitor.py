@@ -36,17 +36,17 @@ def build(demo: gr.Blocks, speech: SpeechDesk, systems: Sequence[System], refres
         language = language_choice()
     seen = gr.State(None)
     trouble = frame.block()
-    top = frame.block(min_height_px=180)
-    with gr.Column(elem_classes="dv-block") as compared:
+    top = frame.block(parts.page(parts.loading("Reading what was trained and scored …")), min_height_px=180)
+    with gr.Column(elem_classes="dv-block", visible=False) as compared:
         compared_title = frame.block()
         rates = gr.Plot(show_label=False, container=False)
         compared_table = frame.block()
-    with gr.Column(elem_classes="dv-block") as trained:
+    with gr.Column(elem_classes="dv-block", visible=False) as trained:
         runs_title = frame.block()
         curves = gr.Plot(show_label=False, container=False)
         runs_table = frame.block()
     rest = frame.block()
-    with gr.Accordion("The champion's card", open=False, elem_classes="dv-block") as below:
+    with gr.Accordion("The champion's card", open=False, elem_classes="dv-block", visible=False) as below:
         card = gr.Markdown(container=False)
     frame.foot()
 

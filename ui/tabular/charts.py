@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from ui.look import GREY, SEA, SEA_WASH, SUN, chart_layout
+from ui.look import GREY, SEA, SEA_WASH, SUN, chart_layout, date_axis
 
 HEIGHT_PX = 320
 
@@ -19,13 +19,8 @@ def accuracy_over_time(series: pd.DataFrame, promised: float | None, window_rows
         window_rows: how many rows the rolling accuracy looks back on.
     """
     figure = go.Figure(layout=chart_layout(HEIGHT_PX))
-    days = series["date"].dt.strftime("%Y-%m-%d")
-    there_and_back = pd.concat([days, days[::-1]])
-    band = pd.concat([series["rolling_high"], series["rolling_low"][::-1]])
-    figure.add_scatter(
-        x=there_and_back, y=band, fill="toself", fillcolor=SEA_WASH, mode="none", name="95% interval",
-        hoverinfo="skip",
-    )  # fmt: skip
+    days, axis = series["date"].dt.strftime("%Y-%m-%d"), date_axis(series["date"])
+    _add_interval(figure, days, series)
     figure.add_scatter(
         x=days, y=series["accuracy"], mode="markers", name="that day alone",
         marker={"color": GREY, "size": 6, "opacity": 0.6}, customdata=series["n"],
@@ -36,14 +31,35 @@ def accuracy_over_time(series: pd.DataFrame, promised: float | None, window_rows
         name=f"last {window_rows} rows", line={"color": SEA, "width": 3}, hovertemplate="%{y:.1%}",
     )  # fmt: skip
     if promised is not None:
+        whole = [axis["range"][0], *days, axis["range"][1]]
         figure.add_scatter(
-            x=days, y=[promised] * len(days), mode="lines+markers" if len(series) < 2 else "lines",
+            x=whole, y=[promised] * len(whole), mode="lines",
             name=f"promised {promised:.1%}", line={"color": SUN, "width": 2, "dash": "dash"},
             hovertemplate="%{y:.1%}",
         )  # fmt: skip
     figure.update_yaxes(tickformat=".0%", range=_range(series, promised), title_text="right predictions")
-    figure.update_xaxes(type="date", nticks=8, hoverformat="%Y-%m-%d")
+    figure.update_xaxes(axis)
     return figure
+
+
+def _add_interval(figure: go.Figure, days: pd.Series, series: pd.DataFrame) -> None:
+    """A band; of a single day, which has no width, a whisker."""
+    if len(series) == 1:
+        only = series.iloc[0]
+        figure.add_scatter(
+            x=days, y=[only["rolling_accuracy"]], mode="markers", name="95% interval", hoverinfo="skip",
+            marker={"color": SEA, "size": 9},
+            error_y={
+                "array": [only["rolling_high"] - only["rolling_accuracy"]],
+                "arrayminus": [only["rolling_accuracy"] - only["rolling_low"]],
+                "color": SEA, "thickness": 2, "width": 8,
+            },
+        )  # fmt: skip
+        return
+    figure.add_scatter(
+        x=pd.concat([days, days[::-1]]), y=pd.concat([series["rolling_high"], series["rolling_low"][::-1]]),
+        fill="toself", fillcolor=SEA_WASH, mode="none", name="95% interval", hoverinfo="skip",
+    )  # fmt: skip
 
 
 def _range(series: pd.DataFrame, promised: float | None) -> list[float]:

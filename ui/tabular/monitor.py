@@ -22,12 +22,12 @@ def build(demo: gr.Blocks, system: System, desk: Desk, refresh_s: float) -> None
     frame.head(desk.systems, frame.monitor_path(system), f"{system.title} monitor", words)
     seen = gr.State(None)
     trouble = frame.block()
-    top = frame.block(min_height_px=320)
-    with gr.Column(elem_classes="dv-block") as over_time:
+    top = frame.block(parts.page(parts.loading(f"Reading how {system.title} does …")), min_height_px=320)
+    with gr.Column(elem_classes="dv-block", visible=False) as over_time:
         heading = frame.block()
         plot = gr.Plot(show_label=False, container=False)
     rest = frame.block()
-    with gr.Accordion("The champion's card", open=False, elem_classes="dv-block") as below:
+    with gr.Accordion("The champion's card", open=False, elem_classes="dv-block", visible=False) as below:
         card = gr.Markdown(container=False)
     frame.foot()
 
@@ -59,8 +59,9 @@ def look(system: System, desk: Desk, version: Version | None) -> list[Any]:
     except (StoreError, OSError) as error:
         if version == UNREADABLE:
             return [gr.skip()] * OUTPUTS
-        said = parts.page(sections.trouble(error, version is not None))
-        return [UNREADABLE, said, *[gr.skip()] * (OUTPUTS - 2)]
+        trouble = parts.page(sections.trouble(error, version is not None))
+        top = "" if version is None else gr.skip()  # nothing is being read any more
+        return [UNREADABLE, trouble, top, *[gr.skip()] * (OUTPUTS - 3)]
     return [view.version, "", *_drawn(view)]
 
 

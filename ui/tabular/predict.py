@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from itertools import accumulate, groupby, pairwise
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,7 @@ NOT_KNOWN = ""  # what the choice "not known" gives
 
 
 def build(demo: gr.Blocks, system: System, desk: Desk) -> None:
-    """The page of one system, inside its route. It opens with the example's answer."""
+    """The page of one system, inside its route. It opens with the model's record, then an answer."""
     frame.head(desk.systems, frame.predict_path(system), system.title, system.description)
 
     def answer(*values: Any) -> str:
@@ -46,9 +46,15 @@ def build(demo: gr.Blocks, system: System, desk: Desk) -> None:
             fields = form(system)
             button = gr.Button("Predict", variant="primary", size="lg")
         with gr.Column(scale=6, min_width=300, elem_id="answer"):
-            shown = frame.block(min_height_px=420)
+            waiting = parts.working(f"Asking the model in use about this {system.row_name} …")
+            shown = frame.block(parts.page(waiting), min_height_px=420)
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    demo.load(answer, fields, shown, **quiet)
+
+    def opened(*values: Any) -> Iterator[str]:
+        yield introduction(system, desk)
+        yield answer(*values)
+
+    demo.load(opened, fields, shown, **quiet)
     asked = [button.click, *(item.submit for item in fields if isinstance(item, gr.Number))]
     gr.on(asked, answer, fields, shown, **quiet).then(None, js=SHOW_ANSWER)
     frame.foot()
@@ -101,33 +107,69 @@ def choices(column: Column) -> list[tuple[str, str | int]]:
 
 def limits(column: Column) -> str:
     """The column's limits in words."""
-    ends = [f"{end:g}" for end in (column.minimum, column.maximum) if end is not None]
-    said = " to ".join(ends) if len(ends) == 2 else ""
+    ends = [parts.number(end, 6) for end in (column.minimum, column.maximum) if end is not None]
+    allowed = " to ".join(ends) if len(ends) == 2 else ""
     if len(ends) == 1:
-        said = f"at least {ends[0]}" if column.minimum is not None else f"at most {ends[0]}"
+        allowed = f"at least {ends[0]}" if column.minimum is not None else f"at most {ends[0]}"
     optional = "" if column.required else "may be left empty"
-    return ", ".join(part for part in (said, optional) if part)
+    return ", ".join(part for part in (allowed, optional) if part)
 
 
 def respond(system: System, desk: Desk, values: Mapping[str, Any]) -> str:
     """The answer as HTML, or what is wrong, in words; never a trace."""
     try:
-        found = answer_for(system, desk.champion(system), values, explained=True)
+        given = answer_for(system, desk.champion(system), values, explained=True)
     except InvalidInput as error:
         return parts.page(problems(system, error.problems))
     except NoChampion:
         return parts.page(no_champion(system))
     except (StoreError, OSError) as error:
         return parts.page(parts.note("No model could be asked.", str(error), bad=True))
-    return parts.page(answer_card(system, found))
+    return parts.page(answer_card(system, given))
 
 
-def problems(system: System, found: Mapping[str, str]) -> Html:
+def introduction(system: System, desk: Desk) -> str:
+    """What is to be seen before the first answer: the model's own record, which is read at once."""
+    try:
+        model = desk.promoted(system)
+    except NoChampion:
+        return parts.page(no_champion(system))
+    except (StoreError, OSError) as error:
+        return parts.page(parts.note("No model could be asked.", str(error), bad=True))
+    asked = parts.working(f"Asking version {model.version}{kind_of(model)}, about this {system.row_name} …")
+    return parts.page(stack(asked, standing(system, model)))
+
+
+def stack(*boxes: Html) -> Html:
+    return Html(f'<div style="display:grid;gap:16px">{parts.join(*boxes)}</div>')
+
+
+def standing(system: System, model: Model) -> Html:
+    """How good the model was when it was chosen, beside what knowing nothing is worth."""
+    pairs: list[tuple[object, object]] = []
+    if model.metrics.get("accuracy") is not None:
+        pairs.append(("Right for", f"{share_right(model)} of the {system.row_name}s that it had not seen"))
+    guess = model.info.get("baseline", {}).get("accuracy")
+    if guess is not None:
+        pairs.append(("A bare guess", f"{percent(guess, 1)}, by always naming the commonest outcome"))
+    rows = model.info.get("decision", {}).get("numbers", {}).get("rows")
+    if rows:
+        pairs.append(("Learnt from", parts.count(int(rows), "row")))
+    return parts.card("How good it is", "", parts.facts([*pairs, *task_of(system)]))
+
+
+def task_of(system: System) -> list[tuple[object, object]]:
+    """What goes in and what comes out, which is so before any model."""
+    outcomes = ", ".join(system.label.words(name) for name in system.classes)
+    return [("It answers", outcomes), ("It asks for", ", ".join(c.description for c in system.columns))]
+
+
+def problems(system: System, refused: Mapping[str, str]) -> Html:
     """One line per value that cannot be used."""
     named = {column.name: column.description for column in system.columns}
     lines = [
         parts.element("li", parts.join(parts.element("strong", named.get(name, name)), ": ", words))
-        for name, words in found.items()
+        for name, words in refused.items()
     ]
     return parts.note("Some values cannot be used.", parts.element("ul", parts.join(*lines)), bad=True)
 
@@ -137,26 +179,27 @@ def no_champion(system: System) -> Html:
         f"A day of {system.title} trains the models, and the best one answers here. "
         "Start one in the Prefect UI, or with this command:"
     )
-    return parts.empty("No model has been trained yet", words, day_command(system))
+    nothing = parts.empty("No model has been trained yet", words, day_command(system))
+    return stack(nothing, parts.card("What it will do", "", parts.facts(task_of(system))))
 
 
-def answer_card(system: System, found: Answer) -> Html:
+def answer_card(system: System, answer: Answer) -> Html:
     """Outcome, probability, picture, and what moved it."""
-    said = system.label.words(found.prediction)
+    outcome = system.label.words(answer.prediction)
     top = parts.join(
-        parts.element("div", Html(picture(system, found.prediction)), "dv-picture"),
-        parts.element("p", said[:1].upper() + said[1:], "said serif"),
-        _sure(found),
-        _meter(system, found.probabilities),
+        parts.element("div", Html(picture(system, answer.prediction)), "dv-picture"),
+        parts.element("p", outcome[:1].upper() + outcome[1:], "said serif"),
+        _sure(answer),
+        _meter(system, answer.probabilities),
     )
     box = f'<section class="dv-card dv-answer" aria-label="Answer" aria-live="polite">{top}</section>'
-    why = found.explanation
-    moved = parts.card("What moved it", "", effects_table(system, why)) if why else ""
-    return Html(f'<div style="display:grid;gap:16px">{box}{moved}{promise(system, found.model)}</div>')
+    why = answer.explanation
+    moved = parts.card("What moved it", "", effects_table(system, why)) if why else Html("")
+    return stack(Html(box), moved, promise(system, answer.model))
 
 
-def _sure(found: Answer) -> Html:
-    share = parts.element("b", percent(found.probability))
+def _sure(answer: Answer) -> Html:
+    share = parts.element("b", percent(answer.probability))
     return parts.element("p", parts.join("with a probability of ", share), "sure")
 
 
@@ -176,19 +219,19 @@ def _meter(system: System, probabilities: Mapping[str, float]) -> Html:
     )
 
 
-def effects_table(system: System, found: Explanation) -> Html:
+def effects_table(system: System, why: Explanation) -> Html:
     """A waterfall: from the typical probability, input by input, to this answer's."""
-    steps = list(accumulate((effect.effect for effect in found.effects), initial=found.base))
+    steps = list(accumulate((effect.effect for effect in why.effects), initial=why.base))
     scale = min(0.0, *steps), max(1.0, *steps)
-    rows = [_effect_row(f"a typical {system.row_name}", found.base, "total", (0.0, found.base), scale)]
-    for effect, bar in zip(found.effects, pairwise(steps), strict=True):
+    rows = [_effect_row(f"a typical {system.row_name}", why.base, "total", (0.0, why.base), scale)]
+    for effect, bar in zip(why.effects, pairwise(steps), strict=True):
         column = system.column(effect.column)
         words = f"{column.description}: {parts.entered(column, effect.value)}"
         tone = "up" if effect.effect >= 0 else "down"
         rows.append(_effect_row(words, effect.effect, tone, bar, scale))
     rows.append(_effect_row(f"this {system.row_name}", steps[-1], "total", (0.0, steps[-1]), scale))
     caption = (
-        f"How each value moves the probability of “{system.label.words(found.outcome)}”, "
+        f"How each value moves the probability of “{system.label.words(why.outcome)}”, "
         "in percentage points; the steps add up."
     )
     return Html(
@@ -222,12 +265,16 @@ def points(share: float) -> str:
 
 def promise(system: System, model: Model) -> Html:
     """Which version answered, and how often it is right on rows that it has not seen."""
-    accuracy = model.metrics.get("accuracy")
-    ends = promised_interval(model)
-    within = f" (95% interval {percent(ends[0], 1)} to {percent(ends[1], 1)})" if ends else ""
-    words = (
-        f"Answered by version {model.version}{kind_of(model)}. In cross-validation it was right for "
-        f"{percent(accuracy, 1)} of the {system.row_name}s that it had not seen{within}. "
-    )
+    words = f"Answered by version {model.version}{kind_of(model)}. "
+    if model.metrics.get("accuracy") is not None:
+        words += f"In cross-validation it was right for {share_right(model)} of the {system.row_name}s "
+        words += "that it had not seen. "
     more = parts.link("How it does now", f"/{frame.monitor_path(system)}")
     return parts.element("p", parts.join(words, more), "soft small")
+
+
+def share_right(model: Model) -> str:
+    """The accuracy that cross-validation found, with its interval where one was kept."""
+    ends = promised_interval(model)
+    within = f" (95% interval {percent(ends[0], 1)} to {percent(ends[1], 1)})" if ends else ""
+    return f"{percent(model.metrics.get('accuracy'), 1)}{within}"

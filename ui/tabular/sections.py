@@ -137,12 +137,14 @@ def confusion(view: View) -> Html:
     if not view.report.outcomes:
         words = "Predictions whose outcome is known are counted here."
         return parts.card("Confusion matrix", "", parts.empty("No outcome yet", words), width="w5")
-    names = (f"predicted {system.label.words(name)}" for name in counts.columns)
-    titles = "".join(f'<th scope="col">{parts.text(name)}</th>' for name in names)
+    titles = "".join(
+        f'<th scope="col">{parts.text(system.label.words(name))}</th>' for name in counts.columns
+    )
     rows = "".join(_confusion_row(system, name, counts.loc[name].to_dict()) for name in counts.index)
     table = (
         '<table class="dv-confusion"><caption class="sr-only">Rows: what happened. Columns: what was '
-        f'predicted.</caption><thead><tr><td class="corner"></td>{titles}</tr></thead>'
+        f'predicted.</caption><thead><tr><td class="corner" rowspan="2"></td>'
+        f'<th scope="colgroup" colspan="{len(counts.columns)}">predicted</th></tr><tr>{titles}</tr></thead>'
         f"<tbody>{rows}</tbody></table>"
     )
     said = f"All {view.report.outcomes:,} predictions with an outcome; shares are of each row."
@@ -251,7 +253,7 @@ def set_aside(view: View) -> Html:
         for row in rejects.to_dict("records")
     ]
     said = f"{view.rows_set_aside:,} so far, kept with the check that each failed; the newest are listed."
-    caption = f"From {parts.short(rejects.iloc[0]['source'])}"
+    caption = f"From {parts.last_part(rejects.iloc[0]['source'])}"
     return parts.card(title, said, parts.table(caption, heads, rows), width="w5")
 
 
