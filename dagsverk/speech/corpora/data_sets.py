@@ -11,7 +11,7 @@ from typing import Any
 from huggingface_hub import DatasetCard
 
 from dagsverk.reading import Below, NotRegular, TooLarge
-from dagsverk.speech.corpora.places import REGULAR, LocalPlace, local_path
+from dagsverk.speech.corpora.places import REGULAR, LocalPlace, local_path, local_trouble
 from dagsverk.speech.errors import CorpusError
 
 NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")  # of a data set of the Hub
@@ -47,14 +47,14 @@ def check_folder(folder: Path) -> None:
 
 def check_card(card: Any, where: str) -> None:
     """Raises CorpusError if the front matter of a README names files that are not the data set's own."""
-    for found in _named(card.get("configs") if card else None, ("data_files", "data_dir", "path")):
-        _check(found, f"the README.md of {where}")
+    for path in _named(card.get("configs") if card else None, ("data_files", "data_dir", "path")):
+        _check(path, f"the README.md of {where}")
 
 
 def check_names(described: Any, where: str) -> None:
     """Raises CorpusError if what save_to_disk wrote names files or splits that lie elsewhere."""
-    for found in _named(described, ("filename", "splits")):
-        _check(found, where)
+    for path in _named(described, ("filename", "splits")):
+        _check(path, where)
 
 
 def leads_out(path: str) -> bool:
@@ -87,7 +87,9 @@ def _named(described: Any, names: tuple[str, ...]) -> Iterator[str]:
 def _text(folder: Path, path: str) -> str:
     try:
         return Below(folder).read(path, MAX_DESCRIPTION_BYTES).decode()
-    except (OSError, ValueError, NotRegular, TooLarge) as error:
+    except OSError as error:
+        raise local_trouble(f"{folder}/{path} cannot be read", error) from error
+    except (ValueError, NotRegular, TooLarge) as error:
         raise CorpusError(f"{folder}/{path} cannot be read ({error}); mend it") from error
 
 

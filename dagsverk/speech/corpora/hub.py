@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
+import socket
+import ssl
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,13 +20,19 @@ from typing import Any, TypeAlias
 import datasets
 from datasets.exceptions import DatasetsError
 from huggingface_hub import HfApi, HfFileSystem
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
 
+from dagsverk import reading
 from dagsverk.reading import Below, NotRegular, TooLarge, read_at_most
 from dagsverk.speech.config import CorpusConfig
 from dagsverk.speech.corpora.corpus import Clip, Listing, SetAside, Split
 from dagsverk.speech.corpora.data_sets import DESCRIPTIONS, check_card, leads_out, local_folder
-from dagsverk.speech.corpora.places import MAX_CLIP_BYTES, LocalPlace
+from dagsverk.speech.corpora.places import MAX_CLIP_BYTES, LocalPlace, local_trouble
 from dagsverk.speech.corpora.rows import (
     SPLIT_NAMES,
     find_columns,
@@ -33,11 +41,13 @@ from dagsverk.speech.corpora.rows import (
     parse_seconds,
     whisper_code,
 )
-from dagsverk.speech.errors import CorpusError
+from dagsverk.speech.errors import CorpusError, CorpusUnavailable
 from dagsverk.speech.languages import LANGUAGES
 
 AS_PARQUET = "refs/convert/parquet"  # where the Hub keeps a copy of data sets that come with a script
 NETWORK: Any = HfHubHTTPError.__bases__  # the HTTP client's own error, whichever it is, and OSError
+NO_ANSWER: Any = (NETWORK[0], ConnectionError, TimeoutError, socket.gaierror)
+BUSY = (408, 425, 429)  # answers of the 400s that a later try may not get
 ANSWER_S = 20.0  # for the first question to the Hub; without a network it fails at once
 FLEURS_RATE_HZ = 16_000
 # The subsets of FLEURS whose language Whisper knows.
@@ -106,22 +116,22 @@ class HubCorpus:
         if self._local:
             return None, False
         with self._errors():
-            found = HfApi().dataset_info(self._source, timeout=ANSWER_S)
-            files = [one.rfilename for one in found.siblings or []]
-            check_card(found.card_data, self._source)
+            info = HfApi().dataset_info(self._source, timeout=ANSWER_S)
+            files = [one.rfilename for one in info.siblings or []]
+            check_card(info.card_data, self._source)
             if DESCRIPTIONS[1] in files:
                 raise CorpusError(f"{self._source} has a {DESCRIPTIONS[1]}, which is not read here")
             script = f"{self._source.rpartition('/')[2]}.py"
             if script in files and not any(name.endswith(".parquet") for name in files):
                 copy = HfApi().dataset_info(self._source, revision=AS_PARQUET, timeout=ANSWER_S)
                 return str(copy.sha), True
-            return str(found.sha), False
+            return str(info.sha), False
 
     @cached_property
     def _splits(self) -> dict[str, Rows]:
-        found = self._open(None)
-        known = {name: rows for name, rows in found.items() if our_split(name)}
-        return known or dict(list(found.items())[:1])  # one split of another name: ours are drawn from it
+        splits = self._open(None)
+        ours = {name: rows for name, rows in splits.items() if our_split(name)}
+        return ours or dict(list(splits.items())[:1])  # one split of another name: ours are drawn from it
 
     def _open(self, columns: list[str] | None) -> dict[str, Rows]:
         """Split -> rows, of some columns only where that spares reading the others. Raises CorpusError."""
@@ -129,11 +139,11 @@ class HubCorpus:
         if key not in self._opened:
             with self._errors():
                 if self._local and _saved_to_disk(self._local):
-                    found: Any = datasets.load_from_disk(str(self._local))
-                    found = found if isinstance(found, datasets.DatasetDict) else {"train": found}
+                    splits: Any = datasets.load_from_disk(str(self._local))
+                    splits = splits if isinstance(splits, datasets.DatasetDict) else {"train": splits}
                 else:
-                    found = self._stream(columns)
-                self._opened[key] = {str(name): _undecoded(rows) for name, rows in found.items()}
+                    splits = self._stream(columns)
+                self._opened[key] = {str(name): _undecoded(rows) for name, rows in splits.items()}
         return self._opened[key]
 
     def _stream(self, columns: list[str] | None) -> Any:
@@ -184,28 +194,29 @@ class HubCorpus:
         rows = self._open([*read.values(), *extra])[split]
         rows = rows.select_columns([*read.values(), *extra]) if there else rows
         for number, row in enumerate(rows):
-            told = {meaning: _words(rows, name, row.get(name)) for meaning, name in read.items()}
-            if is_other_language(told.get("language", ""), self.language):
+            values = {meaning: _words(rows, name, row.get(name)) for meaning, name in read.items()}
+            if is_other_language(values.get("language", ""), self.language):
                 continue
             place = f"{split}/{number}"
             samples = row.get("num_samples")
             yield Clip(
                 id=place,
                 audio=place,
-                text=told["text"],
+                text=values["text"],
                 language=self.language,
                 split=our_split(split) or "train",
-                duration_s=samples / FLEURS_RATE_HZ if samples else parse_seconds(told.get("duration_s")),
-                **{name: told.get(name, "") for name in ("speaker", "gender", "age", "accent", "licence")},
-                translation=told.get("translation", ""),
+                duration_s=samples / FLEURS_RATE_HZ if samples else parse_seconds(values.get("duration_s")),
+                **{name: values.get(name, "") for name in ("speaker", "gender", "age", "accent", "licence")},
+                translation=values.get("translation", ""),
             )
 
     def _bytes(self, clip: Clip, value: Any) -> bytes | SetAside:
-        """The encoded audio of a row: in the row, or in a file that it names."""
-        found = value if isinstance(value, Mapping) else {"path": value}
-        if isinstance(content := found.get("bytes"), bytes):
+        """The encoded audio of a row: in the row, or in a file that it names. What was only not reached is
+        raised: it may be read later."""
+        audio = value if isinstance(value, Mapping) else {"path": value}
+        if isinstance(content := audio.get("bytes"), bytes):
             return content
-        path = self._own(str(found.get("path") or ""))
+        path = self._own(str(audio.get("path") or ""))
         if leads_out(path):
             detail = f"row {clip.audio} names {path[:80]!r}; want a path in the data set"
             return SetAside(clip=clip.id, reason="path outside the folder", detail=detail)
@@ -217,8 +228,11 @@ class HubCorpus:
                     return read_at_most(file, MAX_CLIP_BYTES)
         except NotRegular as fault:
             return SetAside(clip=clip.id, reason="not a regular file", detail=f"{path[:80]!r} is {fault}")
-        except (TooLarge, *NETWORK):
+        except TooLarge:
             pass
+        except NETWORK as error:
+            if self._may_pass(error):
+                raise
         detail = f"row {clip.audio} holds no audio and names no file that can be read ({path[:80]!r})"
         return SetAside(clip=clip.id, reason="missing audio", detail=detail)
 
@@ -248,16 +262,49 @@ class HubCorpus:
                 f"there is no data set {self._source!r} on the Hugging Face Hub, or it is private; check the "
                 "name, or set HF_TOKEN"
             ) from error
-        except NETWORK as error:
-            if self._local:
-                raise CorpusError(f"{self._local} cannot be read: {error}; mend it") from error
-            raise CorpusError(
-                f"the Hugging Face Hub was not reached for {self._source} ({type(error).__name__}); check "
-                "the network and HF_HUB_OFFLINE, or download the data set and give its folder"
-            ) from error
-        except (ValueError, RuntimeError, DatasetsError) as error:
-            told = " ".join(str(error).split())[:400]
-            raise CorpusError(f"{self.name} cannot be read: {told}; check source and subset") from error
+        except (*NETWORK, ValueError, RuntimeError, DatasetsError) as error:
+            raise self._trouble(error) from error
+
+    def _trouble(self, error: Exception) -> CorpusError:
+        if self._local and isinstance(error, OSError) and not isinstance(error, DatasetsError):
+            return local_trouble(f"{self._local} cannot be read", error)
+        passing = self._may_pass(error)
+        if passing or (isinstance(error, NETWORK) and not isinstance(error, DatasetsError)):
+            kind = CorpusUnavailable if passing else CorpusError
+            return kind(
+                f"the Hugging Face Hub was not reached for {self._source} ({_answer(error)}); check the "
+                "network and HF_HUB_OFFLINE, or download the data set and give its folder"
+            )
+        reason = " ".join(str(error).split())[:400]
+        return CorpusError(f"{self.name} cannot be read: {reason}; check source and subset")
+
+    def _may_pass(self, error: Exception) -> bool:
+        if self._local:
+            return isinstance(error, OSError) and reading.may_pass(error)
+        return may_pass(error)
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether the Hub may answer a later try: libraries wrap what happened, so it is looked for inside."""
+    inside = list(_inside(error))
+    if any(isinstance(one, (OfflineModeIsEnabled, ssl.SSLCertVerificationError)) for one in inside):
+        return False
+    statuses = [one.response.status_code for one in inside if getattr(one, "response", None) is not None]
+    if statuses:
+        return statuses[0] >= 500 or statuses[0] in BUSY
+    return any(isinstance(one, NO_ANSWER) for one in inside)
+
+
+def _inside(error: BaseException | None) -> Iterator[Any]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _answer(error: BaseException) -> str:
+    """The kind of an error of the network, and the status that was answered: "HfHubHTTPError, 503"."""
+    statuses = (one.response.status_code for one in _inside(error) if getattr(one, "response", None))
+    return ", ".join([type(error).__name__, *(str(status) for status in itertools.islice(statuses, 1))])
 
 
 def fleurs_subset(language: str) -> str:
