@@ -13,6 +13,10 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 timed = start=$$(date +%s); $(2); status=$$?; \
         echo "$(1): $$(( $$(date +%s) - start )) s"; exit $$status
 
+# how many processes share the tests, file by file; one for tests that somebody names, so that --pdb works
+PROCESSES ?= $(if $(TEST),0,2)
+SIDE_BY_SIDE = -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
+
 set-up = $(call timed,set-up,PYTHON='$(PYTHON)' bash deployments/setup.sh $(1) && touch $(2))
 
 .DEFAULT_GOAL := help
@@ -42,8 +46,8 @@ up: $(READY)    ## Prefect, workers and pages, until Ctrl-C (UP='--no-pages')
 ui: $(READY)    ## the pages alone
 	@$(PY) -m ui $(UI)
 
-test: $(DEV) browser ## all tests (TEST='tests/test_store_rows.py -x')
-	@$(call timed,tests,$(PY) -m pytest $(TEST))
+test: $(DEV) $(if $(FAST),,browser) ## all tests; the fast ones (FAST=1); some (TEST='tests/test_store_rows.py -x')
+	@$(call timed,tests,$(PY) -m pytest $(SIDE_BY_SIDE) $(if $(FAST),--fast) $(TEST))
 
 lint: $(DEV)    ## ruff and strict mypy
 	@$(call timed,lint,$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy)

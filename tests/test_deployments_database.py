@@ -167,6 +167,7 @@ def test_after_a_kill_of_everything_at_once_the_next_start_has_the_data(server):
     assert not list(Path("/dev/shm").glob("PostgreSQL*"))  # noqa: S108  shared memory
 
 
+@pytest.mark.slow
 def test_a_frozen_server_that_was_left_behind_is_ended_by_the_next_start(server):
     left = server.pid
     for process in server.processes():
@@ -177,6 +178,7 @@ def test_a_frozen_server_that_was_left_behind_is_ended_by_the_next_start(server)
     assert rows(server) == "titanic"
 
 
+@pytest.mark.slow
 def test_a_frozen_process_of_a_killed_server_does_not_stop_the_next_start(server):
     left = next(process for process in server.processes() if process.pid != server.pid)
     left.suspend()
@@ -185,6 +187,7 @@ def test_a_frozen_process_of_a_killed_server_does_not_stop_the_next_start(server
     assert rows(server) == "titanic"
 
 
+@pytest.mark.slow
 def test_a_frozen_server_is_stopped_all_the_same(server):
     os.kill(server.pid, signal.SIGSTOP)
     assert not server.database.ready()

@@ -58,6 +58,7 @@ def test_the_state_folder_is_free_again_after_its_owner(folders):
     assert owners == ["first", "second"]
 
 
+@pytest.mark.slow
 def test_what_a_killed_start_has_left_is_waited_for(folders, capsys):
     code = f"""
 import subprocess, sys
@@ -135,6 +136,7 @@ def test_a_child_ends_when_its_parent_is_gone(folders):
     assert child.process.wait(30) == -signal.SIGTERM
 
 
+@pytest.mark.slow
 def test_a_flow_process_keeps_its_output_in_a_file_of_its_run(tmp_path):
     environ = {**os.environ, "DAGSVERK_LOGS": str(tmp_path), "PREFECT__FLOW_RUN_ID": "not-an-id"}
     done = subprocess.run(

@@ -134,6 +134,7 @@ def brought_by(name: str, known: set[str]) -> set[str]:
     return known
 
 
+@pytest.mark.slow
 def test_the_server_needs_no_package_that_its_image_lacks():
     added = [Requirement(line) for lines in added_by("").values() for line in lines]
     ours = {canonicalize_name(r.name) for r in added if r.marker is None or r.marker.evaluate()}

@@ -95,6 +95,7 @@ def test_every_deployment_command_names_a_deployment_and_parameters_that_it_take
         import_object(entry["entrypoint"]).validate_parameters({**entry["parameters"], **values})
 
 
+@pytest.mark.slow
 def test_every_request_to_the_rest_api_that_a_document_shows_is_answered():
     from fastapi.testclient import TestClient
     from ui_site import filled_store
@@ -135,6 +136,7 @@ def checkout(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_third_system_is_one_file_and_one_entry(checkout):
     """Its day runs, and every place that lists systems knows it."""
     code = f"""
@@ -163,6 +165,7 @@ print(day_summary(open_store(), "penguins"))
     assert "champion         version 1" in "\n".join(told)
 
 
+@pytest.mark.slow
 def test_a_third_system_has_its_pages_and_its_rest_address(checkout):
     code = """
 from ui.app import build_app
@@ -181,11 +184,13 @@ print(client.post("/api/predict/penguins", json=given).json())
     assert any(name in told for name in ("adelie", "chinstrap", "gentoo"))
 
 
+@pytest.mark.slow
 def test_the_python_of_add_a_system_runs(checkout):
     told = run_python(blocks(ROOT / "docs" / "how-to" / "add-a-system.md", "python")[1], checkout)
     assert "60 rows taken, 0 set aside" in told
 
 
+@pytest.mark.slow
 def test_the_python_of_run_a_day_reads_the_store(checkout):
     run_python(
         'from tasks import tabular; tabular.ingest.fn("titanic")',

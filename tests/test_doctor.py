@@ -328,6 +328,7 @@ def test_claims_of_living_and_of_dead_processes_are_told_apart(tmp_path):
 # ---------------------------------------------------------------- the command
 
 
+@pytest.mark.slow
 def test_the_command_works_with_nothing_running(tmp_path, monkeypatch, capsys):
     for name in [name for name in os.environ if name.startswith(("DAGSVERK_", "PREFECT_", "AWS_"))]:
         monkeypatch.delenv(name)

@@ -156,7 +156,7 @@ def without_conditions(server: str) -> Iterator[str]:
             """Say nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Forgetful) as front:
-        threading.Thread(target=front.serve_forever, daemon=True).start()
+        threading.Thread(target=front.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{front.server_address[1]}"
         front.shutdown()
 

@@ -258,6 +258,7 @@ def test_the_address_that_a_connection_came_in_by_is_a_known_host():
     assert Doors(None, Rules(), open_paths=[])._foreign(asked, {"host": ["10.0.0.8:4200"]}).status == 421
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["ui", "deployments.server"])
 @pytest.mark.parametrize(
     "settings, words", [({}, "DAGSVERK_LOGIN=user:password"), ({"DAGSVERK_LOGIN": "x:secret7"}, "8")]

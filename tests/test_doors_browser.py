@@ -96,7 +96,7 @@ def elsewhere():
             return
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Open) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server.server_port, noted
         server.shutdown()
 

@@ -185,6 +185,7 @@ def test_rows_without_an_input_column_are_refused_by_name(passengers):
         drift(TITANIC, passengers, passengers.drop(columns="age"))
 
 
+@pytest.mark.slow
 def test_a_million_reference_rows_are_compared_too(passengers):
     many = pd.concat([passengers] * 1123, ignore_index=True)
     assert drifted(many, passengers.iloc[:90].assign(sex="male")) == ["sex"]

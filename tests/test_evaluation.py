@@ -229,6 +229,7 @@ GOALS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "model_class", "repeats", "accuracy", "area", "loss", "squared", "gap"), GOALS
 )

@@ -92,6 +92,7 @@ def test_unused_and_unknown_columns_do_not_enter():
     assert not {"deck", "name"} & set(found.rows.columns)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(

@@ -76,6 +76,7 @@ def create(prefect_server):
     return create
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, parameters, complaint", REFUSED)
 def test_a_wrong_parameter_is_refused_when_the_run_is_created(create, name, parameters, complaint):
     with pytest.raises(PrefectHTTPStatusError) as refused:
@@ -89,6 +90,7 @@ def test_right_parameters_are_taken(create, name, parameters):
     create(name, parameters)
 
 
+@pytest.mark.slow
 def test_the_command_says_what_is_wrong(prefect_server, create):
     asked = ("-m", "prefect", "deployment", "run", "day/iris", "--param", "date=yesterday")
     done = prefect_server.run(*asked)

@@ -37,6 +37,7 @@ def quick(monkeypatch):
     monkeypatch.setitem(quality.YARDSTICK, "n_estimators", 30)
 
 
+@pytest.mark.slow
 def test_a_classifier_can_hardly_tell_the_default_rows_from_real_ones(cart):
     assert cart.c2st_auc - cart.c2st_auc_se <= 0.55
 

@@ -82,6 +82,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_day_without_a_champion_fails_for_the_reason_of_the_gate(server, store, tmp_path, case):
     rows, reason = REFUSED[case]

@@ -87,7 +87,7 @@ class Site:
             context.sni_callback = lambda _socket, name, _context: self.names.append(name)
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self.port, self.over = self._server.server_address[1], threading.Event()
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def close(self):
         self.over.set()

@@ -64,6 +64,7 @@ def test_full_windows_make_no_step_by_themselves_unless_all_clips_are_full(lengt
         assert group[0].full == everything_is_full
 
 
+@pytest.mark.slow
 @given(lengths=LENGTHS, groups=st.integers(1, 4))
 def test_all_steps_have_equally_many_groups_and_leave_none_out(lengths, groups):
     made = sampler(lengths)

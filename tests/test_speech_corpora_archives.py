@@ -110,6 +110,7 @@ def peak_mib(path):
     return told, int(peak)
 
 
+@pytest.mark.slow
 def test_a_packed_table_of_one_and_a_half_gigabytes_is_refused_before_it_is_read(tmp_path):
     path = bomb(tmp_path / "own.tar.gz", "metadata.csv", 1536 << 20, first=plain([member("1.wav", wav(0.2))]))
     assert path.stat().st_size < 16 << 20

@@ -63,6 +63,7 @@ def library_tokens(model: SpeechModel, clips: Sequence[Sound], **options: object
     return texts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("full_windows", [False, True])
 def test_clips_are_heard_in_the_order_given(full_windows):
     clips = [sounds()[place] for place in (2, 0, 1, 0)]
@@ -86,6 +87,7 @@ def test_a_babbling_model_says_the_library_s_tokens_to_the_end(babbler, many):
     assert max(len(tokens) for tokens in theirs) == 60
 
 
+@pytest.mark.slow
 def test_what_is_said_of_a_clip_does_not_depend_on_its_batch(babbler, many):
     together = hypotheses_of(babbler, many)
     alone = [hypotheses_of(babbler, [clip])[0] for clip in many]
@@ -111,6 +113,7 @@ def test_clips_that_end_early_leave_the_others_unchanged(babbler, many):
     assert len({one.tokens[-5:] for one in whole}) > len(many) / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beams", [1, 4])
 def test_the_same_clips_give_the_same_result_again(babbler, many, beams):
     assert hypotheses_of(babbler, many, beams=beams) == hypotheses_of(babbler, many, beams=beams)

@@ -100,6 +100,7 @@ def test_eight_bits_are_off_by_half_a_level_at_most(audio: Audio) -> None:
     assert np.abs(log_mel.dequantise(levels, peak) - mel).max() <= 2 / 255 / 2 + 1e-6 < 0.004
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(audio=audios())
 def test_the_floor_is_what_the_reference_makes_of_the_silence_after_a_clip(audio: Audio) -> None:

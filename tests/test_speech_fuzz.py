@@ -11,6 +11,7 @@ from dagsverk.speech.audio import process, waveform
 MOST_BYTES = process.MEMORY_BYTES + (64 << 20)  # 45 MB are taken by Python, numpy and FFmpeg
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_damaged_recording_becomes_samples_or_a_reason_in_bounded_memory(kind):
     found = try_out(kind, files=8, seed=7)  # anything but an AudioError is raised

@@ -90,6 +90,7 @@ def test_a_better_checkpoint_is_registered_whole_and_becomes_champion(store, cli
     assert load_model(str(folder)).fingerprint() == taught_model().fingerprint()
 
 
+@pytest.mark.slow
 def test_the_registered_folder_serves_others_without_our_code(store, clips, tmp_path):
     registered(store, clips, tmp_path)
     folder = store.download(results.champion(store, SWEDISH), tmp_path / "champion")
@@ -142,6 +143,7 @@ def test_a_model_no_better_than_before_training_is_registered_but_not_promoted(s
     assert "is not below 0 beyond chance" in facts["reason"]
 
 
+@pytest.mark.slow
 def test_the_champion_stays_where_the_next_is_no_better_and_was_heard_on_the_same_clips(
     store, clips, tmp_path
 ):
@@ -154,6 +156,7 @@ def test_the_champion_stays_where_the_next_is_no_better_and_was_heard_on_the_sam
     assert verdict["against_champion"]["wer"]["value"] > 0
 
 
+@pytest.mark.slow
 def test_the_champion_is_evaluated_on_new_clips_before_its_successor_is_judged(store, clips, tmp_path):
     registered(store, clips, tmp_path)
     others = prepared_sounds(store, tmp_path / "cache", SoundCorpus(voices=5))

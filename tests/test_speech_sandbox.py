@@ -127,7 +127,7 @@ def witness():
             self.send_error(404)
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Witness) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}", asked
         server.shutdown()
 
@@ -157,6 +157,7 @@ def test_what_is_no_file_is_missing_audio_and_nobody_waits_for_it(box, tmp_path)
         assert why(waveform.decode, path)[0] == "missing audio"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not keep all of these limits")
 @pytest.mark.parametrize(
     "harm, words",
@@ -181,6 +182,7 @@ def test_a_decoder_that_a_file_turns_against_us_ends_and_the_next_recording_is_h
     assert len(box.decode(wav(0.5), max_s=30)) == 8000
 
 
+@pytest.mark.slow
 def test_a_decoder_that_sleeps_is_ended_after_its_time(harmful):
     box = harmful("import time; time.sleep(3600)", least_wait_s=1)
     assert why(box.decode, NOTE, max_s=30)[0] == "undecodable"
@@ -210,6 +212,7 @@ def test_a_process_that_does_not_start_is_no_fault_of_the_recording(monkeypatch,
     assert "no FFmpeg here" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_its_processes_end_with_the_one_that_started_them(tmp_path):
     (tmp_path / "bomb.flac").write_bytes(BOMB)
     code = f"""

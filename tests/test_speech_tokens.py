@@ -32,6 +32,7 @@ def test_a_text_is_its_bytes_and_never_a_special_token(text):
     assert encode_text(TOKENIZER, text) == list(text.encode("utf-8"))
 
 
+@pytest.mark.slow
 @given(st.lists(TEXT, max_size=5))
 def test_many_texts_are_encoded_as_each_by_itself(texts):
     assert encode_texts(TOKENIZER, texts) == [encode_text(TOKENIZER, text) for text in texts]

@@ -35,6 +35,7 @@ def place(tmp_path_factory):
     patch.undo()
 
 
+@pytest.mark.slow
 def test_a_run_learns_and_its_best_checkpoint_is_the_one_with_least_errors_on_dev(place):
     store, set_id, model, _ = place
     config = tiny_config(

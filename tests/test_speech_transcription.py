@@ -106,6 +106,7 @@ def test_a_loop_is_written_once():
     assert not loops(written)
 
 
+@pytest.mark.slow
 def test_long_recordings_are_written_down_in_bounded_memory(transcriber, tmp_path):
     path = tmp_path / "long.wav"
     path.write_bytes(encode_wav(recording(repeats=8, pause_s=20.0)))  # 9 minutes: 35 MB of samples

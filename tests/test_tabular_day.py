@@ -66,6 +66,7 @@ def state(store, system=IRIS):
     ]
 
 
+@pytest.mark.slow
 def test_a_day_ends_with_a_champion_and_every_row_predicted_once(store):
     day()
     features, predictions = store.read(features_table(IRIS)), store.read(predictions_table(IRIS))
@@ -141,6 +142,7 @@ def test_asking_for_more_rows_of_a_day_keeps_those_that_are_there(store):
     assert after[after["row_id"].isin(before["row_id"])].reset_index(drop=True).equals(before)
 
 
+@pytest.mark.slow
 def test_a_new_champion_predicts_every_row_and_history_counts_the_first_prediction(store):
     first = TrainingConfig(model_classes=("knn",), knn_k=2, folds=3, repeats=1)
     day(config=first)
@@ -153,6 +155,7 @@ def test_a_new_champion_predicts_every_row_and_history_counts_the_first_predicti
     assert after["model_version"].tolist() == before["model_version"].tolist() == [1] * 10
 
 
+@pytest.mark.slow
 def test_a_worse_candidate_is_kept_as_a_version_and_not_promoted(store):
     day(config=QUICK)
     day(config=TrainingConfig(model_classes=("knn",), knn_k=2, folds=3, repeats=1))
@@ -304,6 +307,7 @@ def test_an_input_from_which_nothing_can_be_learned_stops_the_promotion(store):
     assert "in 150 rows where petal_width_cm is 1.0 wherever it is known: mend the source" in found[0]
 
 
+@pytest.mark.slow
 def test_training_on_synthetic_rows_too_marks_them_as_seen_and_still_scores_real_rows_only(store, tmp_path):
     config = TrainingConfig(model_classes=("lda",), folds=3, repeats=1, origins=("historic", "synthetic"))
     day(config=config)

@@ -208,6 +208,7 @@ def test_before_the_first_day_the_page_says_how_to_start_it(tmp_path):
     assert "prefect deployment run day/titanic" in shown
 
 
+@pytest.mark.slow
 def test_a_third_system_gets_its_pages_from_its_one_file(tmp_path, monkeypatch):
     (tmp_path / "weather.py").write_text(THIRD_SYSTEM)
     monkeypatch.setattr(systems_package, "__path__", [*systems_package.__path__, str(tmp_path)])

@@ -52,6 +52,7 @@ def client(speech):
 # ---------------------------------------------------------------- transcribing
 
 
+@pytest.mark.slow
 def test_a_recording_comes_back_as_text_with_times_and_the_version_that_wrote_it(client):
     answer = client.post("/api/transcribe/swedish", content=LOW_TONE)
     assert answer.status_code == 200
