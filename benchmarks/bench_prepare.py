@@ -38,7 +38,7 @@ from transformers import WhisperFeatureExtractor
 
 from dagsverk.speech.audio import waveform
 from dagsverk.speech.config import PrepareConfig
-from dagsverk.speech.corpora.corpus import Clip, Listing, SetAside
+from dagsverk.speech.corpora.corpus import Clip, Listing, RejectedClip
 from dagsverk.speech.corpora.spoken import SpokenCorpus
 from dagsverk.speech.features import log_mel, preparation
 from dagsverk.speech.features.prepared import PreparedClips, open_prepared
@@ -62,9 +62,9 @@ class Recorded:
 
     def listing(self) -> Listing:
         digest = hashlib.sha256(b"".join(self.encoded)).hexdigest()
-        return Listing(clips=self.clips, set_aside=[], fingerprint=digest)
+        return Listing(clips=self.clips, rejected=[], fingerprint=digest)
 
-    def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | SetAside]]:
+    def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | RejectedClip]]:
         at = {clip.id: i for i, clip in enumerate(self.clips)}
         return ((clip, self.encoded[at[clip.id]]) for clip in clips)
 

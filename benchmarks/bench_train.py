@@ -49,7 +49,7 @@ from transformers import (
 
 from dagsverk.speech.audio.waveform import encode_wav
 from dagsverk.speech.config import FinetuneConfig, PrepareConfig
-from dagsverk.speech.corpora.corpus import Clip, Listing, SetAside
+from dagsverk.speech.corpora.corpus import Clip, Listing, RejectedClip
 from dagsverk.speech.features import preparation
 from dagsverk.speech.features.prepared import open_prepared
 from dagsverk.speech.model.encoder import encode
@@ -100,9 +100,9 @@ class Noise:
             for i, (length, split) in enumerate(zip(lengths, splits, strict=True))
         ]
         digest = hashlib.sha256(f"{self.count} {self.mean_s}".encode()).hexdigest()
-        return Listing(clips=clips, set_aside=[], fingerprint=digest)
+        return Listing(clips=clips, rejected=[], fingerprint=digest)
 
-    def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | SetAside]]:
+    def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | RejectedClip]]:
         for clip in clips:
             chance = np.random.default_rng(int(clip.audio))
             yield clip, encode_wav(chance.normal(0, 0.1, int(clip.audio)).astype(np.float32))

@@ -58,8 +58,8 @@ def refuse_address(name: str, meant: str) -> None:
 
 def _parted(source: str) -> tuple[str | None, str]:
     """Scheme, in small letters, and the rest; None for a path."""
-    if found := SCHEME.match(source):
-        return found[1].lower(), source[found.end() :]
+    if scheme := SCHEME.match(source):
+        return scheme[1].lower(), source[scheme.end() :]
     if "://" in source:  # a scheme that is none
         return "", source.split("://", 1)[1]
     return ("", source) if re.match(r"\s*(//|\\\\)", source) else (None, source)

@@ -70,7 +70,7 @@ def from_bytes(data: bytes, kind: type[T], where: str) -> T:
 
 def plain(record: Any) -> Any:
     """A dataclass, or a list or mapping of them, in JSON types."""
-    return _adapter(type(record)).dump_python(record, mode="json")
+    return _adapter(type(record)).dump_python(record, mode="json", by_alias=True)
 
 
 def parse(content: Any, kind: type[T], where: str = "a record") -> T:

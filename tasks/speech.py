@@ -67,8 +67,8 @@ def prepare_shards(numbers: list[int], set_id: str, language: str, corpus: Corpu
     from dagsverk.speech.features.preparation import prepare_all
 
     made = prepare_all(open_store(), set_id, open_corpus(corpus, language), numbers)
-    clips, audio_s = sum(shard["clips"] for shard in made), sum(shard["seconds"] for shard in made)
-    aside = sum(reason["clips"] for shard in made for reason in shard["set_aside"].values())
+    clips, audio_s = sum(shard.clips for shard in made), sum(shard.seconds for shard in made)
+    aside = sum(len(shard.rejected) for shard in made)
     say(f"shards {numbers} of {set_id} hold {clips} clips, {audio_s:.0f} s of audio", f"{aside} set aside")
     return len(numbers)
 

@@ -119,8 +119,8 @@ def test_a_preparation_whose_bucket_goes_away_twice_ends_with_every_clip_and_non
     monkeypatch.setattr(bucket.s3, "read_objects", read_objects)
     lost = prepared(corpus, list_clips, prepare_shards)
     assert (lists, prepares) == ([1], [1])
-    assert (lost.listed, lost.set_aside) == (SHARD + 4, {})
-    assert {split: counts["clips"] for split, counts in lost.splits.items()} == {
+    assert (lost.listed, lost.rejected) == (SHARD + 4, {})
+    assert {split: totals.clips for split, totals in lost.splits.items()} == {
         "train": SHARD,
         "dev": 2,
         "test": 2,

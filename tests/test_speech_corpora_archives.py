@@ -58,7 +58,7 @@ def test_a_member_that_is_no_regular_file_is_set_aside_with_its_reason(tmp_path,
     path = tar(tmp_path / form, [*three_clips(["bad.wav"]), bad], "w" if form == "own.tar" else "w:gz")
     corpus = opened(path)
     listing = corpus.listing()
-    assert {one.clip: one.reason for one in listing.set_aside} == {"bad.wav": "not a regular file"}
+    assert {one.clip: one.reason for one in listing.rejected} == {"bad.wav": "not a regular file"}
     assert all(b"root:" not in sound for _, sound in corpus.read(listing.clips))
 
 
@@ -70,7 +70,7 @@ def test_of_members_with_one_name_the_first_counts_wherever_it_is_read(tmp_path,
     members = [first, second, link, later, *three_clips(["bad.wav"])]
     corpus = opened(tar(tmp_path / form, members, "w" if form == "own.tar" else "w:gz"))
     listing = corpus.listing()
-    assert [one.reason for one in listing.set_aside] == ["not a regular file"]
+    assert [one.reason for one in listing.rejected] == ["not a regular file"]
     assert {clip.id: sound for clip, sound in corpus.read(listing.clips)}["good/train.wav"] == wav(0.3)
 
 

@@ -12,7 +12,7 @@ from speech_clips import COLUMNS, RELEASE, lay_out, pack, release, row, small_re
 
 from dagsverk.speech.audio.waveform import decode
 from dagsverk.speech.config import CorpusConfig
-from dagsverk.speech.corpora.corpus import SPLITS, Clip, SetAside
+from dagsverk.speech.corpora.corpus import SPLITS, Clip, RejectedClip
 from dagsverk.speech.corpora.opening import open_corpus
 from dagsverk.speech.corpora.rows import make_listing
 from dagsverk.speech.errors import CorpusError
@@ -29,7 +29,7 @@ def opened(path, language="sv", **limits):
 
 
 def reasons(listing):
-    return sorted((fault.clip, fault.reason) for fault in listing.set_aside)
+    return sorted((fault.clip, fault.reason) for fault in listing.rejected)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -43,7 +43,7 @@ def test_a_release_is_read_where_it_lies(tmp_path, form):
         2,
         2,
     ]
-    assert listing.set_aside == []
+    assert listing.rejected == []
     first = next(clip for clip in listing.clips if clip.id == "common_voice_sv-SE_0")
     assert first.text == "Mening nummer 0."
     assert (first.speaker, first.gender, first.age, first.licence) == ("a0", "male", "twenties", "CC0-1.0")
@@ -167,7 +167,7 @@ def test_what_is_wrong_with_rows_is_set_aside_and_counted(tmp_path):
         ("6", "dev"),
         ("8", "test"),
     }
-    assert all(fault.detail for fault in listing.set_aside)
+    assert all(fault.detail for fault in listing.rejected)
 
 
 def test_markup_and_control_characters_are_cleaned_from_texts(tmp_path):
@@ -186,7 +186,7 @@ def test_no_speaker_is_ever_heard_in_two_splits_and_no_row_is_lost(drawn):
     heard = {}
     for clip in listing.clips:
         assert not clip.speaker or heard.setdefault(clip.speaker, clip.split) == clip.split
-    assert len(listing.clips) + len(listing.set_aside) == len(clips)
+    assert len(listing.clips) + len(listing.rejected) == len(clips)
     test_speakers = {speaker for speaker, split in drawn if split == "test"}
     assert test_speakers <= {
         clip.speaker for clip in listing.clips if clip.split == "test"
@@ -296,7 +296,7 @@ def test_clips_asked_for_that_are_gone_are_told_as_missing(tmp_path):
     clips = corpus.listing().clips
     (folder / clips[0].audio).unlink()
     found = {clip.id: sound for clip, sound in corpus.read(clips)}
-    assert isinstance(found[clips[0].id], SetAside)
+    assert isinstance(found[clips[0].id], RejectedClip)
     assert found[clips[0].id].reason == "missing audio"
     assert sum(isinstance(sound, bytes) for sound in found.values()) == 9
 

@@ -93,7 +93,7 @@ def test_lines_of_json_may_differ_in_what_they_tell(tmp_path):
         ("clips/2.wav", ""),
         ("clips/3.wav", ""),
     ]
-    assert [(fault.clip, fault.reason) for fault in listing.set_aside] == [
+    assert [(fault.clip, fault.reason) for fault in listing.rejected] == [
         ("metadata.jsonl line 3", "malformed row")
     ]
 
@@ -144,7 +144,7 @@ def test_what_is_wrong_with_rows_is_set_aside_and_counted(tmp_path):
     content = json_lines(rows) + b'[1]\n{"file": "clips/1.wav", "te'  # its writer was killed
     listing = opened(lay_out({"metadata.jsonl": content, **recordings()}, tmp_path / "own")).listing()
     assert len(listing.clips) == 4
-    assert Counter(fault.reason for fault in listing.set_aside) == {
+    assert Counter(fault.reason for fault in listing.rejected) == {
         "duplicate id": 1,
         "missing audio": 1,
         "path outside the folder": 4,
@@ -159,7 +159,7 @@ def test_a_csv_line_with_a_comma_too_many_is_set_aside_not_misread(tmp_path):
     content = "\n".join([*lines, 'clips/3.wav,"hej, du",test']).encode()
     listing = opened(lay_out({"metadata.csv": content, **recordings()}, tmp_path / "own")).listing()
     assert [(clip.audio, clip.text) for clip in listing.clips][-1] == ("clips/3.wav", "hej, du")
-    assert [(fault.clip, fault.reason) for fault in listing.set_aside] == [
+    assert [(fault.clip, fault.reason) for fault in listing.rejected] == [
         ("metadata.csv line 3", "malformed row")
     ]
 
@@ -169,7 +169,7 @@ def test_a_recording_too_large_to_be_a_clip_is_never_brought_into_memory(tmp_pat
     with (folder / "clips" / "0.wav").open("r+b") as file:
         file.truncate(places.MAX_CLIP_BYTES + 1)  # sparse: it takes no room on the disk
     listing = opened(folder).listing()
-    assert [(fault.clip, fault.reason) for fault in listing.set_aside] == [("clips/0.wav", "too long")]
+    assert [(fault.clip, fault.reason) for fault in listing.rejected] == [("clips/0.wav", "too long")]
 
 
 def test_rows_of_another_language_are_left_out(tmp_path):
@@ -181,7 +181,7 @@ def test_rows_of_another_language_are_left_out(tmp_path):
     folder = lay_out({"metadata.jsonl": json_lines(rows), **recordings(8)}, tmp_path / "own")
     listing = opened(folder).listing()
     assert sorted(clip.id for clip in listing.clips) == [f"clips/{i}.wav" for i in (0, 2, 4, 6, 7)]
-    assert listing.set_aside == []
+    assert listing.rejected == []
 
 
 def test_what_the_recorder_of_the_pages_keeps_is_read(tmp_path):
@@ -261,7 +261,7 @@ def test_splits_drawn_by_speaker_do_not_move_when_rows_are_added(first, more):
 def test_splits_drawn_by_speaker_are_of_about_the_stated_sizes_and_share_no_speaker():
     listing = make_listing([clip(i, f"speaker {i // 2}") for i in range(4000)], [], [])
     counts = Counter(c.split for c in listing.clips)
-    assert listing.set_aside == []
+    assert listing.rejected == []
     assert 3000 < counts["train"] < 3400
     assert 300 < counts["dev"] < 500
     assert 300 < counts["test"] < 500

@@ -14,7 +14,7 @@ from speech_clips import RELEASE, json_lines, lay_out, pack, small_release, wav
 
 from dagsverk.speech.config import CorpusConfig
 from dagsverk.speech.corpora import places, tables
-from dagsverk.speech.corpora.corpus import SetAside
+from dagsverk.speech.corpora.corpus import RejectedClip
 from dagsverk.speech.corpora.data_sets import leads_out
 from dagsverk.speech.corpora.opening import open_corpus
 from dagsverk.speech.corpora.recordings import Recordings
@@ -65,8 +65,8 @@ def test_a_row_that_means_no_regular_file_is_set_aside_with_its_reason(tmp_path,
     make(folder / "bad.wav")
     corpus = opened(folder)
     listing = corpus.listing()
-    assert [(one.clip, one.reason) for one in listing.set_aside] == [("bad.wav", "not a regular file")]
-    assert "want a regular file below the folder" in listing.set_aside[0].detail
+    assert [(one.clip, one.reason) for one in listing.rejected] == [("bad.wav", "not a regular file")]
+    assert "want a regular file below the folder" in listing.rejected[0].detail
     assert [sound for _, sound in corpus.read(listing.clips)] == [wav(0.2)] * 3
 
 
@@ -77,7 +77,7 @@ def test_a_clip_that_becomes_something_else_after_it_was_listed_is_not_read(tmp_
     (folder / "bad.wav").unlink()
     make(folder / "bad.wav")
     found = {clip.id: sound for clip, sound in opened(folder).read(clips)}
-    assert isinstance(found.pop("bad.wav"), SetAside)
+    assert isinstance(found.pop("bad.wav"), RejectedClip)
     assert list(found.values()) == [wav(0.2)] * 3
 
 
@@ -95,7 +95,7 @@ def test_a_text_beside_a_recording_that_is_no_regular_file_is_set_aside(tmp_path
     folder = lay_out({**files, "2.wav": wav(0.2)}, tmp_path / "own")
     make(folder / "2.txt")
     listing = opened(folder).listing()
-    assert [(one.clip, one.reason) for one in listing.set_aside] == [("2.wav", "not a regular file")]
+    assert [(one.clip, one.reason) for one in listing.rejected] == [("2.wav", "not a regular file")]
     assert len(listing.clips) == 3
 
 
@@ -104,7 +104,7 @@ def test_nothing_is_read_through_a_linked_folder(tmp_path, target):
     (tmp_path / "secret.wav").write_bytes(b"secret")
     folder = own(tmp_path, ["linked/secret.wav", "linked/passwd"])
     (folder / "linked").symlink_to(target)
-    assert {one.reason for one in opened(folder).listing().set_aside} == {"not a regular file"}
+    assert {one.reason for one in opened(folder).listing().rejected} == {"not a regular file"}
 
 
 def test_a_release_whose_clips_are_a_linked_folder_says_so(tmp_path):
@@ -140,7 +140,7 @@ def test_a_link_to_a_recording_of_the_same_folder_is_as_good_as_the_recording(tm
     folder = own(tmp_path, ["again.wav"])
     (folder / "again.wav").symlink_to("good/train.wav")
     listing = opened(folder).listing()
-    assert (len(listing.clips), listing.set_aside) == (4, [])
+    assert (len(listing.clips), listing.rejected) == (4, [])
 
 
 OUTSIDE = ["../secret.wav", "good/../../secret.wav", "/etc/passwd", "..\\secret.wav", "\\etc\\passwd",
@@ -157,7 +157,7 @@ def test_a_path_of_a_table_that_leads_out_is_set_aside(tmp_path, name, form):
     files = {str(one.relative_to(folder)): one.read_bytes() for one in folder.rglob("*") if one.is_file()}
     listing = opened(folder if form == "folder" else pack(files, tmp_path / form)).listing()
     assert {clip.audio for clip in listing.clips} == {f"good/{split}.wav" for split in SPLITS}
-    assert [one.reason in ("path outside the folder", "missing audio") for one in listing.set_aside] == [True]
+    assert [one.reason in ("path outside the folder", "missing audio") for one in listing.rejected] == [True]
 
 
 @given(
@@ -202,7 +202,7 @@ def test_a_line_of_json_that_is_too_deep_is_set_aside(tmp_path):
     folder = own(tmp_path, [])
     table = folder / "metadata.jsonl"
     table.write_bytes(table.read_bytes() + deep)
-    assert [one.reason for one in opened(folder).listing().set_aside] == ["malformed row"]
+    assert [one.reason for one in opened(folder).listing().rejected] == ["malformed row"]
 
 
 def test_a_table_with_more_rows_or_cells_than_any_corpus_has_is_refused(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 from speech_clips import lay_out, wav
 
 from dagsverk.speech.config import CorpusConfig
-from dagsverk.speech.corpora.corpus import SetAside
+from dagsverk.speech.corpora.corpus import RejectedClip
 from dagsverk.speech.corpora.hub import FLEURS, fleurs_subset, our_split
 from dagsverk.speech.corpora.limited import UNKNOWN_VOICES
 from dagsverk.speech.corpora.opening import open_corpus
@@ -75,7 +75,7 @@ def test_the_columns_of_fleurs_are_understood(tmp_path, store, prefix):
     ]
     clip = listing.clips[7]
     assert (clip.text, clip.gender, clip.split, clip.duration_s) == ("Text, 7.", "female", "dev", 0.3)
-    assert listing.set_aside == []
+    assert listing.rejected == []
     assert corpus.notes == [UNKNOWN_VOICES]
     sounds = dict(corpus.read(listing.clips))
     assert [sounds[clip] for clip in listing.clips] == [wav(0.3, 200 + 10 * i) for i in range(10)]
@@ -125,7 +125,7 @@ def test_a_data_set_of_one_split_is_split_by_speaker(tmp_path):
     )
     listing = opened(saved(tmp_path, rows)).listing()
     assert {clip.split for clip in listing.clips} == {"train", "dev", "test"}
-    assert listing.set_aside == []
+    assert listing.rejected == []
     assert len({(clip.speaker, clip.split) for clip in listing.clips}) == 60
 
 
@@ -140,7 +140,7 @@ def test_audio_that_lies_in_files_of_its_own_is_read_and_what_is_gone_is_told(tm
     corpus = opened(saved(tmp_path, datasets.DatasetDict({"train": rows, "dev": rows, "test": rows})))
     read = [sound for clip, sound in corpus.read(corpus.listing().clips) if clip.split == "test"]
     assert read[:2] == [wav(), wav()]
-    reasons = [one.reason for one in read[2:] if isinstance(one, SetAside)]
+    reasons = [one.reason for one in read[2:] if isinstance(one, RejectedClip)]
     assert reasons == ["missing audio"] + ["path outside the folder"] * len(outside)
 
 

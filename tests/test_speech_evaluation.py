@@ -11,7 +11,7 @@ from speech_models import small_model, sounds, taught_model
 
 from dagsverk.speech import results
 from dagsverk.speech.config import EvaluationConfig
-from dagsverk.speech.corpora.corpus import SetAside
+from dagsverk.speech.corpora.corpus import RejectedClip
 from dagsverk.speech.errors import CorpusError
 from dagsverk.speech.evaluation.comparison import compare
 from dagsverk.speech.evaluation.evaluation import evaluate
@@ -143,7 +143,7 @@ def test_an_evaluation_killed_after_hearing_is_finished_without_hearing_again(st
 
 class BrokenCorpus(SoundCorpus):
     def read(self, clips):
-        yield clips[0], SetAside(clip=clips[0].id, reason="missing file", detail=clips[0].audio)
+        yield clips[0], RejectedClip(clip=clips[0].id, reason="missing file", detail=clips[0].audio)
         yield clips[1], b"no audio"
         raise CorpusError("the archive is cut short")
 

@@ -13,7 +13,7 @@ from tone_corpus import ToneCorpus, clips, seed, tone
 
 from dagsverk.speech.audio.waveform import decode, encode_wav
 from dagsverk.speech.config import PrepareConfig
-from dagsverk.speech.corpora.corpus import Corpus, SetAside
+from dagsverk.speech.corpora.corpus import Corpus, RejectedClip
 from dagsverk.speech.errors import CorpusError, DamagedShard, SpeechError, TooManyBadClips
 from dagsverk.speech.features import log_mel, plans, preparation, shards
 from dagsverk.speech.features.prepared import open_prepared
@@ -41,7 +41,7 @@ def plan(store: Store, corpus: Corpus, config: PrepareConfig = CONFIG) -> str:
 def prepare(store: Store, corpus: Corpus, config: PrepareConfig = CONFIG) -> shards.Manifest:
     set_id = plan(store, corpus, config)
     for number in preparation.pending(store, set_id):
-        preparation.prepare_shard(store, set_id, number, corpus)
+        preparation.prepare_all(store, set_id, corpus, [number])
     return preparation.complete(store, set_id)
 
 
@@ -68,15 +68,15 @@ def test_prepared_clips_are_those_of_the_corpus_with_their_spectra(store: Store,
 
 def test_the_manifest_counts_clips_seconds_and_speakers_of_each_split(store: Store) -> None:
     made = prepare(store, ToneCorpus(cut={"test": (2, 9)}))
-    assert made.splits["train"] == {"clips": 6, "seconds": 2.4, "speakers": 2}
-    assert made.splits["test"] == {"clips": 2, "seconds": 0.8, "speakers": 2}
+    assert made.splits["train"] == shards.Totals(clips=6, seconds=2.4, speakers=2)
+    assert made.splits["test"] == shards.Totals(clips=2, seconds=0.8, speakers=2)
     assert [(shard.split, shard.clips) for shard in made.shards] == [
         ("train", 3),
         ("train", 3),
         ("dev", 2),
         ("test", 2),
     ]
-    assert (made.listed, made.set_aside, made.cut) == (10, {}, {"test": (2, 9)})
+    assert (made.listed, made.rejected, made.cut) == (10, {}, {"test": (2, 9)})
     assert made.licences == {"CC0-1.0": 10} and made.corpus == made.source == "tones"
     assert shards.newest(store, "sv") == made.id and shards.manifest(store, made.id) == made
 
@@ -87,7 +87,7 @@ def test_a_second_run_reads_no_clip_and_writes_nothing(store: Store) -> None:
     before, read = state(store), len(corpus.given)
     again = prepare(store, corpus)
     for number in range(4):
-        preparation.prepare_shard(store, first.id, number, corpus)
+        preparation.prepare_all(store, first.id, corpus, [number])
     assert again == first and state(store) == before and len(corpus.given) == read
 
 
@@ -132,25 +132,23 @@ BAD = {
     "train-3": (encode_wav(tone(1, 31)), "too long"),
     "train-4": (encode_wav(np.zeros(16_000, np.float32)), "silence"),
     "train-5": (encode_wav(100 * tone(1)), "clipped"),
-    "train-6": (SetAside(clip="train-6", reason="missing audio", detail="no such file"), "missing audio"),
+    "train-6": (RejectedClip(clip="train-6", reason="missing audio", detail="no such file"), "missing audio"),
 }
 
 
 def test_bad_clips_are_set_aside_counted_and_shown_and_the_others_kept(store: Store, cache: Path) -> None:
-    listed = SetAside(clip="gone", reason="no text column", detail="line 7")
+    listed = RejectedClip(clip="gone", reason="no text column", detail="line 7")
     rows = [*clips(train=12), clips()[0]]
     texts = {"train-7": " \x00<b></b> ", "train-8": "å" * 222}
     rows = [replace(clip, text=texts.get(clip.id, clip.text)) for clip in rows]
     bad = {name: given for name, (given, _) in BAD.items()}
-    made = prepare(store, ToneCorpus(rows=rows, bad=bad, set_aside=[listed]), TOLERANT)
+    made = prepare(store, ToneCorpus(rows=rows, bad=bad, rejected=[listed]), TOLERANT)
     wanted = {name: reason for name, (_, reason) in BAD.items()}
     wanted |= {"gone": "no text column", "train-0 ": "duplicate id"}
     wanted |= {"train-7": "empty text", "train-8": "text too long"}
-    found = {
-        (one["clip"], reason) for reason, counted in made.set_aside.items() for one in counted["examples"]
-    }
+    found = {(one.clip, reason) for reason, counted in made.rejected.items() for one in counted.examples}
     assert found == {(name.strip(), reason) for name, reason in wanted.items()}
-    assert all(counted["clips"] == 1 for counted in made.set_aside.values())
+    assert all(counted.clips == 1 for counted in made.rejected.values())
     kept = open_prepared(store, made.id, ("train",), cache).rows["id"]
     assert sorted(kept) == ["train-10", "train-11", "train-9"]
     assert made.listed == len(kept) + len(wanted) + 4
@@ -167,7 +165,7 @@ def test_texts_are_cleaned_and_the_longest_that_fit_are_kept(store: Store, cache
 def test_a_row_that_no_file_can_hold_is_set_aside(store: Store) -> None:
     rows = [replace(clip, audio="\udce5.wav") if clip.id == "train-0" else clip for clip in clips()]
     made = prepare(store, ToneCorpus(rows=rows), TOLERANT)
-    assert made.set_aside["not Unicode"]["examples"][0]["clip"] == "train-0"
+    assert made.rejected["not Unicode"].examples[0].clip == "train-0"
 
 
 def test_too_many_bad_clips_stop_the_set_with_reasons_counts_and_examples(store: Store) -> None:
@@ -177,13 +175,13 @@ def test_too_many_bad_clips_stop_the_set_with_reasons_counts_and_examples(store:
     assert "manifest.json" not in " ".join(store.list("")) and "speech/swedish/shards.json" not in store.list(
         ""
     )
-    assert prepare(store, corpus, TOLERANT).splits["train"]["clips"] == 3
+    assert prepare(store, corpus, TOLERANT).splits["train"].clips == 3
 
 
 def test_a_corpus_that_is_bad_already_when_listed_is_refused_before_any_work(store: Store) -> None:
-    gone = [SetAside(clip=f"c{i}", reason="missing audio", detail="") for i in range(5)]
+    gone = [RejectedClip(clip=f"c{i}", reason="missing audio", detail="") for i in range(5)]
     with pytest.raises(TooManyBadClips, match=r"5 of 15 clips.*5 x missing audio"):
-        plan(store, ToneCorpus(set_aside=gone))
+        plan(store, ToneCorpus(rejected=gone))
     assert store.list("") == []
 
 
@@ -200,18 +198,18 @@ def test_a_speaker_heard_in_two_splits_is_refused_by_name(store: Store) -> None:
     with pytest.raises(CorpusError, match=r"'Anna' is heard in train \(clip train-1\) and in test"):
         plan(store, ToneCorpus(rows=rows))
     unknown = [replace(clip, speaker="") for clip in clips()]
-    assert prepare(store, ToneCorpus(rows=unknown)).splits["test"]["speakers"] == 0
+    assert prepare(store, ToneCorpus(rows=unknown)).splits["test"].speakers == 0
 
 
 def test_an_incomplete_set_is_not_completed(store: Store) -> None:
     corpus = ToneCorpus()
     set_id = plan(store, corpus)
-    preparation.prepare_shard(store, set_id, 1, corpus)
+    preparation.prepare_all(store, set_id, corpus, [1])
     assert preparation.pending(store, set_id) == [0, 2, 3]
     with pytest.raises(SpeechError, match=r"3 shards.*the first is 0"):
         preparation.complete(store, set_id)
     with pytest.raises(NotFound, match="shards 0 to 3, not 4"):
-        preparation.prepare_shard(store, set_id, 4, corpus)
+        preparation.prepare_all(store, set_id, corpus, [4])
     with pytest.raises(NotFound, match="no plan"):
         preparation.pending(store, "sv-0123456789abcdef")
 
@@ -272,10 +270,10 @@ def test_padding_with_the_floor_is_what_the_extractor_makes_of_silence(store: St
 
 
 def test_a_plan_keeps_all_that_was_set_aside_and_the_settings(store: Store) -> None:
-    gone = [SetAside(clip=f"c{i}", reason="missing audio", detail="x") for i in range(7)]
-    set_id = plan(store, ToneCorpus(set_aside=gone), TOLERANT)
+    gone = [RejectedClip(clip=f"c{i}", reason="missing audio", detail="x") for i in range(7)]
+    set_id = plan(store, ToneCorpus(rejected=gone), TOLERANT)
     kept = plans.load(store, set_id)
-    assert [one["clip"] for one in kept.set_aside] == [f"c{i}" for i in range(7)]
+    assert [one.clip for one in kept.rejected] == [f"c{i}" for i in range(7)]
     assert PrepareConfig(**kept.settings) == TOLERANT and list(kept.clips) == [3, 3, 2, 2]
     assert json.dumps(kept.settings)
 
@@ -302,9 +300,8 @@ def test_an_archive_cut_short_leaves_the_shards_that_were_whole_by_then(store: S
 def test_a_corpus_that_leaves_out_clips_is_refused_by_the_first(store: Store) -> None:
     set_id = plan(store, ToneCorpus())
     with pytest.raises(CorpusError, match=r"gave 2 of 3 .*missing is train-1"):
-        preparation.prepare_shard(
-            store, set_id, 0, ToneCorpus(rows=[c for c in clips() if c.id != "train-1"])
-        )
+        corpus = ToneCorpus(rows=[c for c in clips() if c.id != "train-1"])
+        preparation.prepare_all(store, set_id, corpus, [0])
 
 
 def test_an_archive_is_gone_through_once_for_each_worker(store: Store) -> None:
@@ -314,7 +311,7 @@ def test_an_archive_is_gone_through_once_for_each_worker(store: Store) -> None:
     assert preparation.portions(store, set_id, corpus) == [[0, 1], [2], [3]]
     facts = preparation.prepare_all(store, set_id, corpus, [0, 1, 2, 3], threads=2)
     assert sorted(corpus.given) == sorted(clip.id for clip in corpus.rows)
-    assert [(one["number"], one["clips"], one["split"]) for one in facts] == [
+    assert [(one.number, one.clips, one.split) for one in facts] == [
         (0, 3, "train"),
         (1, 3, "train"),
         (2, 2, "dev"),

@@ -17,7 +17,7 @@ from speech_clips import encode, mp3, tone, wav
 from dagsverk.speech.audio import sandbox, waveform
 from dagsverk.speech.audio.sandbox import Sandbox
 from dagsverk.speech.config import PrepareConfig
-from dagsverk.speech.corpora.corpus import Clip, SetAside
+from dagsverk.speech.corpora.corpus import Clip, RejectedClip
 from dagsverk.speech.errors import AudioError, Busy, SpeechError
 from dagsverk.speech.features import clips
 
@@ -280,7 +280,7 @@ def test_a_clip_that_ends_its_decoder_is_set_aside_and_the_others_are_prepared(h
     monkeypatch.setattr(sandbox, "CLIPS", harmful("import ctypes; ctypes.string_at(0)", reuse=True))
     clip = Clip(id="a", audio="a.mp3", text="hej", language="sv", split="train", speaker="a")
     found = [clips.make_row(clip, content, PrepareConfig()) for content in (wav(), NOTE, wav(), NOTE, wav())]
-    assert [isinstance(one, SetAside) for one in found] == [False, True, False, True, False]
+    assert [isinstance(one, RejectedClip) for one in found] == [False, True, False, True, False]
     assert found[1].reason == "undecodable"
     assert "SIGSEGV" in found[1].detail
 

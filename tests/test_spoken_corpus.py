@@ -17,9 +17,10 @@ import psutil
 import pytest
 
 from dagsverk.speech.corpora import espeak
-from dagsverk.speech.corpora.corpus import SPLITS, Clip, SetAside
+from dagsverk.speech.corpora.corpus import SPLITS, Clip, RejectedClip
+from dagsverk.speech.corpora.grammars import GRAMMARS
 from dagsverk.speech.corpora.sentences import Grammar, Phrase, phrases, split_of
-from dagsverk.speech.corpora.spoken import DEFAULT_CLIPS, GRAMMARS, VOICES, SpokenCorpus, utterance
+from dagsverk.speech.corpora.spoken import DEFAULT_CLIPS, VOICES, SpokenCorpus, utterance
 from dagsverk.speech.errors import CorpusError, Killed
 from tasks.policies import PASSING
 
@@ -27,6 +28,7 @@ LANGUAGES = sorted(GRAMMARS)
 SMALL = {"train_clips": 24, "dev_clips": 6, "test_clips": 8}  # every voice of dev and test
 DIGEST = """
 import hashlib, sys
+from dagsverk.speech.corpora.grammars import GRAMMARS
 from dagsverk.speech.corpora.spoken import SpokenCorpus
 corpus = SpokenCorpus("sv", train_clips=24, dev_clips=6, test_clips=8)
 clips = corpus.listing().clips[::-1]
@@ -44,7 +46,7 @@ def corpus(request: pytest.FixtureRequest) -> SpokenCorpus:
 def heard(corpus: SpokenCorpus) -> dict[str, bytes]:
     """Clip -> WAV file, in the corpus's order."""
     read = {clip.id: audio for clip, audio in corpus.read(corpus.listing().clips)}
-    assert not [audio for audio in read.values() if isinstance(audio, SetAside)]
+    assert not [audio for audio in read.values() if isinstance(audio, RejectedClip)]
     return {clip: audio for clip, audio in read.items() if isinstance(audio, bytes)}
 
 
@@ -281,7 +283,8 @@ def test_a_voice_that_does_not_exist_costs_its_own_clip_only(corpus: SpokenCorpu
     good = corpus.listing().clips[0]
     bad = replace(good, id="bad", audio="spoken:xx+nobody?rate=170&pitch=50&range=50&tract=100")
     (_, refused), (_, audio) = corpus.read([bad, good])
-    assert isinstance(refused, SetAside) and refused.reason == "not spoken" and "xx+nobody" in refused.detail
+    assert isinstance(refused, RejectedClip) and refused.reason == "not spoken"
+    assert "xx+nobody" in refused.detail
     assert audio == heard[good.id]
 
 

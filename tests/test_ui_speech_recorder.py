@@ -39,7 +39,7 @@ def test_kept_clips_are_a_corpus_that_training_reads(mine):
         keep(text=f"mening nummer {i}", audio=wav(sounds()[i % 3].audio))
     corpus = open_corpus(CorpusConfig(source=str(mine / "mine")), "sv")
     listing = corpus.listing()
-    assert listing.set_aside == []
+    assert listing.rejected == []
     assert {clip.split for clip in listing.clips} == {"train", "dev", "test"}
     assert sorted(clip.text for clip in listing.clips) == sorted(f"mening nummer {i}" for i in range(40))
     clip, audio = next(iter(corpus.read(listing.clips[:1])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from dagsverk.speech import runs
@@ -12,17 +13,16 @@ from dagsverk.store import Store
 
 def prepared(about: Manifest, *, new: bool) -> dict[str, Any]:
     """Clips, hours, speakers, and why clips were set aside. `new`: not the set of the last report."""
-    splits = {name: dict(counts) for name, counts in about.splits.items()}
-    speakers = sum(int(counts["speakers"]) for counts in splits.values())  # no speaker is in two splits
+    speakers = sum(totals.speakers for totals in about.splits.values())  # no speaker is in two splits
     return {
         "set": about.id,
         "corpus": about.corpus,
         "new": new,
-        "clips": sum(int(counts["clips"]) for counts in splits.values()),
+        "clips": sum(totals.clips for totals in about.splits.values()),
         "audio_s": about.seconds,
         "speakers": speakers,
-        "splits": splits,
-        "set_aside": {reason: found["clips"] for reason, found in about.set_aside.items()},
+        "splits": {name: asdict(totals) for name, totals in about.splits.items()},
+        "set_aside": {reason: rejections.clips for reason, rejections in about.rejected.items()},
         "cut": {split: list(numbers) for split, numbers in about.cut.items()},
         "notes": list(about.notes),
         # A set with a speaker in two splits is never made; who is not named may be anyone.

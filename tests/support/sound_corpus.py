@@ -12,7 +12,7 @@ from speech_models import sounds
 
 from dagsverk.speech.audio.waveform import encode_wav
 from dagsverk.speech.config import PrepareConfig
-from dagsverk.speech.corpora.corpus import SPLITS, Clip, Listing, SetAside
+from dagsverk.speech.corpora.corpus import SPLITS, Clip, Listing, RejectedClip
 from dagsverk.speech.features import preparation
 from dagsverk.speech.features.prepared import PreparedClips, open_prepared
 from dagsverk.store import Store
@@ -37,9 +37,9 @@ class SoundCorpus:
 
     def listing(self) -> Listing:
         digest = hashlib.sha256(repr(self._clips).encode()).hexdigest()
-        return Listing(clips=self._clips, set_aside=[], fingerprint=digest)
+        return Listing(clips=self._clips, rejected=[], fingerprint=digest)
 
-    def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | SetAside]]:
+    def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | RejectedClip]]:
         for clip in clips:
             yield clip, self._audio[clip.audio]
 

@@ -16,7 +16,7 @@ from speech_models import RATE_HZ, small_model, sounds, taught_model
 from dagsverk.records import keep_report, write_json
 from dagsverk.speech import runs
 from dagsverk.speech.config import EvaluationConfig, FinetuneConfig, PrepareConfig
-from dagsverk.speech.corpora.corpus import Clip, Listing, SetAside
+from dagsverk.speech.corpora.corpus import Clip, Listing, RejectedClip
 from dagsverk.speech.evaluation import judging, playback
 from dagsverk.speech.features import preparation
 from dagsverk.speech.features.prepared import open_prepared
@@ -77,10 +77,10 @@ class SoundCorpus:
             self.recordings[clip.audio] = wav(np.zeros(RATE_HZ) if silent else heard)
 
     def listing(self):
-        gone = SetAside(
+        gone = RejectedClip(
             clip="gone", reason="missing audio", detail="it is named in the table and is not there"
         )
-        return Listing(clips=self.clips, set_aside=[gone], fingerprint="three-sounds")
+        return Listing(clips=self.clips, rejected=[gone], fingerprint="three-sounds")
 
     def read(self, clips):
         for clip in clips:
@@ -132,7 +132,7 @@ def preparation_facts(manifest):
         name: {"clips": split["clips"], "audio_s": split["seconds"], "speakers": split["speakers"]}
         for name, split in manifest.splits.items()
     }
-    aside = Counter({reason: found["clips"] for reason, found in manifest.set_aside.items()})
+    aside = Counter({reason: rejections.clips for reason, rejections in manifest.rejected.items()})
     return {
         "set": manifest.id,
         "corpus": manifest.corpus,

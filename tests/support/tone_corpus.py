@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dagsverk.speech.audio.waveform import encode_wav
-from dagsverk.speech.corpora.corpus import SPLITS, Clip, Listing, SetAside, Split
+from dagsverk.speech.corpora.corpus import SPLITS, Clip, Listing, RejectedClip, Split
 
 SAMPLE_RATE_HZ = 16_000
 
@@ -44,11 +44,11 @@ def clips(train: int = 6, dev: int = 2, test: int = 2, speakers: int = 2) -> lis
 
 @dataclass
 class ToneCorpus:
-    """`bad` maps a clip's id to the bytes (or the SetAside) that are given instead of its tone."""
+    """`bad` maps a clip's id to the bytes (or the RejectedClip) that are given instead of its tone."""
 
     rows: Sequence[Clip] = field(default_factory=clips)
-    bad: dict[str, bytes | SetAside] = field(default_factory=dict)
-    set_aside: Sequence[SetAside] = ()
+    bad: dict[str, bytes | RejectedClip] = field(default_factory=dict)
+    rejected: Sequence[RejectedClip] = ()
     sequential: bool = False
     seconds: float = 0.4  # of each clip
     cut: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -60,11 +60,11 @@ class ToneCorpus:
         told = repr([(clip.id, clip.audio) for clip in self.rows])
         return Listing(
             clips=self.rows,
-            set_aside=self.set_aside,
+            rejected=self.rejected,
             fingerprint=hashlib.sha256(told.encode()).hexdigest(),
         )
 
-    def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | SetAside]]:
+    def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | RejectedClip]]:
         wanted = {clip.id: clip for clip in clips}
         for row in self.rows:
             if clip := wanted.get(row.id):

@@ -10,7 +10,7 @@ from speech_models import small_model, tone
 
 from dagsverk.speech.audio.waveform import encode_wav
 from dagsverk.speech.config import FinetuneConfig, PrepareConfig
-from dagsverk.speech.corpora.corpus import Clip, Listing, SetAside
+from dagsverk.speech.corpora.corpus import Clip, Listing, RejectedClip
 from dagsverk.speech.features.preparation import complete, pending, plan, prepare_all
 from dagsverk.speech.model.models import save_model_folder
 from dagsverk.speech.training.progress import Quiet
@@ -31,9 +31,9 @@ class Counting:
         self._clips = [_clip(split, number) for split, number in numbers] + list(extra)
 
     def listing(self) -> Listing:
-        return Listing(clips=self._clips, set_aside=[], fingerprint=f"counting {len(self._clips)}")
+        return Listing(clips=self._clips, rejected=[], fingerprint=f"counting {len(self._clips)}")
 
-    def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | SetAside]]:
+    def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | RejectedClip]]:
         for clip in clips:
             words = clip.text.split()[:5]
             audio = [tone(200.0 + 90 * WORDS.index(word), 0.25) for word in words]

@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from dagsverk.speech.config import PrepareConfig
-from dagsverk.speech.corpora import italian, swedish
+from dagsverk.speech.corpora.grammars import GRAMMARS
 from dagsverk.speech.corpora.recordings import MAX_LETTERS, Recording, Recordings
 from dagsverk.speech.errors import AudioError, CorpusError, SpeechError
 from dagsverk.speech.languages import LANGUAGES, Language
@@ -33,7 +33,6 @@ from ui.speech.parts import (
 
 PATH = "recorder"
 WORDS = "Read sentences aloud and keep them: a small data set of one’s own, ready to train on."
-GRAMMARS = {"sv": swedish.GRAMMAR, "it": italian.GRAMMAR}
 DATA_SET = "my-voice"
 MIN_S = 0.5
 QUIET_DBFS = -40.0  # below, a voice is hard to tell from the room

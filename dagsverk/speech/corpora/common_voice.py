@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from dagsverk.speech.corpora.corpus import Clip, Listing, SetAside, Split
+from dagsverk.speech.corpora.corpus import Clip, Listing, RejectedClip, Split
 from dagsverk.speech.corpora.places import Entry, Place
 from dagsverk.speech.corpora.rows import list_with_audio, read_clips, whisper_code
 from dagsverk.speech.corpora.tables import parse_tsv
@@ -62,13 +62,13 @@ class CommonVoice:
             self._listing = self._list()
         return self._listing
 
-    def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | SetAside]]:
+    def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | RejectedClip]]:
         yield from read_clips(self.place, clips)
 
     def _list(self) -> Listing:
         files = self.place.files()
         folder = self._folder(files)
-        faults: list[SetAside] = []
+        faults: list[RejectedClip] = []
         durations = self._durations(files, folder)
         rows = [
             clip
@@ -84,10 +84,10 @@ class CommonVoice:
         for folder in folders:
             if self._locale(files, folder) == self.language:
                 return folder
-        found = ", ".join(self._locale(files, folder) or "an unnamed one" for folder in folders)
+        locales = ", ".join(self._locale(files, folder) or "an unnamed one" for folder in folders)
         raise CorpusError(
             f"{self.place.url} holds no clips of language {self.language!r}; it holds "
-            f"{found or 'no release'}; give the release of that language"
+            f"{locales or 'no release'}; give the release of that language"
         )
 
     def _locale(self, files: dict[str, Entry], folder: str) -> str:
@@ -104,14 +104,14 @@ class CommonVoice:
         path = f"{folder}clip_durations.tsv"
         if path not in files:
             return {}
-        found = {}
+        durations = {}
         for _, row in parse_tsv(self.place.table(path), path, []):
             if (stated := row.get("duration[ms]", "")).isdecimal():
-                found[row.get("clip", "")] = int(stated) / 1000
-        return found
+                durations[row.get("clip", "")] = int(stated) / 1000
+        return durations
 
     def _rows(
-        self, path: str, folder: str, split: Split, durations: dict[str, float], faults: list[SetAside]
+        self, path: str, folder: str, split: Split, durations: dict[str, float], faults: list[RejectedClip]
     ) -> Iterator[Clip]:
         for _, row in parse_tsv(self.place.table(path), f"{self.place.url}/{path}", faults, NEEDED):
             file = row["path"]

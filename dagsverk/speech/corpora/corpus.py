@@ -29,8 +29,8 @@ class Clip:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SetAside:
-    """A clip that is not used, and why. `reason` is a short name under which such clips are counted."""
+class RejectedClip:
+    """A clip that cannot be used, and why. `reason` is a short name under which such clips are counted."""
 
     clip: str
     reason: str
@@ -39,10 +39,10 @@ class SetAside:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """All clips of a corpus, those set aside while listing, and a digest of content (not of place)."""
+    """All clips of a corpus, those rejected while listing, and a digest of content (not of place)."""
 
     clips: Sequence[Clip]
-    set_aside: Sequence[SetAside]
+    rejected: Sequence[RejectedClip]
     fingerprint: str
 
 
@@ -60,5 +60,5 @@ class Corpus(Protocol):
     def listing(self) -> Listing:
         """All rows, in the order in which reading is cheapest. Raises CorpusError."""
 
-    def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | SetAside]]:
+    def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | RejectedClip]]:
         """Each clip with its encoded audio (any container), or why it has none; in the corpus's order."""

@@ -71,10 +71,10 @@ def version() -> str:
     """The version of eSpeak NG, say "1.52.0". Raises CorpusError if it is not installed or does not start."""
     with tempfile.TemporaryFile() as nothing, tempfile.TemporaryFile() as complaints:
         with _started("version", nothing, complaints) as worker:
-            said, _ = worker.communicate()
-        if worker.returncode or not said:
+            output, _ = worker.communicate()
+        if worker.returncode or not output:
             raise _ended_early(worker, complaints)
-        return said.decode()
+        return output.decode()
 
 
 def _started(command: str, wanted: IO[bytes], complaints: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -159,16 +159,16 @@ class _Espeak:
 
     def version(self) -> str:
         self._library.espeak_Info.restype = ctypes.c_char_p
-        said: bytes = self._library.espeak_Info(None)
-        return said.decode().split()[0]
+        info: bytes = self._library.espeak_Info(None)
+        return info.decode().split()[0]
 
     def say(self, utterance: Utterance) -> bytes:
         """Samples, 16 bit. Raises AudioError."""
         samples = bytearray()
 
-        def collect(heard: int | None, count: int, _events: int | None) -> int:
-            if heard and count > 0:
-                samples.extend(ctypes.string_at(heard, 2 * count))
+        def collect(sound: int | None, count: int, _events: int | None) -> int:
+            if sound and count > 0:
+                samples.extend(ctypes.string_at(sound, 2 * count))
             return 0  # go on
 
         callback = _CALLBACK(collect)  # named: it must outlive the call below

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dagsverk.speech.corpora.corpus import Clip, Listing, SetAside, Split
+from dagsverk.speech.corpora.corpus import Clip, Listing, RejectedClip, Split
 from dagsverk.speech.corpora.places import REGULAR, Entry, Place
 from dagsverk.speech.corpora.rows import (
     SPLIT_NAMES,
@@ -65,16 +65,16 @@ class FolderCorpus:
     def listing(self) -> Listing:
         if self._listing is None:
             files = self.place.files()
-            faults: list[SetAside] = []
+            faults: list[RejectedClip] = []
             path = find_table(list(files), self.place.url)
             clips = self._rows(path, faults) if path else self._pairs(files, faults)
             self._listing = list_with_audio(self.place, files, list(clips), faults)
         return self._listing
 
-    def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | SetAside]]:
+    def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | RejectedClip]]:
         yield from read_clips(self.place, clips)
 
-    def _rows(self, path: str, faults: list[SetAside]) -> Iterator[Clip]:
+    def _rows(self, path: str, faults: list[RejectedClip]) -> Iterator[Clip]:
         where = f"{self.place.url}/{path}"
         layouts: dict[tuple[str, ...], dict[str, str]] = {}  # lines of JSON may differ in what they tell
         for line, row in parse_table(self.place.table(path), where, faults):
@@ -85,7 +85,7 @@ class FolderCorpus:
             if isinstance(clip, Clip):
                 yield clip
             elif clip:
-                faults.append(SetAside(clip=f"{path} line {line}", reason=clip[0], detail=clip[1]))
+                faults.append(RejectedClip(clip=f"{path} line {line}", reason=clip[0], detail=clip[1]))
 
     def _columns(self, names: Sequence[str], where: str, *, first: bool) -> dict[str, str]:
         """meaning -> column. Raises CorpusError if the first row shows that the table is of another kind."""
@@ -103,29 +103,29 @@ class FolderCorpus:
         """The clip of a row, or reason and detail of why there is none; None for one in another language."""
         if not {"audio", "text"} <= set(columns):
             return "malformed row", f"want a recording and a text, found {', '.join(row)}"
-        told = {meaning: row[name].strip() for meaning, name in columns.items()}
-        audio = told["audio"].replace("\\", "/").removeprefix("./")
+        values = {meaning: row[name].strip() for meaning, name in columns.items()}
+        audio = values["audio"].replace("\\", "/").removeprefix("./")
         if not audio or audio.startswith("/") or ".." in audio.split("/") or ":" in audio.split("/")[0]:
-            return "path outside the folder", f"{told['audio']!r}; want a path below the folder"
-        if is_other_language(told.get("language", ""), self.language):
+            return "path outside the folder", f"{values['audio']!r}; want a path below the folder"
+        if is_other_language(values.get("language", ""), self.language):
             return None
-        split = told.get("split", "").lower()
+        split = values.get("split", "").lower()
         if split and split not in SPLIT_NAMES:
             return "unknown split", f"{split!r}; want train, dev or test"
         return Clip(
-            id=told.get("id") or audio,
+            id=values.get("id") or audio,
             audio=audio,
             text=row[columns["text"]],
             language=self.language,
             split=SPLIT_NAMES[split or "train"],
-            duration_s=parse_seconds(told.get("duration_s")),
+            duration_s=parse_seconds(values.get("duration_s")),
             **{
-                name: told.get(name, "")
+                name: values.get(name, "")
                 for name in ("speaker", "gender", "age", "accent", "licence", "translation")
             },
         )
 
-    def _pairs(self, files: Mapping[str, Entry], faults: list[SetAside]) -> Iterator[Clip]:
+    def _pairs(self, files: Mapping[str, Entry], faults: list[RejectedClip]) -> Iterator[Clip]:
         """Recordings with a text of the same name beside them; top folders may be called train, dev, test."""
         sound = [path for path in files if path.lower().endswith(SOUND)]
         texts = {path.removesuffix(".txt") for path in files if path.endswith(".txt")}
@@ -140,11 +140,11 @@ class FolderCorpus:
             text = path.rpartition(".")[0] + ".txt"
             if files[text].fault:
                 detail = f"{text!r} is {files[text].fault}; {REGULAR}"
-                faults.append(SetAside(clip=path, reason="not a regular file", detail=detail))
+                faults.append(RejectedClip(clip=path, reason="not a regular file", detail=detail))
                 continue
             if files[text].size > MAX_TEXT_BYTES:
                 detail = f"{text!r} has {files[text].size:,} bytes, want at most {MAX_TEXT_BYTES:,}"
-                faults.append(SetAside(clip=path, reason="too long", detail=detail))
+                faults.append(RejectedClip(clip=path, reason="too long", detail=detail))
                 continue
             split: Split = SPLIT_NAMES.get(path.split("/")[0].lower(), "train")
             yield Clip(

@@ -30,7 +30,7 @@ from huggingface_hub.errors import (
 from dagsverk import reading
 from dagsverk.reading import Below, NotRegular, TooLarge, read_at_most
 from dagsverk.speech.config import CorpusConfig
-from dagsverk.speech.corpora.corpus import Clip, Listing, SetAside, Split
+from dagsverk.speech.corpora.corpus import Clip, Listing, RejectedClip, Split
 from dagsverk.speech.corpora.data_sets import DESCRIPTIONS, check_card, leads_out, local_folder
 from dagsverk.speech.corpora.places import MAX_CLIP_BYTES, LocalPlace, local_trouble
 from dagsverk.speech.corpora.rows import (
@@ -93,7 +93,7 @@ class HubCorpus:
                 self._listing = make_listing(clips, [], self._identities())
         return self._listing
 
-    def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | SetAside]]:
+    def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | RejectedClip]]:
         wanted: dict[str, dict[int, list[Clip]]] = {}
         for clip in clips:
             split, _, row = clip.audio.rpartition("/")
@@ -107,7 +107,7 @@ class HubCorpus:
                     for clip in rows.pop(number):
                         yield clip, self._bytes(clip, value)
             for clip in itertools.chain.from_iterable(rows.values()):
-                yield clip, SetAside(clip=clip.id, reason="missing audio", detail=f"no row {clip.audio}")
+                yield clip, RejectedClip(clip=clip.id, reason="missing audio", detail=f"no row {clip.audio}")
 
     @cached_property
     def _revision(self) -> tuple[str | None, bool]:
@@ -210,7 +210,7 @@ class HubCorpus:
                 translation=values.get("translation", ""),
             )
 
-    def _bytes(self, clip: Clip, value: Any) -> bytes | SetAside:
+    def _bytes(self, clip: Clip, value: Any) -> bytes | RejectedClip:
         """The encoded audio of a row: in the row, or in a file that it names. What was only not reached is
         raised: it may be read later."""
         audio = value if isinstance(value, Mapping) else {"path": value}
@@ -219,7 +219,7 @@ class HubCorpus:
         path = self._own(str(audio.get("path") or ""))
         if leads_out(path):
             detail = f"row {clip.audio} names {path[:80]!r}; want a path in the data set"
-            return SetAside(clip=clip.id, reason="path outside the folder", detail=detail)
+            return RejectedClip(clip=clip.id, reason="path outside the folder", detail=detail)
         try:
             if self._local and path:
                 return Below(self._local).read(path, MAX_CLIP_BYTES)
@@ -227,14 +227,14 @@ class HubCorpus:
                 with HfFileSystem().open(f"datasets/{self._source}@{self._revision[0]}/{path}", "rb") as file:
                     return read_at_most(file, MAX_CLIP_BYTES)
         except NotRegular as fault:
-            return SetAside(clip=clip.id, reason="not a regular file", detail=f"{path[:80]!r} is {fault}")
+            return RejectedClip(clip=clip.id, reason="not a regular file", detail=f"{path[:80]!r} is {fault}")
         except TooLarge:
             pass
         except NETWORK as error:
             if self._may_pass(error):
                 raise
         detail = f"row {clip.audio} holds no audio and names no file that can be read ({path[:80]!r})"
-        return SetAside(clip=clip.id, reason="missing audio", detail=detail)
+        return RejectedClip(clip=clip.id, reason="missing audio", detail=detail)
 
     def _own(self, path: str) -> str:
         """The path within the data set, where it names a file there; else the path as it is."""

@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from dagsverk.speech.corpora.corpus import Clip, Corpus, Listing, SetAside, Split
+from dagsverk.speech.corpora.corpus import Clip, Corpus, Listing, RejectedClip, Split
 from dagsverk.speech.errors import CorpusError
 
 UNKNOWN_VOICES = "speakers are not known, or too few: voices of dev and test may be heard in training"
@@ -38,13 +38,13 @@ class Limited:
         if self._listing is None:
             whole = self.corpus.listing()
             if not whole.clips:
-                raise CorpusError(f"{self.name} has no clip that can be used; {_told(whole.set_aside)}")
+                raise CorpusError(f"{self.name} has no clip that can be used; {_reasons(whole.rejected)}")
             self._listing = self._cut(whole)
             unknown = {clip.split for clip in self._listing.clips if not clip.speaker}
             self.notes = [UNKNOWN_VOICES] if len(unknown) > 1 else []
         return self._listing
 
-    def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | SetAside]]:
+    def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | RejectedClip]]:
         return self.corpus.read(clips)
 
     def _cut(self, whole: Listing) -> Listing:
@@ -86,12 +86,12 @@ def draw_by_speaker(clips: Sequence[Clip], limit: int, seed: int) -> set[str]:
     return set(kept)
 
 
-def _told(set_aside: Sequence[SetAside]) -> str:
+def _reasons(rejected: Sequence[RejectedClip]) -> str:
     counts: dict[str, int] = {}
-    for fault in set_aside:
+    for fault in rejected:
         counts[fault.reason] = counts.get(fault.reason, 0) + 1
     if not counts:
         return "it is empty"
-    first = set_aside[0]
-    told = ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
-    return f"set aside: {told}; the first: {first.clip}: {first.detail}"
+    first = rejected[0]
+    counted = ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
+    return f"set aside: {counted}; the first: {first.clip}: {first.detail}"

@@ -17,7 +17,6 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from pathlib import Path
 from dagsverk.reading import NotRegular, open_regular
 from dagsverk.speech.errors import CorpusError
 from dagsverk.speech.languages import known_language
+from dagsverk.store.files import appearing
 
 VARIABLE = "DAGSVERK_RECORDINGS"
 DEFAULT_FOLDER = Path(".dagsverk/recordings")
@@ -94,8 +94,8 @@ class Recordings:
         Args: wav: the bytes of a WAV file, 16 kHz mono. duration_s: its length. text: what is said in it.
         Raises: ValueError if something is empty or too long, CorpusError when the data set is full.
         """
-        said = {"text": text, "speaker": speaker, "translation": translation}
-        tidy = {name: " ".join(words.split()) for name, words in said.items()}
+        given = {"text": text, "speaker": speaker, "translation": translation}
+        tidy = {name: " ".join(words.split()) for name, words in given.items()}
         _check(tidy)
         digest = hashlib.sha256(wav + tidy["text"].encode()).hexdigest()[:20]
         made = Recording(
@@ -108,16 +108,16 @@ class Recordings:
             translation=tidy["translation"],
         )
         with self._alone():
-            known = self.clips()
-            for clip in known:
+            clips = self.clips()
+            for clip in clips:
                 if clip.file_name == made.file_name:
                     return clip
-            if len(known) >= MAX_CLIPS:
+            if len(clips) >= MAX_CLIPS:
                 raise CorpusError(
                     f"{self.name} has {MAX_CLIPS:,} clips, as many as fit; begin another data set"
                 )
             _write(self.folder / made.file_name, wav)
-            self._list([*known, made])
+            self._list([*clips, made])
         return made
 
     def undo(self) -> Recording | None:
@@ -125,12 +125,12 @@ class Recordings:
         if not self.folder.is_dir():
             return None
         with self._alone():
-            known = self.clips()
-            if not known:
+            clips = self.clips()
+            if not clips:
                 return None
-            self._list(known[:-1])  # first the line: a line without its file would be a damaged data set
-            (self.folder / known[-1].file_name).unlink(missing_ok=True)
-            return known[-1]
+            self._list(clips[:-1])  # first the line: a line without its file would be a damaged data set
+            (self.folder / clips[-1].file_name).unlink(missing_ok=True)
+            return clips[-1]
 
     def _list(self, clips: list[Recording]) -> None:
         lines = "".join(json.dumps(asdict(clip), ensure_ascii=False) + "\n" for clip in clips)
@@ -150,25 +150,17 @@ def recordings_root() -> Path:
     return Path(os.environ.get(VARIABLE) or DEFAULT_FOLDER).expanduser().resolve()
 
 
-def _check(said: Mapping[str, str]) -> None:
+def _check(given: Mapping[str, str]) -> None:
     for name, most in MAX_LETTERS.items():
-        if len(said[name]) > most:
-            raise ValueError(f"{name} has {len(said[name])} characters; want at most {most}")
+        if len(given[name]) > most:
+            raise ValueError(f"{name} has {len(given[name])} characters; want at most {most}")
     for name in ("text", "speaker"):
-        if not said[name]:
+        if not given[name]:
             raise ValueError(f"{name} is empty; say {'what is read' if name == 'text' else 'who speaks'}")
 
 
 def _write(path: Path, data: bytes) -> None:
     """The file is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)  # workers may run as another user
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with appearing(path) as temporary:
+        temporary.write_bytes(data)
+        temporary.chmod(0o644)  # workers may run as another user

@@ -1,4 +1,4 @@
-"""Rows of any corpus -> its listing: what is set aside while listing, and how splits are drawn."""
+"""Rows of any corpus -> its listing: what is rejected while listing, and how splits are drawn."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from dagsverk.speech.corpora.corpus import SPLITS, Clip, Listing, SetAside, Split
+from dagsverk.speech.corpora.corpus import SPLITS, Clip, Listing, RejectedClip, Split
 from dagsverk.speech.corpora.places import MAX_CLIP_BYTES, REGULAR, Entry, Place
 from dagsverk.speech.corpora.text import clean_text
 from dagsverk.speech.errors import CorpusError
@@ -50,15 +50,15 @@ def find_columns(there: Sequence[str], named: dict[str, str], where: str) -> dic
     Raises: CorpusError if a named column is not there.
     """
     lower = {name.strip().lower(): name for name in reversed(there)}
-    found = {}
+    columns = {}
     for meaning, usual in COLUMNS.items():
         wanted = named.get(meaning, "")
         if wanted and wanted not in there:
             raise CorpusError(f"{where} has no column {wanted!r}; it has {', '.join(map(repr, there))}")
         name = wanted or next((lower[name] for name in usual if name in lower), "")
         if name:
-            found[meaning] = name
-    return found
+            columns[meaning] = name
+    return columns
 
 
 def drawn_split(clip: Clip) -> Split:
@@ -92,38 +92,40 @@ def _moved(clip: Clip, lacking: set[Split]) -> Clip:
     return replace(clip, split=drawn if drawn in lacking else "train")
 
 
-def make_listing(clips: Iterable[Clip], set_aside: Iterable[SetAside], identities: Iterable[str]) -> Listing:
+def make_listing(
+    clips: Iterable[Clip], rejected: Iterable[RejectedClip], identities: Iterable[str]
+) -> Listing:
     """The listing of clips whose audio is there; splits that the corpus lacks are drawn.
 
-    Set aside are: "duplicate id", "empty text", and "speaker in another split" (a speaker of test is heard
+    Rejected are: "duplicate id", "empty text", and "speaker in another split" (a speaker of test is heard
     in no other split, one of dev not in train). A clip without a speaker stays where it is.
 
     Args: identities: what tells that the audio is the same, such as checksums or sizes and times.
     """
-    faults = list(set_aside)
+    faults = list(rejected)
     kept: dict[str, Clip] = {}
     for clip in clips:
         text = clean_text(clip.text)
         if clip.id in kept:
-            faults.append(SetAside(clip=clip.id, reason="duplicate id", detail=f"again in {clip.split}"))
+            faults.append(RejectedClip(clip=clip.id, reason="duplicate id", detail=f"again in {clip.split}"))
         elif not text:
-            faults.append(SetAside(clip=clip.id, reason="empty text", detail=repr(clip.text[:80])))
+            faults.append(RejectedClip(clip=clip.id, reason="empty text", detail=repr(clip.text[:80])))
         else:
             kept[clip.id] = _tidy(clip, text)
     alone, shared = part_speakers(fill_splits(list(kept.values())))
-    return Listing(clips=alone, set_aside=[*faults, *shared], fingerprint=digest(alone, identities))
+    return Listing(clips=alone, rejected=[*faults, *shared], fingerprint=digest(alone, identities))
 
 
-def part_speakers(clips: Sequence[Clip]) -> tuple[list[Clip], list[SetAside]]:
-    """The clips such that no speaker is in two splits, and those set aside for it."""
-    heard = {split: {clip.speaker for clip in clips if clip.split == split} - {""} for split in SPLITS}
-    taken = {"test": set[str](), "dev": heard["test"], "train": heard["dev"] | heard["test"]}
+def part_speakers(clips: Sequence[Clip]) -> tuple[list[Clip], list[RejectedClip]]:
+    """The clips such that no speaker is in two splits, and those rejected for it."""
+    voices = {split: {clip.speaker for clip in clips if clip.split == split} - {""} for split in SPLITS}
+    taken = {"test": set[str](), "dev": voices["test"], "train": voices["dev"] | voices["test"]}
     alone = [clip for clip in clips if clip.speaker not in taken[clip.split]]
     shared = [
-        SetAside(
+        RejectedClip(
             clip=clip.id,
             reason="speaker in another split",
-            detail=f"in {clip.split}, and in {'test' if clip.speaker in heard['test'] else 'dev'}",
+            detail=f"in {clip.split}, and in {'test' if clip.speaker in voices['test'] else 'dev'}",
         )
         for clip in clips
         if clip.speaker in taken[clip.split]
@@ -132,20 +134,20 @@ def part_speakers(clips: Sequence[Clip]) -> tuple[list[Clip], list[SetAside]]:
 
 
 def list_with_audio(
-    place: Place, files: dict[str, Entry], clips: Sequence[Clip], faults: list[SetAside]
+    place: Place, files: dict[str, Entry], clips: Sequence[Clip], faults: list[RejectedClip]
 ) -> Listing:
     """The listing of the clips whose audio the place has, in the place's order."""
     there = []
     for clip in clips:
         entry = files.get(clip.audio)
         if fault := _fault(files, clip.audio):
-            faults.append(SetAside(clip=clip.id, reason="not a regular file", detail=fault))
+            faults.append(RejectedClip(clip=clip.id, reason="not a regular file", detail=fault))
         elif entry is None:
             detail = f"no file {clip.audio!r} in {place.name}"
-            faults.append(SetAside(clip=clip.id, reason="missing audio", detail=detail))
+            faults.append(RejectedClip(clip=clip.id, reason="missing audio", detail=detail))
         elif entry.size > MAX_CLIP_BYTES:
             detail = f"{entry.size:,} bytes, want at most {MAX_CLIP_BYTES:,}"
-            faults.append(SetAside(clip=clip.id, reason="too long", detail=detail))
+            faults.append(RejectedClip(clip=clip.id, reason="too long", detail=detail))
         else:
             there.append(clip)
     stamps = (f"{clip.id}\t{files[clip.audio].stamp}" for clip in there)
@@ -155,7 +157,7 @@ def list_with_audio(
         return listing
     order = {path: position for position, path in enumerate(files)}
     ordered = sorted(listing.clips, key=lambda clip: order[clip.audio])
-    return Listing(clips=ordered, set_aside=listing.set_aside, fingerprint=listing.fingerprint)
+    return Listing(clips=ordered, rejected=listing.rejected, fingerprint=listing.fingerprint)
 
 
 def _fault(files: dict[str, Entry], path: str) -> str:
@@ -167,7 +169,7 @@ def _fault(files: dict[str, Entry], path: str) -> str:
     return ""
 
 
-def read_clips(place: Place, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | SetAside]]:
+def read_clips(place: Place, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | RejectedClip]]:
     """Each clip with its encoded audio; last, those whose audio is not there."""
     waiting: dict[str, list[Clip]] = {}
     for clip in clips:
@@ -178,7 +180,9 @@ def read_clips(place: Place, clips: Sequence[Clip]) -> Iterator[tuple[Clip, byte
     for clip in (clip for missing in waiting.values() for clip in missing):
         yield (
             clip,
-            SetAside(clip=clip.id, reason="missing audio", detail=f"no file {clip.audio!r} that can be read"),
+            RejectedClip(
+                clip=clip.id, reason="missing audio", detail=f"no file {clip.audio!r} that can be read"
+            ),
         )
 
 
@@ -190,9 +194,9 @@ def whisper_code(locale: str) -> str:
 
 def is_other_language(stated: str, code: str) -> bool:
     """Whether a code (it), a locale (it-IT) or a name (Italian) tells of another of Whisper's languages."""
-    by_name = {language.name: known for known, language in LANGUAGES.items()}
-    found = by_name.get(stated.strip().lower(), whisper_code(stated.strip()))
-    return found in LANGUAGES and found != code
+    by_name = {language.name: its_code for its_code, language in LANGUAGES.items()}
+    stated_code = by_name.get(stated.strip().lower(), whisper_code(stated.strip()))
+    return stated_code in LANGUAGES and stated_code != code
 
 
 def parse_seconds(stated: str | None) -> float | None:

@@ -14,14 +14,11 @@ from dataclasses import asdict, dataclass, field
 from itertools import cycle, islice
 from urllib.parse import parse_qsl, urlencode
 
-from dagsverk.speech.corpora import espeak, italian, swedish
-from dagsverk.speech.corpora.corpus import SPLITS, Clip, Listing, SetAside, Split
-from dagsverk.speech.corpora.sentences import Grammar, Phrase
+from dagsverk.speech.corpora import espeak
+from dagsverk.speech.corpora.corpus import SPLITS, Clip, Listing, RejectedClip, Split
+from dagsverk.speech.corpora.grammars import GRAMMARS
+from dagsverk.speech.corpora.sentences import Phrase
 from dagsverk.speech.errors import AudioError, CorpusError
-
-GRAMMARS: Mapping[str, Grammar] = {
-    grammar.language: grammar for grammar in (swedish.GRAMMAR, italian.GRAMMAR)
-}
 
 # Variants of eSpeak NG by split and by the gender that their files state ("": none stated). Robots and
 # whispers are left out. Those of dev and test are no near copies of one in training: their log-mels of the
@@ -88,15 +85,15 @@ class SpokenCorpus:
             clips = [clip for split in SPLITS for clip in self.clips(split)]
             content = [espeak.version(), self.seed, *(asdict(clip) for clip in clips)]
             digest = hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
-            self._listing = Listing(clips=clips, set_aside=[], fingerprint=digest)
+            self._listing = Listing(clips=clips, rejected=[], fingerprint=digest)
         return self._listing
 
-    def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | SetAside]]:
+    def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | RejectedClip]]:
         """Each clip with its WAV file, or why it has none. Raises CorpusError."""
         spoken = espeak.speak([utterance(clip) for clip in clips])
         for clip, answer in zip(clips, spoken, strict=True):
             if isinstance(answer, AudioError):
-                yield clip, SetAside(clip=clip.id, reason=answer.reason, detail=answer.detail)
+                yield clip, RejectedClip(clip=clip.id, reason=answer.reason, detail=answer.detail)
             else:
                 yield clip, answer
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from dagsverk.speech.corpora.corpus import SetAside
+from dagsverk.speech.corpora.corpus import RejectedClip
 from dagsverk.speech.errors import CorpusError
 
 MAX_ROWS = 5_000_000
@@ -18,7 +18,7 @@ MAX_LINE_BYTES = 1 << 20
 Row = dict[str, str]
 
 
-def parse_table(content: bytes, where: str, faults: list[SetAside]) -> Iterator[tuple[int, Row]]:
+def parse_table(content: bytes, where: str, faults: list[RejectedClip]) -> Iterator[tuple[int, Row]]:
     """(line, row) of a table; its kind is told by the ending of its name. Raises CorpusError."""
     if where.endswith(".jsonl"):
         return parse_jsonl(content, where, faults)
@@ -28,7 +28,7 @@ def parse_table(content: bytes, where: str, faults: list[SetAside]) -> Iterator[
 
 
 def parse_tsv(
-    content: bytes, where: str, faults: list[SetAside], needed: set[str] | frozenset[str] = frozenset()
+    content: bytes, where: str, faults: list[RejectedClip], needed: set[str] | frozenset[str] = frozenset()
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """(line, row) of a TSV in which quotes mean themselves. Lines with another number of fields are faults.
 
@@ -49,7 +49,7 @@ def parse_tsv(
             faults.append(_malformed(where, number, f"{count} fields, the header has {len(names)}"))
 
 
-def parse_csv(content: bytes, where: str, faults: list[SetAside]) -> Iterator[tuple[int, Row]]:
+def parse_csv(content: bytes, where: str, faults: list[RejectedClip]) -> Iterator[tuple[int, Row]]:
     """(line, row) of a CSV; with semicolons where the header has them, as spreadsheets of Europe write."""
     header = content.split(b"\n", 1)[0]
     delimiter = ";" if header.count(b";") > header.count(b",") else ","
@@ -69,14 +69,13 @@ def parse_csv(content: bytes, where: str, faults: list[SetAside]) -> Iterator[tu
         raise CorpusError(f"{where} line {reader.line_num} is no CSV ({error}); mend the line") from error
 
 
-def parse_jsonl(content: bytes, where: str, faults: list[SetAside]) -> Iterator[tuple[int, Row]]:
+def parse_jsonl(content: bytes, where: str, faults: list[RejectedClip]) -> Iterator[tuple[int, Row]]:
     """(line, row) of JSON lines, values as text. A last line that was not finished is set aside."""
     for number, line in text_lines(content, where, ","):
         if not line.strip():
             continue
         try:
-            found = json.loads(line)
-            row = {str(name): _plain(value) for name, value in found.items()}
+            row = {str(name): _plain(value) for name, value in json.loads(line).items()}
         except (ValueError, RecursionError) as error:
             faults.append(_malformed(where, number, f"no JSON: {error}"))
         except AttributeError:
@@ -127,5 +126,5 @@ def _plain(value: Any) -> str:
     return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _malformed(where: str, line: int, detail: str) -> SetAside:
-    return SetAside(clip=f"{where.rpartition('/')[2]} line {line}", reason="malformed row", detail=detail)
+def _malformed(where: str, line: int, detail: str) -> RejectedClip:
+    return RejectedClip(clip=f"{where.rpartition('/')[2]} line {line}", reason="malformed row", detail=detail)

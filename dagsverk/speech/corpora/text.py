@@ -24,18 +24,18 @@ def clean_text(text: str) -> str:
     before = None
     while text != before:  # what is removed may join what becomes markup
         before = text
-        text = ENTITY.sub(lambda found: html.unescape(found[0]), text)
+        text = ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
         text = TAG.sub(_in_place_of_tag, text)
         text = unicodedata.normalize("NFC", " ".join(text.split()))
-        text = text if text.isascii() and text.isprintable() else _heard(text)
+        text = text if text.isascii() and text.isprintable() else _audible(text)
     return text if any(unicodedata.category(c)[0] in "LN" for c in text) else ""
 
 
-def _in_place_of_tag(found: re.Match[str]) -> str:
-    return " " if (found[1] or "").lower() in PARTS_WORDS else ""
+def _in_place_of_tag(tag: re.Match[str]) -> str:
+    return " " if (tag[1] or "").lower() in PARTS_WORDS else ""
 
 
-def _heard(text: str) -> str:
+def _audible(text: str) -> str:
     kinds = [unicodedata.category(character) for character in text]
     kept = [
         character

@@ -8,7 +8,7 @@ from typing import Any
 
 from dagsverk.speech.audio.sandbox import CLIPS
 from dagsverk.speech.audio.waveform import encode_wav
-from dagsverk.speech.corpora.corpus import Clip, Corpus, SetAside
+from dagsverk.speech.corpora.corpus import Clip, Corpus, RejectedClip
 from dagsverk.speech.errors import AudioError, SpeechError
 from dagsverk.speech.languages import Language
 from dagsverk.speech.results import evaluation_folder
@@ -61,7 +61,7 @@ def _clip(language: Language, row: Mapping[str, Any], split: Any) -> Clip:
     )
 
 
-def _bytes(audio: bytes | SetAside) -> bytes:
-    if isinstance(audio, SetAside):
+def _bytes(audio: bytes | RejectedClip) -> bytes:
+    if isinstance(audio, RejectedClip):
         raise AudioError(audio.reason, audio.detail)
     return audio

@@ -1,4 +1,4 @@
-"""One recording and its text -> a row of a shard, or the reason why it is set aside."""
+"""One recording and its text -> a row of a shard, or the reason why it is rejected."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from dagsverk.speech.audio import sandbox, waveform
 from dagsverk.speech.config import MAX_LABEL_TOKENS, PrepareConfig
-from dagsverk.speech.corpora.corpus import Clip, SetAside
+from dagsverk.speech.corpora.corpus import Clip, RejectedClip
 from dagsverk.speech.corpora.text import clean_text
 from dagsverk.speech.errors import AudioError, ModelError
 from dagsverk.speech.features import log_mel, shards
@@ -19,13 +19,15 @@ PROMPT_AND_END = 5  # start, language, task, no timestamps; and the end
 _one_at_a_time = threading.Lock()  # tokenizers of Hugging Face refuse to be called by two threads at once
 
 
-def make_row(clip: Clip, encoded: bytes | SetAside, config: PrepareConfig) -> dict[str, Any] | SetAside:
+def make_row(
+    clip: Clip, encoded: bytes | RejectedClip, config: PrepareConfig
+) -> dict[str, Any] | RejectedClip:
     """Decode, check and transform one clip. Safe in threads; most of its time is spent outside the GIL.
 
     Returns: a row of `shards.SCHEMA`; or why there is none: what the corpus said, "empty text",
         "text too long", or a reason of `audio.decode` and `audio.check`.
     """
-    if isinstance(encoded, SetAside):
+    if isinstance(encoded, RejectedClip):
         return encoded
     try:
         text, translation = clean_text(clip.text), clean_text(clip.translation)
@@ -39,7 +41,7 @@ def make_row(clip: Clip, encoded: bytes | SetAside, config: PrepareConfig) -> di
             max_clipped_share=config.max_clipped_share,
         )
     except AudioError as error:
-        return SetAside(clip=clip.id, reason=error.reason, detail=error.detail)
+        return RejectedClip(clip=clip.id, reason=error.reason, detail=error.detail)
     levels, peak = log_mel.quantise(log_mel.log_mel(sound, config.n_mels))
     return {
         **asdict(clip),

@@ -14,16 +14,18 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dagsverk import records
 from dagsverk.speech.cache import cache_folder
 from dagsverk.speech.config import PrepareConfig
-from dagsverk.speech.corpora.corpus import SPLITS, Clip, Listing, SetAside, Split
+from dagsverk.speech.corpora.corpus import SPLITS, Clip, Listing, RejectedClip, Split
 from dagsverk.speech.errors import CorpusError, TooManyBadClips
 from dagsverk.speech.features import shards
+from dagsverk.speech.features.shards import IN_JSON, Example, Rejections
 from dagsverk.speech.languages import Language
 from dagsverk.store import NotFound, Store
 
@@ -48,9 +50,9 @@ class Plan:
     source: str
     fingerprint: str
     settings: Mapping[str, Any]
-    cut: Mapping[str, Sequence[int]]
+    cut: Mapping[str, tuple[int, int]]  # split -> clips kept of how many
     notes: Sequence[str]
-    set_aside: Sequence[Mapping[str, str]]  # while listing
+    rejected: Annotated[Sequence[RejectedClip], IN_JSON]  # while listing
     splits: Sequence[Split]  # of each shard, by its number
     clips: Sequence[int]  # in each shard
 
@@ -62,7 +64,7 @@ def make(
     *,
     corpus: str,
     source: str,
-    cut: Mapping[str, Sequence[int]],
+    cut: Mapping[str, tuple[int, int]],
     notes: Sequence[str] = (),
 ) -> tuple[Plan, list[list[Clip]]]:
     """Cut each split into shards, in the order of the listing.
@@ -71,9 +73,9 @@ def make(
     Raises: CorpusError if a split is empty or two share a speaker; TooManyBadClips.
     """
     clips, others = _usable(listing.clips)
-    set_aside = [*listing.set_aside, *others]
+    rejected = [*listing.rejected, *others]
     _check_splits(clips)
-    check_share(len(clips) + len(set_aside), summary(set_aside), config.max_bad_share)
+    check_share(len(clips) + len(rejected), by_reason(rejected), config.max_bad_share)
     cut_clips = list(_shards(clips, config.shard_clips))
     settings = asdict(config)
     plan = Plan(
@@ -83,9 +85,9 @@ def make(
         source=source,
         fingerprint=listing.fingerprint,
         settings=settings,
-        cut={split: list(counts) for split, counts in cut.items()},
+        cut=cut,
         notes=list(notes),
-        set_aside=[asdict(one) for one in set_aside],
+        rejected=rejected,
         splits=[shard[0].split for shard in cut_clips],
         clips=[len(shard) for shard in cut_clips],
     )
@@ -98,7 +100,7 @@ def save(store: Store, plan: Plan, clips: Iterable[Sequence[Clip]]) -> None:
     if path in store.list(shards.folder(plan.id)):
         return
     rows = [{**asdict(clip), "shard": number} for number, shard in enumerate(clips) for clip in shard]
-    about = {METADATA: json.dumps(asdict(plan), ensure_ascii=False)}
+    about = {METADATA: records.to_bytes(plan)}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "plan.parquet"
         table = pa.Table.from_pylist(rows, schema=SCHEMA.with_metadata(about))
@@ -108,7 +110,8 @@ def save(store: Store, plan: Plan, clips: Iterable[Sequence[Clip]]) -> None:
 
 def load(store: Store, set_id: str) -> Plan:
     """The plan without its clips. Raises NotFound."""
-    return Plan(**json.loads(pq.read_schema(_file(store, set_id)).metadata[METADATA]))
+    about = pq.read_schema(_file(store, set_id)).metadata[METADATA]
+    return records.from_bytes(about, Plan, f"the plan of {set_id} in {store.url}")
 
 
 def clips_of(store: Store, set_id: str, numbers: Sequence[int]) -> list[tuple[int, Clip]]:
@@ -117,43 +120,43 @@ def clips_of(store: Store, set_id: str, numbers: Sequence[int]) -> list[tuple[in
     return [(row.pop("shard"), Clip(**row)) for row in table.to_pylist()]
 
 
-def summary(set_aside: Iterable[SetAside]) -> dict[str, dict[str, Any]]:
-    """reason -> how many clips, and the first few; the commonest reason first."""
-    found: dict[str, list[SetAside]] = defaultdict(list)
-    for one in set_aside:
-        found[one.reason].append(one)
-    ordered = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
+def by_reason(rejected: Iterable[RejectedClip]) -> dict[str, Rejections]:
+    """How many clips were rejected for each reason, and the first few; the commonest reason first."""
+    groups: dict[str, list[RejectedClip]] = defaultdict(list)
+    for one in rejected:
+        groups[one.reason].append(one)
+    ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
     return {
-        reason: {
-            "clips": len(clips),
-            "examples": [{"clip": one.clip, "detail": one.detail} for one in clips[:EXAMPLES]],
-        }
+        reason: Rejections(
+            clips=len(clips),
+            examples=tuple(Example(clip=one.clip, detail=one.detail) for one in clips[:EXAMPLES]),
+        )
         for reason, clips in ordered
     }
 
 
-def check_share(listed: int, set_aside: Mapping[str, Mapping[str, Any]], allowed: float) -> None:
-    """Raises TooManyBadClips, with reasons and examples, if more than the share `allowed` was set aside."""
-    bad = sum(found["clips"] for found in set_aside.values())
+def check_share(listed: int, rejected: Mapping[str, Rejections], allowed: float) -> None:
+    """Raises TooManyBadClips, with reasons and examples, if more than the share `allowed` was rejected."""
+    bad = sum(rejections.clips for rejections in rejected.values())
     if bad > allowed * listed:
         raise TooManyBadClips(
             f"{bad} of {listed} clips ({bad / listed:.1%}) were set aside, more than the {allowed:.1%} "
-            f"allowed: {told(set_aside)}; mend the corpus, or raise max_bad_share"
+            f"allowed: {in_words(rejected)}; mend the corpus, or raise max_bad_share"
         )
 
 
-def told(set_aside: Mapping[str, Mapping[str, Any]]) -> str:
-    """Reasons with counts and an example of each, in words."""
-    firsts = ((reason, found["clips"], found["examples"][0]) for reason, found in set_aside.items())
+def in_words(rejected: Mapping[str, Rejections]) -> str:
+    """Reasons with counts and an example of each."""
     return "; ".join(
-        f"{clips} x {reason} (such as {first['clip']}: {first['detail']})" for reason, clips, first in firsts
+        f"{one.clips} x {reason} (such as {one.examples[0].clip}: {one.examples[0].detail})"
+        for reason, one in rejected.items()
     )
 
 
-def check_whole_splits(clips: Mapping[str, int], set_aside: Mapping[str, Mapping[str, Any]]) -> None:
+def check_whole_splits(clips: Mapping[str, int], rejected: Mapping[str, Rejections]) -> None:
     """Raises CorpusError naming the splits that have no clip."""
     if empty := [split for split in SPLITS if not clips.get(split)]:
-        why = f" (set aside: {told(set_aside)})" if set_aside else ""
+        why = f" (set aside: {in_words(rejected)})" if rejected else ""
         raise CorpusError(
             f"no clip is left for {' and '.join(empty)}; want clips for each of {', '.join(SPLITS)}{why}: "
             "give the corpus more clips or speakers, or raise train_clips, dev_clips and test_clips"
@@ -162,9 +165,9 @@ def check_whole_splits(clips: Mapping[str, int], set_aside: Mapping[str, Mapping
 
 def _check_splits(clips: Sequence[Clip]) -> None:
     check_whole_splits(Counter(clip.split for clip in clips), {})
-    heard: dict[str, Clip] = {}
+    first_of: dict[str, Clip] = {}
     for clip in clips:
-        first = heard.setdefault(clip.speaker, clip) if clip.speaker else clip
+        first = first_of.setdefault(clip.speaker, clip) if clip.speaker else clip
         if first.split != clip.split:
             raise CorpusError(
                 f"the speaker {clip.speaker[:40]!r} is heard in {first.split} (clip {first.id}) and in "
@@ -173,7 +176,7 @@ def _check_splits(clips: Sequence[Clip]) -> None:
             )
 
 
-def _usable(clips: Iterable[Clip]) -> tuple[list[Clip], list[SetAside]]:
+def _usable(clips: Iterable[Clip]) -> tuple[list[Clip], list[RejectedClip]]:
     kept: dict[str, Clip] = {}
     others = []
     for clip in clips:
@@ -181,9 +184,9 @@ def _usable(clips: Iterable[Clip]) -> tuple[list[Clip], list[SetAside]]:
             name for name in shards.CLIP_TEXTS if _readable(getattr(clip, name)) != getattr(clip, name)
         ]:
             detail = f"half a character in its {broken[0]}"
-            others.append(SetAside(clip=_readable(clip.id), reason="not Unicode", detail=detail))
+            others.append(RejectedClip(clip=_readable(clip.id), reason="not Unicode", detail=detail))
         elif kept.setdefault(clip.id, clip) is not clip:
-            others.append(SetAside(clip=clip.id, reason="duplicate id", detail=f"again, as {clip.audio}"))
+            others.append(RejectedClip(clip=clip.id, reason="duplicate id", detail=f"again, as {clip.audio}"))
     return list(kept.values()), others
 
 
@@ -203,7 +206,7 @@ def _digest(
     fingerprint: str,
     clips: Iterable[Sequence[Clip]],
     settings: Mapping[str, Any],
-    cut: Mapping[str, Sequence[int]],
+    cut: Mapping[str, tuple[int, int]],
 ) -> str:
     digest = hashlib.sha256()
     for part in ([shards.FORMAT, fingerprint, settings, cut], *map(asdict, itertools.chain(*clips))):

@@ -13,29 +13,27 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import json
 import tempfile
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
+from dagsverk import records
 from dagsverk.speech.config import PrepareConfig
-from dagsverk.speech.corpora.corpus import SPLITS, Clip, Corpus, SetAside
+from dagsverk.speech.corpora.corpus import SPLITS, Clip, Corpus, RejectedClip, Split
 from dagsverk.speech.errors import CorpusError, DamagedShard, SpeechError
 from dagsverk.speech.features import plans, shards
 from dagsverk.speech.features.clips import make_row
 from dagsverk.speech.features.plans import Plan
-from dagsverk.speech.features.shards import Manifest, Shard
+from dagsverk.speech.features.shards import Manifest, ShardRecord, Totals
 from dagsverk.speech.languages import language
 from dagsverk.store import Conflict, NotFound, Store
 
 AHEAD = 8  # clips per thread that are read before their turn
 
-Facts: TypeAlias = dict[str, Any]
-Made: TypeAlias = "dict[str, Any] | SetAside"
+Made: TypeAlias = "dict[str, Any] | RejectedClip"
 
 
 def plan(store: Store, corpus: Corpus, code: str, config: PrepareConfig, source: str) -> str:
@@ -44,7 +42,7 @@ def plan(store: Store, corpus: Corpus, code: str, config: PrepareConfig, source:
     Args: code: the language. source: the corpus as people named it, kept for them.
     Returns: the set's id: the language's code, and a digest of all that the set depends on.
     Raises: CorpusError if the corpus cannot be listed, a split is empty, or two splits share a speaker;
-        TooManyBadClips if too many clips were set aside while listing.
+        TooManyBadClips if too many clips were rejected while listing.
     """
     listing = corpus.listing()
     cut, notes = getattr(corpus, "cut", {}), getattr(corpus, "notes", [])
@@ -58,11 +56,11 @@ def plan(store: Store, corpus: Corpus, code: str, config: PrepareConfig, source:
 def pending(store: Store, set_id: str) -> list[int]:
     """The shards that are not made yet. Raises NotFound if the set was not planned."""
     planned = plans.load(store, set_id)
-    found = set(store.list(shards.folder(set_id)))
+    present = set(store.list(shards.folder(set_id)))
     return [
         number
         for number in range(len(planned.clips))
-        if not {shards.shard_path(set_id, number), shards.record_path(set_id, number)} <= found
+        if not {shards.shard_path(set_id, number), shards.record_path(set_id, number)} <= present
     ]
 
 
@@ -80,21 +78,15 @@ def portions(store: Store, set_id: str, corpus: Corpus) -> list[list[int]]:
     return [numbers for numbers in of_splits if numbers]
 
 
-def prepare_shard(store: Store, set_id: str, number: int, corpus: Corpus) -> Facts:
-    """Make one shard; one that is made already is left alone. As `prepare_all`."""
-    return prepare_all(store, set_id, corpus, [number])[0]
-
-
 def prepare_all(
     store: Store, set_id: str, corpus: Corpus, numbers: Sequence[int], *, threads: int = 1
-) -> list[Facts]:
+) -> list[ShardRecord]:
     """Make some shards in one pass over the corpus; those that are made already are left alone.
 
     A shard is written when its last clip is there, and its record after it.
-    Returns: facts of each shard, in the order of `numbers`: number, split, clips, seconds, bytes, sha256,
-        speakers, set_aside (reason -> clips, examples).
-    Raises: NotFound if the set was not planned or has no such shard; CorpusError if the corpus breaks off:
-        the shards that are whole by then stay.
+    Returns: the record of each shard, in the order of `numbers`.
+    Raises: NotFound if the set was not planned or has no such shard; CorpusError if the corpus breaks off,
+        CorpusUnavailable if it does not answer: the shards that are whole by then stay.
     """
     planned = plans.load(store, set_id)
     waiting = sorted(set(numbers) & set(pending(store, set_id)))
@@ -102,14 +94,14 @@ def prepare_all(
         raise NotFound(f"the set {set_id} has the shards 0 to {len(planned.clips) - 1}, not {unknown[0]}")
     if waiting:
         _make(store, planned, corpus, waiting, threads)
-    return [_facts(_record(store, set_id, number)) for number in numbers]
+    return [_record(store, set_id, number) for number in numbers]
 
 
 def complete(store: Store, set_id: str) -> Manifest:
     """See that every shard is made, write the manifest, and make the set its language's newest.
 
-    Raises: SpeechError if shards are missing; TooManyBadClips; CorpusError if all clips of a split were set
-        aside; DamagedShard if a shard that was made again is not what it was.
+    Raises: SpeechError if shards are missing; TooManyBadClips; CorpusError if all clips of a split were
+        rejected; DamagedShard if a shard that was made again is not what it was.
     """
     if waiting := pending(store, set_id):
         raise SpeechError(
@@ -117,19 +109,18 @@ def complete(store: Store, set_id: str) -> Manifest:
             f"speech-features/{shards.set_language(set_id).name} again: it makes what is missing"
         )
     planned = plans.load(store, set_id)
-    records = [_record(store, set_id, number) for number in range(len(planned.clips))]
+    made = [_record(store, set_id, number) for number in range(len(planned.clips))]
     try:
-        found = shards.manifest(store, set_id)
+        manifest = shards.manifest(store, set_id)
     except NotFound:
-        found = _manifest(planned, records)
-        written = json.dumps(found.to_dict(), indent=1, ensure_ascii=False).encode()
+        manifest = _manifest(planned, made)
         try:
-            store.put(f"{shards.folder(set_id)}/manifest.json", written)
+            store.put(shards.manifest_path(set_id), records.to_bytes(manifest))
         except Conflict:  # another worker was first, with the same shards
-            found = shards.manifest(store, set_id)
-    _check_remade(found, records)
+            manifest = shards.manifest(store, set_id)
+    _check_remade(manifest, made)
     _point(store, set_id)
-    return found
+    return manifest
 
 
 # ------------------------------------------------------------------ making shards
@@ -141,13 +132,13 @@ class _Building:
     def __init__(self, clips: Iterable[Clip]) -> None:
         self.missing = {clip.id: place for place, clip in enumerate(clips)}
         self._rows: dict[int, tuple[dict[str, Any], int, int]] = {}
-        self._set_aside: dict[int, SetAside] = {}
+        self._rejected: dict[int, RejectedClip] = {}
         self._file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115  closed by `rows`, or with the process
 
     def add(self, clip: Clip, made: Made) -> None:
         place = self.missing.pop(clip.id)
-        if isinstance(made, SetAside):
-            self._set_aside[place] = made
+        if isinstance(made, RejectedClip):
+            self._rejected[place] = made
             return
         mel = made.pop("mel")
         self._rows[place] = (made, self._file.seek(0, 2), len(mel))
@@ -160,16 +151,22 @@ class _Building:
                 self._file.seek(start)
                 yield {**row, "mel": self._file.read(length)}
 
-    def counts(self) -> Facts:
+    def record(self, number: int, split: Split, path: str, size: int, sha256: str) -> ShardRecord:
+        """Of the shard, now that it is written."""
         rows = [row for _, (row, _, _) in sorted(self._rows.items())]
         speakers = {row["speaker"] for row in rows if row["speaker"]}
-        return {
-            "clips": len(rows),
-            "seconds": round(sum(row["duration_s"] for row in rows), 3),
-            "speakers": sorted(hashlib.sha256(one.encode()).hexdigest()[:16] for one in speakers),
-            "licences": dict(sorted(Counter(row["licence"] for row in rows).items())),
-            "set_aside": [asdict(one) for _, one in sorted(self._set_aside.items())],
-        }
+        return ShardRecord(
+            number=number,
+            path=path,
+            split=split,
+            bytes=size,
+            sha256=sha256,
+            clips=len(rows),
+            seconds=round(sum(row["duration_s"] for row in rows), 3),
+            speakers=tuple(sorted(hashlib.sha256(one.encode()).hexdigest()[:16] for one in speakers)),
+            licences=dict(sorted(Counter(row["licence"] for row in rows).items())),
+            rejected=tuple(one for _, one in sorted(self._rejected.items())),
+        )
 
 
 def _make(store: Store, planned: Plan, corpus: Corpus, numbers: Sequence[int], threads: int) -> None:
@@ -218,47 +215,33 @@ def _worked(
 
 def _write(store: Store, planned: Plan, number: int, shard: _Building) -> None:
     path = shards.shard_path(planned.id, number)
-    counts = shard.counts()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "shard.parquet"
         shards.write_shard(file, shard.rows(), set_id=planned.id, n_mels=planned.settings["n_mels"])
         size = file.stat().st_size
         digest = store.put_file(path, file)
-    kept = {"path": path, "split": planned.splits[number], "bytes": size, "sha256": digest}
-    record = {"format": shards.FORMAT, "number": number, **kept, **counts}
-    written = json.dumps(record, indent=1, ensure_ascii=False).encode()
-    store.put(shards.record_path(planned.id, number), written, overwrite=True)
+    record = shard.record(number, planned.splits[number], path, size, digest)
+    records.write(store, shards.record_path(planned.id, number), record)
 
 
-def _record(store: Store, set_id: str, number: int) -> Facts:
-    return dict(json.loads(store.get(shards.record_path(set_id, number))))
-
-
-def _facts(record: Mapping[str, Any]) -> Facts:
-    short = {name: record[name] for name in ("number", "split", "clips", "seconds", "bytes", "sha256")}
-    set_aside = plans.summary(SetAside(**one) for one in record["set_aside"])
-    return {**short, "speakers": len(record["speakers"]), "set_aside": set_aside}
+def _record(store: Store, set_id: str, number: int) -> ShardRecord:
+    return records.read(store, shards.record_path(set_id, number), ShardRecord)
 
 
 # ------------------------------------------------------------------ completing a set
 
 
-def _manifest(planned: Plan, records: Sequence[Mapping[str, Any]]) -> Manifest:
-    set_aside = plans.summary(
-        SetAside(**one)
-        for found in (planned.set_aside, *(record["set_aside"] for record in records))
-        for one in found
-    )
-    listed = sum(planned.clips) + len(planned.set_aside)
-    splits: dict[str, dict[str, float]] = {
-        split: _totals(record for record in records if record["split"] == split) for split in SPLITS
+def _manifest(planned: Plan, made: Sequence[ShardRecord]) -> Manifest:
+    rejected = plans.by_reason([*planned.rejected, *(one for record in made for one in record.rejected)])
+    listed = sum(planned.clips) + len(planned.rejected)
+    splits: dict[str, Totals] = {
+        split: _totals([record for record in made if record.split == split]) for split in SPLITS
     }
-    plans.check_share(listed, set_aside, planned.settings["max_bad_share"])
-    plans.check_whole_splits({split: int(found["clips"]) for split, found in splits.items()}, set_aside)
+    plans.check_share(listed, rejected, planned.settings["max_bad_share"])
+    plans.check_whole_splits({split: totals.clips for split, totals in splits.items()}, rejected)
     licences: Counter[str] = Counter()
-    for record in records:
-        licences.update(record["licences"])
-    kept = ("path", "split", "clips", "seconds", "bytes", "sha256")
+    for record in made:
+        licences.update(record.licences)
     return Manifest(
         id=planned.id,
         language=planned.language,
@@ -267,35 +250,33 @@ def _manifest(planned: Plan, records: Sequence[Mapping[str, Any]]) -> Manifest:
         fingerprint=planned.fingerprint,
         settings=planned.settings,
         n_mels=planned.settings["n_mels"],
-        shards=tuple(Shard(**{name: record[name] for name in kept}) for record in records if record["clips"]),
+        shards=tuple(record.shard() for record in made if record.clips),
         splits=splits,
         listed=listed,
-        set_aside=set_aside,
-        cut={split: (kept, of) for split, (kept, of) in planned.cut.items()},
+        rejected=rejected,
+        cut=planned.cut,
         notes=tuple(planned.notes),
         licences=dict(licences),
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     )
 
 
-def _totals(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    found = list(records)
-    speakers = {speaker for record in found for speaker in record["speakers"]}
-    return {
-        "clips": sum(record["clips"] for record in found),
-        "seconds": round(sum(record["seconds"] for record in found), 3),
-        "speakers": len(speakers),
-    }
+def _totals(made: Sequence[ShardRecord]) -> Totals:
+    return Totals(
+        clips=sum(record.clips for record in made),
+        seconds=round(sum(record.seconds for record in made), 3),
+        speakers=len({speaker for record in made for speaker in record.speakers}),
+    )
 
 
-def _check_remade(found: Manifest, records: Sequence[Mapping[str, Any]]) -> None:
+def _check_remade(manifest: Manifest, made: Sequence[ShardRecord]) -> None:
     """A shard that was lost and made again must be the same, byte for byte, or models tell of other data."""
-    digests = {record["path"]: record["sha256"] for record in records}
-    for shard in found.shards:
+    digests = {record.path: record.sha256 for record in made}
+    for shard in manifest.shards:
         if digests[shard.path] != shard.sha256:
             raise DamagedShard(
                 f"the shard {shard.path} was made again and differs from the one in the manifest: recordings "
-                f"or libraries have changed; remove {shards.folder(found.id)} and prepare the set anew"
+                f"or libraries have changed; remove {shards.folder(manifest.id)} and prepare the set anew"
             )
 
 
@@ -306,4 +287,4 @@ def _point(store: Store, set_id: str) -> None:
             return
     except NotFound:
         pass
-    store.put(shards.pointer(of), json.dumps({"set": set_id}).encode(), overwrite=True)
+    records.write_json(store, shards.pointer(of), {"set": set_id})

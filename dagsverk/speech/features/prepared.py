@@ -75,9 +75,9 @@ def open_prepared(store: Store, set_id: str, splits: Sequence[Split], cache: Pat
         [shards.SCHEMA.remove(shards.SCHEMA.get_field_index("mel")).empty_table(), *tables]
     )
     lengths = [
-        np.cumsum([0, *found["frames"].to_numpy()[:-1]], dtype=np.int64) for found in tables if len(found)
+        np.cumsum([0, *rows["frames"].to_numpy()[:-1]], dtype=np.int64) for rows in tables if len(rows)
     ]
-    counts = [len(found) for found in tables]
+    counts = [len(rows) for rows in tables]
     return PreparedClips(
         rows=table.select(ROW_COLUMNS).to_pandas(),
         n_mels=about.n_mels,
@@ -102,10 +102,10 @@ def _verified(store: Store, about: Manifest, shard: Shard, cache: Path) -> Path:
     except NotFound as error:
         raise DamagedShard(f"the shard {shard.path} in {store.url} is missing; {advice}") from error
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != shard.sha256:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if sha256 != shard.sha256:
         raise DamagedShard(
-            f"the shard {shard.path} in {store.url} is damaged: its SHA-256 is {found[:12]}…, "
+            f"the shard {shard.path} in {store.url} is damaged: its SHA-256 is {sha256[:12]}…, "
             f"the manifest says {shard.sha256[:12]}…; {advice}"
         )
     return path

@@ -4,7 +4,7 @@ Layout below `speech/<language name>/`, for a set such as `sv-0123456789abcdef`:
     shards.json                     which complete set is the newest
     shards/<set>/plan.parquet       every clip that is to be prepared, and in which shard
     shards/<set>/00000.parquet      a shard: clips of one split
-    shards/<set>/00000.json         its record, written after it: counts, SHA-256, clips set aside
+    shards/<set>/00000.json         its record, written after it: counts, SHA-256, rejected clips
     shards/<set>/manifest.json      written last: from here on the set is complete, and stays as it is
 
 Light: pyarrow and numpy.
@@ -13,18 +13,19 @@ Light: pyarrow and numpy.
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pydantic import Field
 
-from dagsverk.speech.corpora.corpus import Split
+from dagsverk import records
+from dagsverk.speech.corpora.corpus import RejectedClip, Split
 from dagsverk.speech.languages import Language, language
 from dagsverk.store import NotFound, Store
 
@@ -36,6 +37,7 @@ CLIP_TEXTS = (
     "id", "audio", "text", "language", "split",
     "speaker", "gender", "age", "accent", "licence", "translation",
 )  # fmt: skip
+IN_JSON = Field(alias="set_aside")  # what rejected clips are called in kept records
 SCHEMA = pa.schema(
     [
         *((name, pa.string()) for name in CLIP_TEXTS),
@@ -60,9 +62,62 @@ class Shard:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShardRecord:
+    """What became of the clips that were planned for one shard."""
+
+    format: int = FORMAT
+    number: int
+    path: str
+    split: Split
+    bytes: int
+    sha256: str
+    clips: int
+    seconds: float
+    speakers: tuple[str, ...]  # a digest of each, to count them over several shards
+    licences: Mapping[str, int]  # licence -> clips
+    rejected: Annotated[tuple[RejectedClip, ...], IN_JSON]
+
+    def shard(self) -> Shard:
+        return Shard(
+            path=self.path,
+            split=self.split,
+            clips=self.clips,
+            seconds=self.seconds,
+            bytes=self.bytes,
+            sha256=self.sha256,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A clip that was rejected for a reason, and what was the matter."""
+
+    clip: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejections:
+    """The clips that were rejected for one reason."""
+
+    clips: int  # how many
+    examples: tuple[Example, ...]  # the first few
+
+
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    """What the shards of one split hold together."""
+
+    clips: int
+    seconds: float
+    speakers: int  # those who are named
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What a complete set holds and what it was made from."""
 
+    format: int = FORMAT
     id: str
     language: str  # Whisper's code
     corpus: str  # its name, for people
@@ -71,9 +126,9 @@ class Manifest:
     settings: Mapping[str, Any]  # of the preparation
     n_mels: int
     shards: tuple[Shard, ...]
-    splits: Mapping[str, Mapping[str, float]]  # split -> clips, seconds, speakers (known ones)
-    listed: int  # clips in the corpus, those set aside included
-    set_aside: Mapping[str, Mapping[str, Any]]  # reason -> clips (how many), examples [{clip, detail}]
+    splits: Mapping[str, Totals]
+    listed: int  # clips in the corpus, rejected ones included
+    rejected: Annotated[Mapping[str, Rejections], IN_JSON]  # by reason, the commonest first
     cut: Mapping[str, tuple[int, int]]  # split -> clips kept of how many, where the corpus was cut
     notes: tuple[str, ...]  # what a reader of its scores has to know
     licences: Mapping[str, int]  # licence -> clips
@@ -83,42 +138,31 @@ class Manifest:
     def seconds(self) -> float:
         return round(sum(shard.seconds for shard in self.shards), 3)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The manifest in JSON types."""
-        return {"format": FORMAT, **asdict(self), "shards": [asdict(shard) for shard in self.shards]}
-
-    @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> Manifest:
-        """Raises ValueError if it is of another format."""
-        if found.get("format") != FORMAT:
-            raise ValueError(
-                f"the set {found.get('id')!r} has format {found.get('format')!r}, this version reads "
-                f"{FORMAT}; upgrade dagsverk, or prepare it again"
-            )
-        known = {field.name: found[field.name] for field in fields(cls)}
-        shards = tuple(Shard(**shard) for shard in found["shards"])
-        cut = {split: (int(kept), int(of)) for split, (kept, of) in found["cut"].items()}
-        return cls(**{**known, "shards": shards, "cut": cut, "notes": tuple(found["notes"])})
-
 
 def manifest(store: Store, set_id: str) -> Manifest:
-    """What the set holds. Raises NotFound if there is none, or it is not complete yet."""
+    """What the set holds. Raises NotFound if there is none, or it is not complete yet; ValueError if it is of
+    another format."""
     of = set_language(set_id)
     try:
-        found = store.get(f"{folder(set_id)}/manifest.json")
+        content = records.read_json(store, manifest_path(set_id))
     except NotFound as error:
         raise NotFound(
             f"no complete set of clips {set_id!r} in {store.url}; make one: "
             f"prefect deployment run speech-features/{of.name}"
         ) from error
-    return Manifest.from_dict(json.loads(found))
+    if content.get("format") != FORMAT:
+        raise ValueError(
+            f"the set {set_id!r} has format {content.get('format')!r}, this version reads {FORMAT}; upgrade "
+            "dagsverk, or prepare it again"
+        )
+    return records.parse(content, Manifest, f"the manifest of {set_id} in {store.url}")
 
 
 def newest(store: Store, code: str) -> str:
     """The id of the newest complete set of a language (code or name). Raises NotFound."""
     of = language(code)
     try:
-        return str(json.loads(store.get(pointer(of)))["set"])
+        return str(records.read_json(store, pointer(of))["set"])
     except NotFound as error:
         raise NotFound(
             f"no prepared clips of {of.title} in {store.url}; make them: "
@@ -142,6 +186,11 @@ def set_language(set_id: str) -> Language:
 def folder(set_id: str) -> str:
     """Where a set's artefacts are. Raises NotFound."""
     return f"speech/{set_language(set_id).name}/shards/{set_id}"
+
+
+def manifest_path(set_id: str) -> str:
+    """The artefact that makes a set complete."""
+    return f"{folder(set_id)}/manifest.json"
 
 
 def shard_path(set_id: str, number: int) -> str:

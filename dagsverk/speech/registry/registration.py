@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -175,8 +176,8 @@ def _lineage(
         "source": manifest.source,
         "corpus_fingerprint": manifest.fingerprint,
         "set": manifest.id,
-        "splits": {split: dict(counts) for split, counts in manifest.splits.items()},
-        "set_aside": {reason: found["clips"] for reason, found in manifest.set_aside.items()},
+        "splits": {split: asdict(totals) for split, totals in manifest.splits.items()},
+        "set_aside": {reason: rejections.clips for reason, rejections in manifest.rejected.items()},
         "cut": {split: f"{kept} of {of} clips" for split, (kept, of) in manifest.cut.items()},
         "licences": {licence or "not stated": clips for licence, clips in manifest.licences.items()},
         "run": ref.run,

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from dagsverk.speech.config import MAX_LABEL_TOKENS
-from dagsverk.speech.corpora.corpus import SetAside
+from dagsverk.speech.corpora.corpus import RejectedClip
 from dagsverk.speech.errors import SpeechError
 from dagsverk.speech.features.prepared import PreparedClips
 from dagsverk.speech.model.encoder import FRAMES_PER_S, collate
@@ -68,7 +68,7 @@ class Examples:
         rows = clips.rows if chosen is None else clips.rows.iloc[list(chosen)]
         transcripts = labels(tokenizer, clips.language, "transcribe", rows["text"].tolist())
         self.set_aside = [
-            SetAside(
+            RejectedClip(
                 clip=clip, reason="text too long", detail=f"{len(label)} tokens, at most {MAX_LABEL_TOKENS}"
             )
             for clip, label in zip(rows["id"], transcripts, strict=True)
