@@ -67,10 +67,10 @@ def parser() -> argparse.ArgumentParser:
 def _doctor(arguments: argparse.Namespace) -> int:
     from dagsverk.doctor.checks import as_json, as_text, examine, fails, installation
 
-    told = examine(installation(arguments.state))
-    for line in [as_json(told)] if arguments.json else as_text(told):
+    findings = examine(installation(arguments.state))
+    for line in [as_json(findings)] if arguments.json else as_text(findings):
         _tell(line)
-    return int(fails(told))
+    return int(fails(findings))
 
 
 def _copy(arguments: argparse.Namespace) -> int:

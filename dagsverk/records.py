@@ -9,7 +9,8 @@ import datetime as dt
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -69,8 +70,19 @@ def from_bytes(data: bytes, kind: type[T], where: str) -> T:
 
 
 def plain(record: Any) -> Any:
-    """A dataclass, or a list or mapping of them, in JSON types."""
+    """A dataclass in JSON types, each field under its alias if it has one."""
     return _adapter(type(record)).dump_python(record, mode="json", by_alias=True)
+
+
+def write_file(path: Path, content: Any) -> None:
+    """Write JSON types to a file of a model folder. Raises ValueError for NaN and infinity."""
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    path.write_text(f"{text}\n", encoding="utf-8")
+
+
+def read_file(path: Path) -> Any:
+    """The JSON types of a file of a model folder. Raises OSError and ValueError."""
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def parse(content: Any, kind: type[T], where: str = "a record") -> T:
@@ -90,10 +102,19 @@ def parse(content: Any, kind: type[T], where: str = "a record") -> T:
 _adapter: Callable[[Any], TypeAdapter[Any]] = functools.cache(TypeAdapter)
 
 
-def keep_report(store: Store, name: str, step: str, facts: Mapping[str, Any]) -> None:
-    """Replace the report of the step's last run. `name`: of a system or language; `facts`: JSON types."""
-    stamped = {"at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), **facts}
-    write_json(store, _report_path(name, step), stamped)
+def keep_report(store: Store, name: str, step: str, report: Any) -> None:
+    """Replace the report of the step's last run, and note when. `name`: of a system or language; `report`: a
+    dataclass."""
+    at = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    write_json(store, _report_path(name, step), {"at": at, **plain(report)})
+
+
+def last_report(store: Store, name: str, step: str, kind: type[T]) -> T | None:
+    """What the step's last run kept; None before the first. Raises StoreError if it is of another version."""
+    try:
+        return read(store, _report_path(name, step), kind)
+    except NotFound:
+        return None
 
 
 def kept_report(store: Store, name: str, step: str) -> dict[str, Any]:
@@ -109,19 +130,24 @@ def _report_path(name: str, step: str) -> str:
 
 
 def remembered(store: Store, path: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The JSON artefact at `path`, computed and kept if it is not there.
+    """As `remembered_as`, of JSON types."""
+    return remembered_as(store, path, dict, compute)
+
+
+def remembered_as(store: Store, path: str, kind: type[T], compute: Callable[[], T]) -> T:
+    """The record at `path`, computed and kept if it is not there.
 
     The path must name everything that the result depends on. Two processes may compute it at once; the first
     one's result is the one that both return.
     """
     try:
-        return dict(read_json(store, path))
+        return read(store, path, kind)
     except NotFound:
         computed = compute()
     try:
-        store.put(path, encode(computed))
+        store.put(path, encode(plain(computed)))
     except Conflict:
-        return dict(read_json(store, path))
+        return read(store, path, kind)
     return computed
 
 

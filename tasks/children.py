@@ -93,10 +93,10 @@ def _waited_for(client: SyncPrefectClient, child: FlowRun) -> FlowRun:
     The time of a crash is counted in looks that were answered: neither a server that is away nor a
     laptop that sleeps makes a child look lost.
     """
-    told, crashed_s = None, 0.0
+    logged, crashed_s = None, 0.0
     while not has_ended(child) and crashed_s < LOST_S:
-        if child.state is not None and child.state.id != told:
-            told, crashed_s = child.state.id, 0.0
+        if child.state is not None and child.state.id != logged:
+            logged, crashed_s = child.state.id, 0.0
             _tell(child, child.state)
         time.sleep(POLL_S)
         try:

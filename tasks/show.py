@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -11,13 +10,16 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.context import TaskRunContext
 from prefect.events import emit_event
 
+from dagsverk.promotion import Registration
+from dagsverk.records import plain
 from dagsverk.store import Commit, Table
 from dagsverk.tabular.pictures import confusion_picture
+from dagsverk.tabular.reports import ComparedClass, Ingested, Synthesised, Trained
+from dagsverk.words import interval
 
 if TYPE_CHECKING:
     from dagsverk.tabular.monitoring import Report
 
-METRICS = ("accuracy", "auc", "log_loss", "brier", "ece")
 MAX_REJECTS = 50  # shown; all are in the table
 
 
@@ -26,29 +28,32 @@ def in_a_run() -> bool:
     return TaskRunContext.get() is not None
 
 
-def ingested(system: str, facts: Mapping[str, Any], rejects: pd.DataFrame) -> None:
-    counts = f"{facts['rows_in']} rows in from {facts['source']}, {facts['rows_set_aside']} set aside"
+def ingested(system: str, report: Ingested, rejects: pd.DataFrame) -> None:
+    counts = f"{report.rows_in} rows in from {report.source}, {report.rows_set_aside} set aside"
     columns = ["line", "column", "check", "value"]
     table(f"{system}-set-aside", rejects[columns].head(MAX_REJECTS), f"{counts}; first {MAX_REJECTS} reasons")
 
 
-def trained(system: str, facts: Mapping[str, Any]) -> None:
+def trained(system: str, report: Trained) -> None:
     """All classes compared, and the gate's decision in words."""
-    rows = [
-        {"model": row["model_class"], **{name: _interval(row[name]) for name in METRICS}}
-        for row in facts["compared"]
-    ]
+    rows = [{"model": compared.model_class, **_metrics(compared)} for compared in report.compared]
     table(f"{system}-models", pd.DataFrame(rows), "Cross-validated on real rows, means with 95 % intervals")
-    verdict = "Promoted" if facts["promoted"] else "Not promoted"
-    warnings = "".join(f"\n- Warning: {warning}" for warning in facts["warnings"])
-    news = "" if facts["new"] else "\n\nNothing new to learn since: the rows and settings are the same."
-    text = f"**{verdict}.** {facts['decision']}{news}\n\nRule: {facts['rule']}\n{warnings}"
-    markdown(f"{system}-decision", text, f"Version {facts['version']}: the gate's decision")
+    news = "" if report.new else "\n\nNothing new to learn since: the rows and settings are the same."
+    decided(f"{system}-decision", report, f"{report.decision}{news}")
 
 
-def synthesised(system: str, facts: Mapping[str, Any]) -> None:
-    row = {name: facts[name] for name in ("date", "method", "seed", "count", "inserted")}
-    quality = {f"quality: {name}": value for name, value in facts["quality"].items()}
+def decided(key: str, registration: Registration, reason: str, more: str = "") -> None:
+    """The gate's decision on a version, of whichever family; `more`: Markdown that follows its warnings."""
+    verdict = "Promoted" if registration.promoted else "Not promoted"
+    warnings = "".join(f"\n- Warning: {warning}" for warning in registration.warnings)
+    text = f"**{verdict}.** {reason}\n\nRule: {registration.rule}\n{warnings}{more}"
+    markdown(key, text, f"Version {registration.version}: the gate's decision")
+
+
+def synthesised(system: str, report: Synthesised) -> None:
+    row = {name: getattr(report, name) for name in ("date", "method", "seed", "count", "inserted")}
+    measured = plain(report.quality) if report.quality else {}
+    quality = {f"quality: {name}": value for name, value in measured.items()}
     table(
         f"{system}-new-rows", pd.DataFrame([{**row, **quality}]), "The day's synthetic rows and their quality"
     )
@@ -101,5 +106,9 @@ def event(name: str, resource: str, payload: dict[str, Any]) -> None:
         emit_event(name, {"prefect.resource.id": resource}, payload=payload)
 
 
-def _interval(found: Mapping[str, float]) -> str:
-    return f"{found['mean']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+def _metrics(compared: ComparedClass) -> dict[str, str]:
+    return {
+        name: interval(metric.mean, metric.low, metric.high)
+        for name in ("accuracy", "auc", "log_loss", "brier", "ece")
+        for metric in [getattr(compared, name)]
+    }

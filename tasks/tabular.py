@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import json
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from prefect import task
 
-from dagsverk.records import digest, keep_report, remembered
+from dagsverk.records import digest, keep_report, read, remembered_as
 from dagsverk.store import ModelRef, NotFound, Store, Table, TableRef
 from dagsverk.tabular.config import ModelClass, TrainingConfig
 from dagsverk.tabular.days import SynthesisConfig
 from dagsverk.tabular.errors import TooManyBadRows
+from dagsverk.tabular.reports import Ingested, Monitored, Predicted, Quality, Synthesised
 from dagsverk.tabular.system import System, load_system
 from dagsverk.tabular.tables import (
     HISTORIC,
@@ -30,37 +30,43 @@ from tasks.logs import say, wrote
 from tasks.policies import REPEATABLE
 from tasks.stores import open_store
 
+if TYPE_CHECKING:
+    from dagsverk.tabular.scores import Scores
+
 
 @task(name="ingest", task_run_name="ingest {system}", **REPEATABLE)
 def ingest(system: str, source: str | None = None, max_bad_share: float = 0.1) -> TableRef:
     """Safe to repeat: rows and rejects are written by key."""
-    from dagsverk.tabular.features import unknown_rejects, validate
+    from dagsverk.tabular.features import new_rejects, validate
     from dagsverk.tabular.sources import read_source
 
     store, described = open_store(), load_system(system)
-    found = validate(described, read_source(described, source), pd.Timestamp.now("UTC"))
+    checked = validate(described, read_source(described, source), pd.Timestamp.now("UTC"))
     table, rejects = features_table(described), rejects_table(described)
     store.ensure(table)
     store.ensure(rejects)
-    store.upsert(rejects, unknown_rejects(found.rejects, store.read(rejects)))
-    said = f"read {found.rows_in} rows of {found.source}, set {found.rows_set_aside} aside"
-    if found.rows_set_aside > max_bad_share * found.rows_in:
-        raise TooManyBadRows(found.complaint(max_bad_share))
-    known = store.read(table, columns=["row_id", "origin"])
-    commit = store.upsert(table, found.rows)
-    gone = set(known.loc[known["origin"] == HISTORIC, "row_id"]) - set(found.rows["row_id"])
-    facts = {
-        "source": found.source,
-        "rows_in": found.rows_in,
-        "rows_set_aside": found.rows_set_aside,
-        "rows_gone": len(gone),  # known from before, and not in this source: kept
-        "inserted": commit.inserted,
-        "updated": commit.updated,
-    }
-    keep_report(store, system, "features", facts)
-    show.ingested(system, facts, found.rejects)
+    store.upsert(rejects, new_rejects(checked.rejects, store.read(rejects)))
+    if checked.rows_set_aside > max_bad_share * checked.rows_in:
+        raise TooManyBadRows(checked.complaint(max_bad_share))
+    stored = store.read(table, columns=["row_id", "origin"])
+    commit = store.upsert(table, checked.rows)
+    gone = set(stored.loc[stored["origin"] == HISTORIC, "row_id"]) - set(checked.rows["row_id"])
+    report = Ingested(
+        source=checked.source,
+        rows_in=checked.rows_in,
+        rows_set_aside=checked.rows_set_aside,
+        rows_gone=len(gone),
+        inserted=commit.inserted,
+        updated=commit.updated,
+    )
+    keep_report(store, system, "features", report)
+    show.ingested(system, report, checked.rejects)
     show.committed(table, commit, system)
-    say(said, wrote(table, commit), f"{len(gone)} known rows are not in the source and stay" if gone else "")
+    say(
+        f"read {checked.rows_in} rows of {checked.source}, set {checked.rows_set_aside} aside",
+        wrote(table, commit),
+        f"{len(gone)} known rows are not in the source and stay" if gone else "",
+    )
     return TableRef(table.name, table.version, commit.id)
 
 
@@ -87,24 +93,25 @@ def cross_validate(system: str, rows: TableRef, model_class: ModelClass, config:
     Raises UntrainableRows at once where the gate would refuse whatever comes of it.
     """
     from dagsverk.tabular import registration, training
+    from dagsverk.tabular.scores import Scores
 
     store, described = open_store(), load_system(system)
-    known = labelled_rows(store, described, config.origins, rows.commit)
-    registration.check_rows(described, known)
+    labelled = labelled_rows(store, described, config.origins, rows.commit)
+    registration.check_rows(described, labelled)
     alone = dataclasses.replace(config, model_classes=(model_class,), min_gain=0.0, calibration="never")
-    path = f"scores/{system}/{training.training_key(described, known, alone)[:16]}-{model_class}.json"
+    path = f"scores/{system}/{training.training_key(described, labelled, alone)[:16]}-{model_class}.json"
     computed = []
 
-    def compute() -> dict[str, Any]:
+    def compute() -> Scores:
         computed.append(model_class)
-        return training.score_class(described, known, model_class, config).to_dict()
+        return training.score_class(described, labelled, model_class, config)
 
-    scores = remembered(store, path, compute)
+    scores = remembered_as(store, path, Scores, compute)
     did = f"scored {model_class}" if computed else f"found the scores of {model_class}, kept from before,"
     protocol = f"{config.folds} folds, {config.repeats} repeats"
     say(
-        f"{did} on {len(known)} rows of commit {rows.commit} ({protocol})",
-        f"log-loss {scores['metrics']['log_loss']['mean']:.4f}, kept at {path}",
+        f"{did} on {len(labelled)} rows of commit {rows.commit} ({protocol})",
+        f"log-loss {scores.log_loss:.4f}, kept at {path}",
     )
     return path
 
@@ -116,25 +123,24 @@ def register_best(system: str, rows: TableRef, scores: list[str], config: Traini
     from dagsverk.tabular.scores import Scores
 
     store, described = open_store(), load_system(system)
-    known = labelled_rows(store, described, config.origins, rows.commit)
-    found = [Scores.from_dict(json.loads(store.get(path))) for path in scores]
+    labelled = labelled_rows(store, described, config.origins, rows.commit)
+    of_classes = [read(store, path, Scores) for path in scores]
     lineage = {
         "table": rows.name,
         "table_version": rows.version,
         "label": described.label.name,
         "data_commit": rows.commit,
     }
-    model, new = registration.register(store, described, known, found, config, lineage)
-    facts = registration.facts(model, new, store.champion(system))
-    keep_report(store, system, "training", facts)
-    show.trained(system, facts)
-    done = "registered" if new else "nothing new to learn: found"
+    report = registration.register(store, described, labelled, of_classes, config, lineage)
+    keep_report(store, system, "training", report)
+    show.trained(system, report)
+    done = "registered" if report.new else "nothing new to learn: found"
     say(
-        f"read the scores of {len(found)} model classes, {done} {system} version {model.version}",
-        facts["decision"],
-        f"champion: version {facts['champion']}" if facts["champion"] else "there is no champion",
+        f"read the scores of {len(of_classes)} model classes, {done} {system} version {report.version}",
+        report.decision,
+        f"champion: version {report.champion}" if report.champion else "there is no champion",
     )
-    return model.ref
+    return ModelRef(system, report.version)
 
 
 @task(name="synthesize", task_run_name="synthesize {system} {date}", **REPEATABLE)
@@ -147,15 +153,15 @@ def synthesize(system: str, date: dt.date, config: SynthesisConfig) -> TableRef:
     real = labelled_rows(store, described, (HISTORIC,))
     midnight = dt.datetime.combine(date, dt.time(), dt.UTC)
     stored = store.read(table, columns=["row_id"], since=midnight, until=midnight + dt.timedelta(days=1))
-    known, inserted = pd.Index(stored["row_id"]), 0
+    present, inserted = pd.Index(stored["row_id"]), 0
     for block in rows_of_day(described, real, date=date, **dataclasses.asdict(config)):
-        new = block[known.get_indexer(block["row_id"]) < 0]
+        new = block[present.get_indexer(block["row_id"]) < 0]
         if len(new):
             inserted += store.upsert(table, new).inserted
-    facts = {**dataclasses.asdict(config), "date": date.isoformat(), "inserted": inserted}
-    facts["quality"] = _quality(store, described, real, config.method)
-    keep_report(store, system, "synthesis", facts)
-    show.synthesised(system, facts)
+    quality = _quality(store, described, real, config.method)
+    report = Synthesised(**dataclasses.asdict(config), date=date, inserted=inserted, quality=quality)
+    keep_report(store, system, "synthesis", report)
+    show.synthesised(system, report)
     rows = _reference(store, table)
     say(
         f"fitted {config.method} on {len(real)} real rows, drew {config.count} of {date}",
@@ -178,12 +184,8 @@ def predict(system: str) -> TableRef:
     seen = trained_on(store, described, champion.model)
     commit = store.upsert(predictions, predict_rows(champion, rows, seen, dt.datetime.now(dt.UTC)))
     unseen = len(rows) - int(rows["row_id"].isin(seen).sum())
-    keep_report(
-        store,
-        system,
-        "inference",
-        {"predicted": len(rows), "unseen": unseen, "model_version": champion.model.version},
-    )
+    report = Predicted(predicted=len(rows), unseen=unseen, model_version=champion.model.version)
+    keep_report(store, system, "inference", report)
     show.committed(predictions, commit, system)
     say(
         f"read version {champion.model.version} and {len(rows)} rows that it has not predicted yet, "
@@ -204,16 +206,16 @@ def monitor(system: str) -> list[str]:
     report = monitoring.report(described, features, predictions, promised, now=dt.datetime.now(dt.UTC))
     low, high = monitoring.wilson(report.correct, report.outcomes)
     alerts = [alert.message for alert in report.alerts]
-    facts = {
-        "predictions": report.predictions,
-        "outcomes": report.outcomes,
-        "accuracy": report.correct / report.outcomes if report.outcomes else None,
-        "low": float(low) if report.outcomes else None,
-        "high": float(high) if report.outcomes else None,
-        "promised": promised,
-        "alerts": alerts,
-    }
-    keep_report(store, system, "monitoring", facts)
+    kept = Monitored(
+        predictions=report.predictions,
+        outcomes=report.outcomes,
+        accuracy=report.correct / report.outcomes if report.outcomes else None,
+        low=float(low) if report.outcomes else None,
+        high=float(high) if report.outcomes else None,
+        promised=promised,
+        alerts=tuple(alerts),
+    )
+    keep_report(store, system, "monitoring", kept)
     show.monitored(system, report)
     say(
         f"read {report.predictions} predictions of unseen rows, {report.outcomes} with an outcome, "
@@ -224,10 +226,10 @@ def monitor(system: str) -> list[str]:
     return alerts
 
 
-def _quality(store: Store, system: System, real: pd.DataFrame, method: str) -> dict[str, Any]:
+def _quality(store: Store, system: System, real: pd.DataFrame, method: str) -> Quality:
     """How good the generator is on this system's real rows: measured once for the same rows."""
     from dagsverk.tabular.quality import measure
 
     name = digest(real, method, package_version())
     path = f"quality/{system.name}/{method}-{name}.json"
-    return remembered(store, path, lambda: dataclasses.asdict(measure(system, real, method)))
+    return remembered_as(store, path, Quality, lambda: measure(system, real, method))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import log_loss as reference_log_loss
 from sklearn.metrics import roc_auc_score
 
+from dagsverk.records import parse, plain
 from dagsverk.tabular import evaluation
 from dagsverk.tabular.evaluation import EvaluationConfig, Scores, compare, cross_validate, holdout
 from dagsverk.tabular.metrics import (
@@ -101,7 +102,7 @@ def test_scores_do_not_depend_on_the_order_of_rows_or_on_chance():
 def test_scores_of_real_rows_survive_json():
     system, rows = system_and_rows("titanic")
     scores = cross_validate(system, rows, recipe("lda"), SHORT)
-    assert Scores.from_dict(json.loads(json.dumps(scores.to_dict()))) == scores
+    assert parse(json.loads(json.dumps(plain(scores))), Scores) == scores
 
 
 def test_the_baseline_names_the_commonest_class_in_its_share():
@@ -165,16 +166,16 @@ def test_rows_without_an_outcome_are_left_out():
 
 def test_an_older_model_is_scored_on_the_same_folds_with_only_its_own_rows():
     system, rows = system_and_rows("titanic")
-    known = np.arange(len(rows)) % 3 == 0
+    fit_on = np.arange(len(rows)) % 3 == 0
     new = cross_validate(system, rows, recipe("logistic"), SHORT)
-    old = cross_validate(system, rows, recipe("logistic"), SHORT, known=known)
-    same = cross_validate(system, rows, recipe("logistic"), SHORT, known=np.ones(len(rows), dtype=bool))
+    old = cross_validate(system, rows, recipe("logistic"), SHORT, fit_on=fit_on)
+    same = cross_validate(system, rows, recipe("logistic"), SHORT, fit_on=np.ones(len(rows), dtype=bool))
     assert old.folds_id == new.folds_id
-    assert (old.rows, old.rows_known) == (891, known.sum())
+    assert (old.rows, old.rows_known) == (891, fit_on.sum())
     assert compare(old, new).mean > 0
     assert same == new
-    with pytest.raises(ValueError, match="known marks 3 rows"):
-        cross_validate(system, rows, recipe("logistic"), SHORT, known=known[:3])
+    with pytest.raises(ValueError, match="fit_on marks 3 rows"):
+        cross_validate(system, rows, recipe("logistic"), SHORT, fit_on=fit_on[:3])
 
 
 def test_a_rare_outcome_reduces_the_folds_and_a_single_one_is_refused():

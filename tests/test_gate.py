@@ -9,6 +9,8 @@ from fitted_models import made_up_scores
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dagsverk.records import parse, plain
+from dagsverk.store import StoreError
 from dagsverk.tabular.gate import RULE, decide
 from dagsverk.tabular.scores import Scores, compare
 
@@ -82,10 +84,11 @@ def test_scores_on_other_folds_are_not_compared():
 
 
 def test_a_decision_is_json_and_repeats_the_rule():
-    found = json.loads(json.dumps(decide(made_up_scores(BETTER), None).to_dict()))
-    assert found["rule"] == RULE
-    assert found["promoted"] is True
-    assert found["numbers"]["baseline_log_loss"] == 0.66
+    content = plain(decide(made_up_scores(BETTER), None))
+    assert json.loads(json.dumps(content)) == content
+    assert content["rule"] == RULE
+    assert content["promoted"] is True
+    assert content["numbers"]["baseline_log_loss"] == 0.66
 
 
 losses = st.lists(st.floats(0.01, 3), min_size=3, max_size=8)
@@ -102,6 +105,7 @@ def test_two_models_never_each_replace_the_other(data, ours):
 
 def test_scores_survive_json():
     scores = made_up_scores(BETTER)
-    assert Scores.from_dict(json.loads(json.dumps(scores.to_dict()))) == scores
-    with pytest.raises(ValueError, match="metrics missing"):
-        Scores.from_dict({k: v for k, v in scores.to_dict().items() if k != "metrics"})
+    content = plain(scores)
+    assert parse(json.loads(json.dumps(content)), Scores) == scores
+    with pytest.raises(StoreError, match="metrics: Field required"):
+        parse({name: part for name, part in content.items() if name != "metrics"}, Scores)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dagsverk.records import plain
 from dagsverk.tabular import generators, quality
 from dagsverk.tabular.features import validate
 from dagsverk.tabular.generators import Codes
@@ -57,7 +58,7 @@ def test_the_default_rows_copy_no_more_real_rows_than_real_rows_do(cart):
 
 
 def test_quality_says_what_was_measured_and_is_json(cart):
-    shown = json.loads(json.dumps(cart.to_dict()))
+    shown = json.loads(json.dumps(plain(cart)))
     assert (shown["system"], shown["method"], shown["rows"], shown["synthetic_rows"]) == (
         "titanic",
         "cart",
@@ -87,9 +88,9 @@ def test_real_rows_against_real_rows_cannot_be_told_apart():
 
 
 def test_copies_are_rows_equal_in_every_column_and_the_label():
-    known = codes([[1, np.nan], [0.1 + 0.2, -0.0]], [0, 1])
+    seen = codes([[1, np.nan], [0.1 + 0.2, -0.0]], [0, 1])
     new = codes([[1, np.nan], [0.3, 0.0], [1, np.nan], [1, 2]], [0, 1, 1, 0])
-    assert quality._share_in(new, known) == 0.5  # the third has another label, the fourth another value
+    assert quality._share_in(new, seen) == 0.5  # the third has another label, the fourth another value
 
 
 def test_a_class_that_was_never_drawn_is_never_predicted():

@@ -7,12 +7,13 @@ import json
 import pandas as pd
 import pytest
 
-from dagsverk.records import kept_report
+from dagsverk.records import last_report
 from dagsverk.store import NotFound, open_store
 from dagsverk.tabular import monitoring, registration, training
 from dagsverk.tabular.config import TrainingConfig
 from dagsverk.tabular.days import SynthesisConfig
 from dagsverk.tabular.errors import TooManyBadRows
+from dagsverk.tabular.reports import Trained
 from dagsverk.tabular.summary import day_summary
 from dagsverk.tabular.system import load_system
 from dagsverk.tabular.tables import features_table, predictions_table, rejects_table
@@ -82,9 +83,9 @@ def test_a_day_run_again_changes_nothing_and_says_so(store):
     before = state(store)
     day()
     assert state(store) == before
-    told = day_summary(store, "iris")
-    assert "nothing new" in told
-    assert "0: the champion has predicted every row already" in told
+    summary = day_summary(store, "iris")
+    assert "nothing new" in summary
+    assert "0: the champion has predicted every row already" in summary
 
 
 STEPS = {
@@ -161,7 +162,7 @@ def test_a_worse_candidate_is_kept_as_a_version_and_not_promoted(store):
     day(config=TrainingConfig(model_classes=("knn",), knn_k=2, folds=3, repeats=1))
     assert [m.version for m in store.models("iris")] == [1, 2]
     assert store.champion("iris").version == 1
-    assert "log-loss" in kept_report(store, "iris", "training")["reason"]
+    assert "log-loss" in last_report(store, "iris", "training", Trained).reason
 
 
 def write_titanic(tmp_path, change):
@@ -273,9 +274,9 @@ def test_alerts_of_the_monitor_are_returned_kept_and_told(store):
         {"setosa": "virginica", "versicolor": "setosa", "virginica": "versicolor"}
     )
     store.upsert(table, rows)
-    found = tasks.monitor.fn("iris")
-    assert any("Accuracy is below its promise" in message for message in found)
-    assert all(message in day_summary(store, "iris") for message in found)
+    alerts = tasks.monitor.fn("iris")
+    assert any("Accuracy is below its promise" in message for message in alerts)
+    assert all(message in day_summary(store, "iris") for message in alerts)
 
 
 def test_predictions_are_stamped_with_the_time_in_utc(store):
@@ -294,17 +295,16 @@ def test_a_champion_that_cannot_take_part_does_not_block_its_successors(store):
     config = TrainingConfig(model_classes=("lda",), folds=3, repeats=1)
     scores = [training.score_class(IRIS, only, "lda", config)]
     lineage = {"table": rows.name, "data_commit": rows.commit}
-    model, new = registration.register(store, IRIS, only, scores, config, lineage)
-    assert new
-    assert store.champion("iris").version == model.version == 2
-    assert "the champion, version 1, could not be compared" in model.info["decision"]["warnings"][0]
+    report = registration.register(store, IRIS, only, scores, config, lineage)
+    assert report.new
+    assert store.champion("iris").version == report.version == 2
+    assert "the champion, version 1, could not be compared" in report.warnings[0]
 
 
 def test_an_input_from_which_nothing_can_be_learned_stops_the_promotion(store):
     rows = IRIS.read().assign(petal_width_cm=1.0)
-    found = registration.column_checks(IRIS, rows)
-    assert len(found) == 1
-    assert "in 150 rows where petal_width_cm is 1.0 wherever it is known: mend the source" in found[0]
+    (problem,) = registration.column_checks(IRIS, rows)
+    assert "in 150 rows where petal_width_cm is 1.0 wherever it is known: mend the source" in problem
 
 
 @pytest.mark.slow

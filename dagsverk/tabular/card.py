@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dagsverk.tabular.gate import Decision
+from dagsverk import words
+from dagsverk.promotion import Decision
 from dagsverk.tabular.models import Classifier
+from dagsverk.tabular.reports import Interval
 from dagsverk.tabular.scores import Group, Scores
 from dagsverk.tabular.system import Column, System
 from dagsverk.version import code_version
@@ -39,7 +40,7 @@ def model_card(
         f"# {system.title}: {classifier.recipe.model_class}",
         f"{system.description} For one {system.row_name} the model gives a probability for each of: "
         f"{', '.join(system.label.words(name) for name in system.classes)}.",
-        "## Decision\n\n" + _decision(decision),
+        "## Decision\n\n" + words.decision(decision.reason, decision.warnings, decision.rule),
         "## Data\n\n" + _data(system, chosen, lineage),
         "## Scores\n\n" + _protocol(chosen) + "\n\n" + _table(scores, chosen) + "\n\n" + INTERVALS,
         "## Limits\n\n" + _limits(system, chosen.groups),
@@ -50,27 +51,20 @@ def model_card(
     return "\n\n".join(sections) + "\n"
 
 
-def _decision(decision: Decision) -> str:
-    return "\n\n".join(
-        [decision.reason, *(f"**Warning.** {w}" for w in decision.warnings), f"Rule: {decision.rule}"]
-    )
-
-
 def _data(system: System, chosen: Scores, lineage: Mapping[str, Any]) -> str:
-    inputs = _rows(
+    inputs = words.table(
         ("input", "kind", "limits", "may be missing"),
         (
             (f"`{c.name}` {c.description}", c.kind, _range(c), "no" if c.required else "yes")
             for c in system.columns
         ),
     )
-    facts = "\n".join(f"- {name.replace('_', ' ')}: {value}" for name, value in lineage.items())
     derived = (
         f"\n\nDerived from them: {', '.join(f'`{name}`' for name in system.derived)}."
         if system.derived
         else ""
     )
-    return f"{chosen.rows} real rows scored. {system.licence}\n\n{facts}\n\n{inputs}{derived}"
+    return f"{chosen.rows} real rows scored. {system.licence}\n\n{words.facts(lineage)}\n\n{inputs}{derived}"
 
 
 def _range(column: Column) -> str:
@@ -102,13 +96,17 @@ def _table(scores: Sequence[Scores], chosen: Scores) -> str:
     models = [
         (
             f"**{_name(s)}**" if s == chosen else _name(s),
-            *(str(s.metrics[name]) for name in names),
+            *(_interval(s.metrics[name]) for name in names),
             *(f"{s.holdout[name]:.3f}" if name in s.holdout else "" for name in ("accuracy", "log_loss")),
         )
         for s in sorted(scores, key=lambda s: s.log_loss)
     ]
     baseline = ("commonest class", *(f"{chosen.baseline[name]:.3f}" for name in names), "", "")
-    return _rows(header, [*models, baseline])
+    return words.table(header, [*models, baseline])
+
+
+def _interval(metric: Interval) -> str:
+    return words.interval(metric.mean, metric.low, metric.high)
 
 
 def _name(scores: Scores) -> str:
@@ -130,7 +128,9 @@ def _limits(system: System, groups: Sequence[Group]) -> str:
         )
         for group in groups
     )
-    return f"{use} Its weakest groups of 30 rows or more:\n\n{_rows(('group', 'rows', 'accuracy'), rows)}"
+    return (
+        f"{use} Its weakest groups of 30 rows or more:\n\n{words.table(('group', 'rows', 'accuracy'), rows)}"
+    )
 
 
 def _calibration(classifier: Classifier, chosen: Scores) -> str:
@@ -150,7 +150,7 @@ def _made_with(classifier: Classifier, lineage: Mapping[str, Any]) -> str:
     )
     from xgboost import __version__ as xgboost_version  # the package that holds it has two names
 
-    libraries = ", ".join([*(f"{name} {version(name)}" for name in LIBRARIES), f"xgboost {xgboost_version}"])
+    libraries = f"{words.versions(LIBRARIES)}, xgboost {xgboost_version}"
     return (
         f"- Parameters: {parameters}\n- Code: {lineage.get('code', code_version())}\n"
         f"- Python {platform.python_version()}, {libraries}"
@@ -168,8 +168,3 @@ def _use(system: System) -> str:
         "champion.predict(rows)  # a data frame with the inputs above\n"
         "```"
     )
-
-
-def _rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

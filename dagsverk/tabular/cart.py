@@ -28,10 +28,10 @@ MAX_DECIMALS = 6
 
 def decimals(values: Floats) -> Ints:
     """How many decimals each value is written with, 0 to 6, same shape."""
-    found = np.full(values.shape, MAX_DECIMALS, dtype=np.int64)
+    needed = np.full(values.shape, MAX_DECIMALS, dtype=np.int64)
     for places in reversed(range(MAX_DECIMALS)):
-        found[np.abs(np.round(values, places) - values) < 1e-9] = places
-    return found
+        needed[np.abs(np.round(values, places) - values) < 1e-9] = places
+    return needed
 
 
 def round_to(values: Floats, places: Ints) -> Floats:

@@ -85,6 +85,6 @@ def _between(name: str, value: int, low: int, high: int) -> None:
         raise ValueError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
 
 
-def _subset(name: str, values: tuple[str, ...], known: tuple[str, ...]) -> None:
-    if not values or len(set(values)) != len(values) or not set(values) <= set(known):
-        raise ValueError(f"{name} must be one or more of {', '.join(known)}, each once; got {list(values)}")
+def _subset(name: str, values: tuple[str, ...], choices: tuple[str, ...]) -> None:
+    if not values or len(set(values)) != len(values) or not set(values) <= set(choices):
+        raise ValueError(f"{name} must be one or more of {', '.join(choices)}, each once; got {list(values)}")

@@ -30,7 +30,8 @@ from dagsverk.tabular.metrics import (
 )
 from dagsverk.tabular.models import class_codes, fit
 from dagsverk.tabular.recipes import Recipe
-from dagsverk.tabular.scores import Difference, Group, Interval, Scores, compare, mean_interval
+from dagsverk.tabular.reports import Interval
+from dagsverk.tabular.scores import Difference, Group, Scores, compare, mean_interval
 from dagsverk.tabular.system import System
 from dagsverk.tabular.tables import HISTORIC
 
@@ -67,7 +68,7 @@ class _Data:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Folds:
     """Out-of-fold probabilities, fold by fold: by the model, and by the class shares of its rows."""
 
     codes: Integers  # of all rows
@@ -83,19 +84,19 @@ class _Found:
 
     def per_fold(self, probabilities: tuple[Floats, ...]) -> dict[str, tuple[float, ...]]:
         pairs = zip(probabilities, self.tested, strict=True)
-        found = [fold_metrics(fold, self.codes[test]) for fold, test in pairs]
-        return {name: tuple(fold[name] for fold in found) for name in found[0]}
+        folds = [fold_metrics(fold, self.codes[test]) for fold, test in pairs]
+        return {name: tuple(fold[name] for fold in folds) for name in folds[0]}
 
     def metrics(self, config: EvaluationConfig) -> dict[str, Interval]:
-        found = {
+        means = {
             name: mean_interval(values, config.folds, high=float("inf") if name == "log_loss" else 1.0)
             for name, values in self.per_fold(self.by_model).items()
         }
-        return {**found, "ece": ece_interval(*self.pooled, seed=config.seed)}
+        return {**means, "ece": ece_interval(*self.pooled, seed=config.seed)}
 
     def baseline(self) -> dict[str, float]:
-        found = {name: float(np.mean(values)) for name, values in self.per_fold(self.by_shares).items()}
-        return {**found, "ece": expected_calibration_error(np.concatenate(self.by_shares), self.pooled[1])}
+        means = {name: float(np.mean(values)) for name, values in self.per_fold(self.by_shares).items()}
+        return {**means, "ece": expected_calibration_error(np.concatenate(self.by_shares), self.pooled[1])}
 
     def calibration_gain(self) -> float:
         probabilities, codes, _ = self.pooled
@@ -110,7 +111,7 @@ def cross_validate(
     config: EvaluationConfig,
     *,
     calibrate: bool = False,
-    known: Mask | None = None,
+    fit_on: Mask | None = None,
 ) -> Scores:
     """Score a recipe by repeated stratified K-fold; everything that is fitted is fitted inside the fold.
 
@@ -119,13 +120,13 @@ def cross_validate(
 
     Args: rows: layout of the features table (at least the inputs and the label), shape (rows, columns).
         calibrate: calibrate each fold's model inside its training rows.
-        known: shape (rows,); fitting may use only these (an older model, on the same folds).
+        fit_on: shape (rows,); fitting may use only these (an older model, on the same folds).
     Raises: ValueError: fewer than two classes, or fewer than two rows of one, among the rows scored.
     """
-    data = _prepare(system, rows, known)
+    data = _prepare(system, rows, fit_on)
     splits, config = _splits(system, data, config)
     one = partial(_fold, system, data, recipe, config.seed, calibrate=calibrate)
-    found = _Found(data.codes, [test for _, test in splits], *zip(*_in_threads(one, splits), strict=True))
+    folds = _Folds(data.codes, [test for _, test in splits], *zip(*_in_threads(one, splits), strict=True))
     return Scores(
         system=system.name,
         model_class=recipe.model_class,
@@ -137,11 +138,11 @@ def cross_validate(
         rows=len(data.scored),
         rows_known=int(data.fit_on.sum()),
         folds_id=_folds_id(data, splits),
-        metrics=found.metrics(config),
-        per_fold=found.per_fold(found.by_model),
-        baseline=found.baseline(),
-        calibration_gain=found.calibration_gain(),
-        groups=_weakest_groups(system, data, found),
+        metrics=folds.metrics(config),
+        per_fold=folds.per_fold(folds.by_model),
+        baseline=folds.baseline(),
+        calibration_gain=folds.calibration_gain(),
+        groups=_weakest_groups(system, data, folds),
     )
 
 
@@ -160,8 +161,8 @@ def holdout(
         return {}
     train, test = train_test_split(data.scored, test_size=0.2, random_state=seed, stratify=codes)
     probabilities, _ = _fold(system, data, recipe, seed, (train, test), calibrate=calibrate)
-    found = fold_metrics(probabilities, data.codes[test])
-    return {**found, "rows": float(len(train)), "test_rows": float(len(test))}
+    metrics = fold_metrics(probabilities, data.codes[test])
+    return {**metrics, "rows": float(len(train)), "test_rows": float(len(test))}
 
 
 def in_fixed_order(rows: pd.DataFrame) -> pd.DataFrame:
@@ -170,11 +171,11 @@ def in_fixed_order(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.sort_values(identity, kind="stable") if set(identity) <= set(rows.columns) else rows
 
 
-def _prepare(system: System, rows: pd.DataFrame, known: Mask | None) -> _Data:
-    if known is not None and len(known) != len(rows):
-        raise ValueError(f"known marks {len(known)} rows, there are {len(rows)}")
-    fit_on = np.ones(len(rows), dtype=bool) if known is None else np.asarray(known, dtype=bool)
-    frame = rows.reset_index(drop=True).assign(_fit_on=fit_on)
+def _prepare(system: System, rows: pd.DataFrame, fit_on: Mask | None) -> _Data:
+    if fit_on is not None and len(fit_on) != len(rows):
+        raise ValueError(f"fit_on marks {len(fit_on)} rows, there are {len(rows)}")
+    usable = np.ones(len(rows), dtype=bool) if fit_on is None else np.asarray(fit_on, dtype=bool)
+    frame = rows.reset_index(drop=True).assign(_fit_on=usable)
     frame = in_fixed_order(frame[frame[system.label.name].notna()])
     labels = frame[system.label.name].to_numpy(dtype=object)
     real = frame["origin"] == HISTORIC if "origin" in frame else pd.Series(True, index=frame.index)
@@ -197,8 +198,8 @@ def _splits(system: System, data: _Data, config: EvaluationConfig) -> tuple[list
         )
     config = replace(config, folds=min(config.folds, int(counts.min())))
     folds = RepeatedStratifiedKFold(n_splits=config.folds, n_repeats=config.repeats, random_state=config.seed)
-    found = [(data.scored[train], data.scored[test]) for train, test in folds.split(codes, codes)]
-    return found, config
+    splits = [(data.scored[train], data.scored[test]) for train, test in folds.split(codes, codes)]
+    return splits, config
 
 
 def _fold(
@@ -234,9 +235,9 @@ def _folds_id(data: _Data, splits: list[Split]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _weakest_groups(system: System, data: _Data, found: _Found) -> tuple[Group, ...]:
+def _weakest_groups(system: System, data: _Data, folds: _Folds) -> tuple[Group, ...]:
     """Groups by each category or small whole number, and by each two of them, from the weakest on."""
-    probabilities, codes, tested = found.pooled
+    probabilities, codes, tested = folds.pooled
     right = np.zeros(len(data.codes))
     np.add.at(right, tested, probabilities.argmax(axis=1) == codes)
     repeats = len(tested) / len(data.scored)

@@ -60,7 +60,7 @@ def validate(system: System, raw: Raw, found_at: pd.Timestamp) -> Validated:
     ids = raw.rows[system.id_column].map(_text, na_action="ignore")
     typed, failures = _check(raw.rows, (*system.columns, replace(system.label, required=False)))
     failures += _id_failures(system.id_column, ids)
-    failures += [(line, "", "as many fields as the header", found) for line, found in raw.malformed.items()]
+    failures += [(line, "", "as many fields as the header", fields) for line, fields in raw.malformed.items()]
     good = ~typed.index.isin({line for line, *_ in failures})
     return Validated(
         source=raw.name,
@@ -70,11 +70,11 @@ def validate(system: System, raw: Raw, found_at: pd.Timestamp) -> Validated:
     )
 
 
-def unknown_rejects(found: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
-    """The rejects that are not in the table yet: one that is found again keeps its first time."""
+def new_rejects(rejects: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:
+    """The rejects that are not in the table yet: one that comes up again keeps its first time."""
     same = ["source", "line", "column", "check", "value"]
-    again = pd.MultiIndex.from_frame(found[same]).isin(pd.MultiIndex.from_frame(known[same]))
-    return found[~again]
+    again = pd.MultiIndex.from_frame(rejects[same]).isin(pd.MultiIndex.from_frame(stored[same]))
+    return rejects[~again]
 
 
 def model_inputs(system: System, rows: pd.DataFrame) -> pd.DataFrame:
@@ -121,11 +121,11 @@ def _cell(value: object) -> object:
 
 
 def _check_header(system: System, raw: Raw) -> None:
-    known = [system.id_column, *system.inputs, system.label.name]
-    missing = [name for name in known if name not in raw.rows.columns]
+    required = [system.id_column, *system.inputs, system.label.name]
+    missing = [name for name in required if name not in raw.rows.columns]
     if not missing:
         return
-    extra = [str(name) for name in raw.rows.columns if name not in known and name not in system.unused]
+    extra = [str(name) for name in raw.rows.columns if name not in required and name not in system.unused]
     hints = {name: difflib.get_close_matches(name, extra, 1, cutoff=0.5) for name in missing}
     wanted = ", ".join(f"{name} (is it {hints[name][0]!r}?)" if hints[name] else name for name in missing)
     raise SourceError(
@@ -154,10 +154,10 @@ def _check(rows: pd.DataFrame, columns: Sequence[Column]) -> tuple[pd.DataFrame,
     try:
         _schema(columns).validate(table, lazy=True)
     except SchemaErrors as error:
-        found = error.failure_cases[["index", "column", "check", "failure_case"]].itertuples(index=False)
+        cases = error.failure_cases[["index", "column", "check", "failure_case"]].itertuples(index=False)
         failures += [
             (int(line), name, "a value" if check == "not_nullable" else check, value)
-            for line, name, check, value in found
+            for line, name, check, value in cases
             if (line, name) not in unreadable_cells
         ]
     return table, failures

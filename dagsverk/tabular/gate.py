@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
 
+from dagsverk.promotion import Decision
 from dagsverk.tabular.scores import Difference, Scores, compare
 
 RULE = (
@@ -15,21 +14,6 @@ RULE = (
     "least the same gain than the champion's on the same folds, the champion's recipe being fitted in each "
     "fold on only those rows that it was trained on."
 )
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What the gate said, why, and from which numbers."""
-
-    promoted: bool
-    reason: str  # one sentence with numbers
-    rule: str
-    numbers: Mapping[str, float]
-    warnings: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """In JSON types."""
-        return {**asdict(self), "warnings": list(self.warnings)}
 
 
 def decide(

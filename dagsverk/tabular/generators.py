@@ -43,7 +43,7 @@ class Generator:
     system: System
     method: str
     shares: Floats  # (classes,), of the labels when none are requested
-    known: NDArray[np.bool_]  # (classes,), which had real rows to learn from
+    learned: NDArray[np.bool_]  # (classes,), which had real rows to learn from
     sampler: Sampler
 
     def draw(
@@ -69,8 +69,8 @@ class Generator:
         shares = np.array([label_shares.get(name, 0.0) for name in classes])
         if absent := [
             name
-            for name, share, known in zip(classes, shares, self.known, strict=True)
-            if share and not known
+            for name, share, learned in zip(classes, shares, self.learned, strict=True)
+            if share and not learned
         ]:
             raise ValueError(
                 f"no real {self.system.name} row is {' or '.join(absent)}: ask for other classes only"
@@ -93,9 +93,9 @@ def fit(system: System, rows: pd.DataFrame, method: str, seed: int = 42) -> Gene
     check_method(method)
     codes = encode(system, rows)
     counts = np.bincount(codes.labels, minlength=codes.classes)
-    known = counts > 0
-    shares = known / known.sum() if method == "columns" else counts / counts.sum()
-    return Generator(system, method, shares, known, _sampler(codes, method, seed))
+    learned = counts > 0
+    shares = learned / learned.sum() if method == "columns" else counts / counts.sum()
+    return Generator(system, method, shares, learned, _sampler(codes, method, seed))
 
 
 def _sampler(codes: Codes, method: str, seed: int) -> Sampler:
@@ -268,10 +268,10 @@ def _score_correlations(table: Floats) -> Floats:
     for i in range(table.shape[1]):
         present = ~np.isnan(table[:, i])
         scores[present, i] = ndtri((stats.rankdata(table[present, i]) - 0.5) / max(present.sum(), 1))
-    found = pd.DataFrame(scores).corr(min_periods=3).to_numpy(dtype=np.float64, copy=True)
-    found[np.isnan(found)] = 0.0
-    np.fill_diagonal(found, 1.0)
-    return found
+    correlations = pd.DataFrame(scores).corr(min_periods=3).to_numpy(dtype=np.float64, copy=True)
+    correlations[np.isnan(correlations)] = 0.0
+    np.fill_diagonal(correlations, 1.0)
+    return correlations
 
 
 def _root(correlations: Floats) -> Floats:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from dagsverk.tabular.scores import CONFIDENCE, Interval
+from dagsverk.tabular.reports import Interval
+from dagsverk.tabular.scores import CONFIDENCE
 
 Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
@@ -41,8 +42,8 @@ def auc(probabilities: Floats, codes: Integers) -> float:
     """
     classes = range(1, 2) if probabilities.shape[1] == 2 else range(probabilities.shape[1])
     areas = (_auc_of(probabilities[:, k], codes == k) for k in classes)
-    found = [area for area in areas if area is not None]
-    return float(np.mean(found)) if found else float("nan")
+    defined = [area for area in areas if area is not None]
+    return float(np.mean(defined)) if defined else float("nan")
 
 
 def _auc_of(scores: Floats, positive: NDArray[np.bool_]) -> float | None:
@@ -72,12 +73,12 @@ def ece_interval(probabilities: Floats, codes: Integers, tested: Integers, *, se
     gaps = np.zeros((int(tested.max()) + 1, ECE_BINS))
     np.add.at(gaps, tested, _bin_gaps(probabilities, codes))
     scored = np.unique(tested)
-    found = float(np.abs(gaps.sum(axis=0)).sum() / len(tested))
+    error = float(np.abs(gaps.sum(axis=0)).sum() / len(tested))
     generator = np.random.default_rng(seed)
     draws = generator.multinomial(len(scored), np.full(len(scored), 1 / len(scored)), BOOTSTRAPS)
     again = np.abs(draws @ gaps[scored]).sum(axis=1) / len(tested)
     low, high = np.quantile(again, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Interval(found, float(max(0.0, 2 * found - high)), float(max(found, 2 * found - low)))
+    return Interval(error, float(max(0.0, 2 * error - high)), float(max(error, 2 * error - low)))
 
 
 def _bin_gaps(probabilities: Floats, codes: Integers) -> Floats:

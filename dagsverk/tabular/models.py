@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -23,6 +22,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
+from dagsverk.records import read_file, write_file
 from dagsverk.tabular.calibration import Calibration, fit_calibration
 from dagsverk.tabular.config import MODEL_CLASSES
 from dagsverk.tabular.metrics import Floats, Integers
@@ -142,8 +142,8 @@ def class_codes(system: System, labels: Strings) -> Integers:
     """Class names -> their index in `System.classes`. Raises ValueError for a name that is no class."""
     codes = np.asarray(pd.Categorical(labels, categories=list(system.classes)).codes).astype(np.int64)
     if (codes < 0).any():
-        found = sorted({str(label) for label in np.asarray(labels, dtype=object)[codes < 0]})[:5]
-        raise ValueError(f"{system.name}: want outcomes {', '.join(system.classes)}; found {found}")
+        strange = sorted({str(label) for label in np.asarray(labels, dtype=object)[codes < 0]})[:5]
+        raise ValueError(f"{system.name}: want outcomes {', '.join(system.classes)}; found {strange}")
     return codes
 
 
@@ -201,8 +201,8 @@ def _fit_xgboost(recipe: Recipe, matrix: Floats, codes: Integers, classes: int, 
 def _ask(estimator: Estimator, matrix: Floats, classes: int) -> Floats:
     """Probabilities of all classes, also of those that the estimator never saw."""
     if isinstance(estimator, xgboost.Booster):
-        found = estimator.inplace_predict(matrix).astype(np.float64)
-        both = np.column_stack([1 - found, found]) if classes == 2 else found
+        raw = estimator.inplace_predict(matrix).astype(np.float64)
+        both = np.column_stack([1 - raw, raw]) if classes == 2 else raw
         return np.asarray(both / both.sum(axis=1, keepdims=True))
     probabilities = np.zeros((len(matrix), classes))
     probabilities[:, estimator.classes_] = estimator.predict_proba(matrix)
@@ -226,7 +226,7 @@ def save(classifier: Classifier, folder: Path) -> None:
         "calibration": classifier.calibration.to_dict() if classifier.calibration else None,
         "libraries": {"scikit-learn": sklearn.__version__, "xgboost": xgboost.__version__},
     }
-    (folder / RECIPE_FILE).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    write_file(folder / RECIPE_FILE, description)
 
 
 def load(system: System, folder: Path) -> Classifier:
@@ -255,7 +255,7 @@ def load(system: System, folder: Path) -> Classifier:
 def _read_recipe(path: Path) -> dict[str, Any]:
     wanted = {"format", "sha256", "model_class", "parameters", "columns", "classes", "calibration"}
     try:
-        described = json.loads(path.read_text(encoding="utf-8"))
+        described = read_file(path)
     except (OSError, ValueError) as error:
         raise InvalidModel(f"cannot read {path}: {error}; train a new model") from error
     if not isinstance(described, dict) or not wanted <= set(described) or described["format"] != FORMAT:
@@ -269,9 +269,9 @@ def _read_model(path: Path, sha256: str) -> bytes:
         data = path.read_bytes()
     except OSError as error:
         raise InvalidModel(f"cannot read {path}: {error.strerror}; train a new model") from error
-    if (found := hashlib.sha256(data).hexdigest()) != sha256:
+    if (actual := hashlib.sha256(data).hexdigest()) != sha256:
         raise InvalidModel(
-            f"{path} was changed: SHA-256 {found}, the recipe says {sha256}; train a new model"
+            f"{path} was changed: SHA-256 {actual}, the recipe says {sha256}; train a new model"
         )
     return data
 
@@ -308,8 +308,8 @@ def _check_estimator(
         return
     made = type(_scikit_learn(recipe, len(system.classes), 0))
     wanted = [SimpleImputer, StandardScaler, made]
-    found = (
+    steps = (
         [type(step) for _, step in estimator.steps] if isinstance(estimator, Pipeline) else [type(estimator)]
     )
-    if found != wanted or estimator.n_features_in_ != encoding.width:
-        raise InvalidModel(f"{folder}: the recipe says {recipe.model_class}, the model file holds {found}")
+    if steps != wanted or estimator.n_features_in_ != encoding.width:
+        raise InvalidModel(f"{folder}: the recipe says {recipe.model_class}, the model file holds {steps}")

@@ -93,8 +93,8 @@ def history(system: System, features: pd.DataFrame, predictions: pd.DataFrame) -
     first = first[~first["seen_in_training"].astype("boolean").fillna(False).astype(bool)]
     first = first.sort_values(["predicted_at", "model_version"], kind="stable")
     first = first.drop_duplicates(["row_id", "event_time"])
-    known = ["row_id", "event_time", "origin", *system.inputs, system.label.name]
-    rows = _utc(features.reindex(columns=known), "event_time")
+    wanted = ["row_id", "event_time", "origin", *system.inputs, system.label.name]
+    rows = _utc(features.reindex(columns=wanted), "event_time")
     rows = rows.drop_duplicates(["row_id", "event_time"], keep="last")
     joined = first.merge(rows, on=["row_id", "event_time"], how="left")
     joined = joined.rename(columns={system.label.name: "outcome"})
@@ -113,10 +113,10 @@ def confusion(system: System, history: pd.DataFrame) -> pd.DataFrame:
     All classes are there, in the order of `system.classes`, whatever has occurred. The sum is the number of
     rows with outcomes. Raises ValueError for a class that the system does not know: no row is lost silently.
     """
-    known = history[history["outcome"].notna()]
+    outcomes = history[history["outcome"].notna()]
     classes = pd.Index(system.classes)
-    actual, predicted = (classes.get_indexer(pd.Index(known[side])) for side in ("outcome", "prediction"))
-    if strange := known[(actual < 0) | (predicted < 0)]["row_id"].tolist():
+    actual, predicted = (classes.get_indexer(pd.Index(outcomes[side])) for side in ("outcome", "prediction"))
+    if strange := outcomes[(actual < 0) | (predicted < 0)]["row_id"].tolist():
         raise ValueError(
             f"{system.name}: rows {strange[:5]} have a prediction or outcome outside {list(system.classes)}; "
             "correct the stored rows, or add the class to the system's label"
@@ -133,10 +133,10 @@ def accuracy_series(history: pd.DataFrame, *, window_rows: int = WINDOW_ROWS) ->
     three times n, correct, accuracy, low, high (Wilson 95 % interval): of the day alone; with the prefix
     `cumulative_`, of all rows so far; with the prefix `rolling_`, of the last `window_rows` rows so far.
     """
-    known = history[history["outcome"].notna()]
-    days = known.groupby(known["event_time"].dt.floor("D"))
+    outcomes = history[history["outcome"].notna()]
+    days = outcomes.groupby(outcomes["event_time"].dt.floor("D"))
     ends = days.size().to_numpy(dtype=np.int64).cumsum()
-    so_far = np.concatenate([[0], known["correct"].to_numpy(dtype=np.int64).cumsum()])
+    so_far = np.concatenate([[0], outcomes["correct"].to_numpy(dtype=np.int64).cumsum()])
     starts = {
         "": np.concatenate([[0], ends])[: len(ends)],
         "cumulative_": np.zeros_like(ends),
@@ -185,9 +185,9 @@ def report(
     if now.tzinfo is None or window_rows < 1 or last < 1:
         raise ValueError(f"want a zoned now, window_rows and last >= 1; got {now}, {window_rows}, {last}")
     past = history(system, features, predictions)
-    known, window = past[past["outcome"].notna()], past.tail(window_rows)
+    with_outcome, window = past[past["outcome"].notna()], past.tail(window_rows)
     series = accuracy_series(past, window_rows=window_rows)
-    newest = known["correct"].tail(window_rows)
+    newest = with_outcome["correct"].tail(window_rows)
     alarm = accuracy_alarm(int(newest.sum()), len(newest), promised_accuracy)
     columns = drift(system, _reference(features, past), window[window["origin"].notna()])
     predicted_at = _newest_moment(predictions)
@@ -196,8 +196,8 @@ def report(
         made_at=now.astimezone(dt.UTC),
         window_rows=window_rows,
         predictions=len(past),
-        outcomes=len(known),
-        correct=int(known["correct"].sum()),
+        outcomes=len(with_outcome),
+        correct=int(with_outcome["correct"].sum()),
         last_predicted_at=predicted_at,
         last=past.tail(last).iloc[::-1].reset_index(drop=True),
         confusion=confusion(system, past),

@@ -30,16 +30,16 @@ def parse_parquet(name: str, data: bytes) -> pd.DataFrame:
     with tempfile.TemporaryFile() as file:
         file.write(data)
         file.seek(0)
-        found, code = _unpack(file)
+        table, code = _unpack(file)
     if code == TOO_LARGE or code < 0:
         raise SourceError(
             f"{name} unpacks to more than {MAX_ROWS_BYTES >> 20:,} MiB, {MAX_CELLS:,} cells or "
             f"{MEMORY_BYTES >> 30} GiB while it is read; divide it, or give it as .csv"
         )
-    if found is None or code:
+    if table is None or code:
         raise SourceError(f"{name} is not a whole Parquet file; is it cut short?")
     try:
-        rows: pd.DataFrame = found.to_pandas()
+        rows: pd.DataFrame = table.to_pandas()
     except Exception as error:  # what a file says about its index and types may be anything
         raise SourceError(
             f"{name} has rows of no usual types ({type(error).__name__}); save it anew"
@@ -54,8 +54,8 @@ def _unpack(file: IO[bytes]) -> tuple[pa.Table | None, int]:
         late = threading.Timer(TIME_S, child.kill)
         late.start()
         try:
-            found = _collect(cast(IO[bytes], child.stdout))
-            return found, child.wait(PATIENCE_S)
+            table = _collect(cast(IO[bytes], child.stdout))
+            return table, child.wait(PATIENCE_S)
         except (TooLarge, subprocess.TimeoutExpired):
             return None, TOO_LARGE
         finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
+from dagsverk.records import read_file
 from dagsverk.store.protocol import Model, ModelRegistry, NotFound
 from dagsverk.tabular.explanation import Explanation, explain
 from dagsverk.tabular.features import model_inputs
@@ -43,12 +43,12 @@ class Champion:
         """
         probabilities = self.classifier.predict_proba(model_inputs(self.system, rows))
         best = probabilities.argmax(axis=1)
-        found = {
+        columns = {
             "prediction": pd.Series([self.system.classes[k] for k in best], rows.index, dtype=object),
             "probability": pd.Series(probabilities.max(axis=1, initial=0.0), rows.index),
             "probabilities": pd.Series(list(probabilities.tolist()), rows.index, dtype=object),
         }
-        return pd.DataFrame(found)
+        return pd.DataFrame(columns)
 
     def explain(self, row: pd.DataFrame, outcome: str | None = None) -> Explanation:
         """What moved the probability of the predicted class, or of `outcome`, for one row of inputs."""
@@ -79,7 +79,7 @@ def _no_champion(system: System, store: ModelRegistry) -> str:
 def read_champion(system: System, model: Model, folder: Path) -> Champion:
     """A champion from its downloaded folder. Raises InvalidModel when a file is missing or damaged."""
     try:
-        rows = json.loads((folder / "background.json").read_text(encoding="utf-8"))
+        rows = read_file(folder / "background.json")
         background = pd.DataFrame(rows)[list(system.inputs)]
         card = (folder / "card.md").read_text(encoding="utf-8")
     except (OSError, ValueError, KeyError) as error:
@@ -111,7 +111,7 @@ def predict_rows(
     """
     if now.tzinfo is None:
         raise ValueError(f"predicted_at needs a time zone, got {now.isoformat()}")
-    found = champion.predict(rows).assign(
+    predictions = champion.predict(rows).assign(
         row_id=rows["row_id"],
         model_version=champion.version,
         event_time=rows["event_time"],
@@ -119,7 +119,7 @@ def predict_rows(
         seen_in_training=rows["row_id"].isin(set(seen_row_ids)).astype(bool),
     )
     names = predictions_table(champion.system).schema.names
-    layout: pd.DataFrame = found[names]
+    layout: pd.DataFrame = predictions[names]
     return layout.reset_index(drop=True)
 
 

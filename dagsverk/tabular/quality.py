@@ -8,7 +8,7 @@ the area of the real-or-synthetic classifier then falls under 0.5.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +21,7 @@ from sklearn.model_selection import RepeatedStratifiedKFold, StratifiedKFold, cr
 from dagsverk.tabular import generators
 from dagsverk.tabular.days import check_method
 from dagsverk.tabular.generators import Codes
+from dagsverk.tabular.reports import Quality
 from dagsverk.tabular.system import System
 
 Floats = NDArray[np.float64]
@@ -47,28 +48,6 @@ class Drawing(Protocol):
         """n rows of inputs and label."""
 
 
-@dataclass(frozen=True)
-class Quality:
-    """How one method does on one system; accuracies and shares in [0, 1], means over the folds."""
-
-    system: str
-    method: str
-    rows: int  # real rows measured on
-    synthetic_rows: int  # drawn in each fold
-    c2st_auc: float  # real-or-synthetic classifier (C2ST): 0.5 cannot tell, 1 always tells
-    c2st_auc_se: float  # standard error of that mean, the folds taken as independent
-    tstr_accuracy: float  # trained on synthetic, tested on real rows
-    trtr_accuracy: float  # trained on real, tested on the same real rows: what to compare with
-    live_accuracy: float  # trained on real, tested on synthetic: what a monitor of synthetic days shows
-    copies_share: float  # of the synthetic rows that equal a real row the generator saw, label included
-    real_copies_share: float  # the same for unseen real rows: what to compare with
-    label_shares: dict[str, float]  # class -> share among the synthetic rows
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON types only."""
-        return asdict(self)
-
-
 def measure(system: System, rows: pd.DataFrame, method: str, *, n: int = 2000, seed: int = 42) -> Quality:
     """Cross-validated quality of a method; a few seconds.
 
@@ -83,7 +62,7 @@ def measure(system: System, rows: pd.DataFrame, method: str, *, n: int = 2000, s
     """
     check_method(method)
     return measure_with(
-        system, rows, lambda known: generators.fit(system, known, method, seed), name=method, n=n, seed=seed
+        system, rows, lambda seen: generators.fit(system, seen, method, seed), name=method, n=n, seed=seed
     )
 
 
@@ -103,10 +82,10 @@ def measure_with(
     folds = _folds(system, labelled)
     splits = RepeatedStratifiedKFold(n_splits=folds, n_repeats=REPEATS, random_state=seed)
     results = []
-    for fold, (known, unseen) in enumerate(splits.split(labelled, labelled[system.label.name])):
-        drawn = fit(labelled.iloc[known]).draw(np.random.default_rng([seed, fold]), n)
+    for fold, (seen, unseen) in enumerate(splits.split(labelled, labelled[system.label.name])):
+        drawn = fit(labelled.iloc[seen]).draw(np.random.default_rng([seed, fold]), n)
         codes = [
-            generators.encode(system, part) for part in (drawn, labelled.iloc[known], labelled.iloc[unseen])
+            generators.encode(system, part) for part in (drawn, labelled.iloc[seen], labelled.iloc[unseen])
         ]
         results.append(_measure_fold(*codes, seed=seed))
     return _summary(system, name, len(labelled), n, results)
@@ -134,15 +113,15 @@ class _Fold:
     label_shares: Floats
 
 
-def _measure_fold(drawn: Codes, known: Codes, unseen: Codes, *, seed: int) -> _Fold:
-    from_real = _classifier(known, seed)
+def _measure_fold(drawn: Codes, seen: Codes, unseen: Codes, *, seed: int) -> _Fold:
+    from_real = _classifier(seen, seed)
     return _Fold(
         c2st_auc=_c2st(unseen, drawn, seed),
         tstr_accuracy=_accuracy(_classifier(drawn, seed), unseen),
         trtr_accuracy=_accuracy(from_real, unseen),
         live_accuracy=_accuracy(from_real, drawn),
-        copies_share=_share_in(drawn, known),
-        real_copies_share=_share_in(unseen, known),
+        copies_share=_share_in(drawn, seen),
+        real_copies_share=_share_in(unseen, seen),
         label_shares=np.bincount(drawn.labels, minlength=drawn.classes) / len(drawn.labels),
     )
 
@@ -193,8 +172,8 @@ def _accuracy(classifier: tuple[Any, NDArray[np.int64]], codes: Codes) -> float:
 
 def _share_in(rows: Codes, others: Codes) -> float:
     """The share of rows that equal one of the others in every column and the label; gaps are equal."""
-    known = {row.tobytes() for row in _comparable(others)}
-    return float(np.mean([row.tobytes() in known for row in _comparable(rows)]))
+    patterns = {row.tobytes() for row in _comparable(others)}
+    return float(np.mean([row.tobytes() in patterns for row in _comparable(rows)]))
 
 
 def _comparable(codes: Codes) -> Floats:

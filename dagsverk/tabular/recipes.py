@@ -47,6 +47,6 @@ def recipe(model_class: str, **overrides: Any) -> Recipe:
         raise ValueError(f"no model class {model_class!r}; known: {', '.join(MODEL_CLASSES)}")
     defaults = DEFAULTS[model_class]
     if unknown := sorted(set(overrides) - set(defaults)):
-        known = ", ".join(defaults) or "none"
-        raise ValueError(f"{model_class} has no parameter {', '.join(unknown)}; it has: {known}")
+        settings = ", ".join(defaults) or "none"
+        raise ValueError(f"{model_class} has no parameter {', '.join(unknown)}; it has: {settings}")
     return Recipe(model_class, {**defaults, **overrides})

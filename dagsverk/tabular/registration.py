@@ -10,13 +10,17 @@ from typing import Any
 
 import pandas as pd
 
+from dagsverk import promotion
+from dagsverk.promotion import Decision
+from dagsverk.records import parse, plain
 from dagsverk.store.protocol import Model, Store
 from dagsverk.tabular import training
 from dagsverk.tabular.config import TrainingConfig
 from dagsverk.tabular.errors import UntrainableRows
-from dagsverk.tabular.gate import Decision, decide
+from dagsverk.tabular.gate import decide
 from dagsverk.tabular.models import InvalidModel
 from dagsverk.tabular.prediction import load_champion
+from dagsverk.tabular.reports import ComparedClass, Trained
 from dagsverk.tabular.scores import Scores
 from dagsverk.tabular.system import System
 from dagsverk.tabular.tables import trained_on
@@ -29,11 +33,10 @@ def register(
     scores: Sequence[Scores],
     config: TrainingConfig,
     lineage: Mapping[str, Any],
-) -> tuple[Model, bool]:
-    """The version that this training comes to, and whether it is new; promoted when its decision says so.
+) -> Trained:
+    """The version that this training comes to, found by its key or saved; promoted when its decision says so.
 
-    Safe to repeat: a training is known by its key. A version that was saved but not yet promoted when its
-    process was killed is promoted by the next call.
+    Safe to repeat, see `promotion.register`.
 
     Args:
         rows: what is fitted on, from `tables.labelled_rows`.
@@ -41,36 +44,16 @@ def register(
         lineage: where the rows came from: table, table_version, label, data_commit.
     Raises: Conflict when another training promoted a version in the meantime.
     """
-    key = training.training_key(system, rows, config)
-    known = [m for m in store.models(system.name) if m.info.get("training_key") == key]
-    model = (
-        known[-1] if known else _save(store, system, rows, scores, config, {**lineage, "training_key": key})
+    key = {"training_key": training.training_key(system, rows, config)}
+    version, registration = promotion.register(
+        store,
+        system.name,
+        key,
+        lambda: _save(store, system, rows, scores, config, {**lineage, **key}),
+        nothing_new="nothing new to learn, the rows and settings are those of",
     )
-    decision, champion = model.info["decision"], store.champion(system.name)
-    in_use = champion.version if champion else None
-    if decision["promoted"] and (in_use is None or in_use < model.version):
-        store.promote(system.name, model.version, reason=decision["reason"], expected=in_use)
-    return model, not known
-
-
-def facts(model: Model, new: bool, champion: Model | None) -> dict[str, Any]:
-    """A registration in JSON types, for reports."""
-    decision, in_use = model.info["decision"], champion.version if champion else None
-    reason = decision["reason"]
-    if not new:
-        same = f"nothing new to learn, the rows and settings are those of version {model.version}"
-        reason = same if in_use == model.version else f"{same}: {reason}"
-    return {
-        "version": model.version,
-        "new": new,
-        "compared": model.info["compared"],
-        "promoted": decision["promoted"],
-        "reason": reason,  # of what the last training came to
-        "decision": decision["reason"],  # of the gate, when the version was made
-        "rule": decision["rule"],
-        "warnings": decision["warnings"],
-        "champion": in_use,
-    }
+    compared = (parse(row, ComparedClass) for row in version.info["compared"])
+    return Trained(**vars(registration), compared=tuple(compared))
 
 
 def check_rows(system: System, rows: pd.DataFrame) -> None:
@@ -80,8 +63,8 @@ def check_rows(system: System, rows: pd.DataFrame) -> None:
     """
     outcomes = rows[system.label.name].value_counts()
     if len(outcomes) < 2 or outcomes.min() < 2:
-        found = ", ".join(f"{name} {count}" for name, count in outcomes.items()) or "none"
-        problem = f"want two outcomes ({system.label.name}) with two rows each, found: {found}"
+        present = ", ".join(f"{name} {count}" for name, count in outcomes.items()) or "none"
+        problem = f"want two outcomes ({system.label.name}) with two rows each, found: {present}"
         raise UntrainableRows(f"{system.name} cannot be trained on {len(rows)} rows: {problem}")
     if problems := column_checks(system, rows):
         raise UntrainableRows(f"{system.name} cannot be trained: {'; '.join(problems)}")
@@ -89,14 +72,14 @@ def check_rows(system: System, rows: pd.DataFrame) -> None:
 
 def column_checks(system: System, rows: pd.DataFrame) -> list[str]:
     """A sentence about all inputs from which nothing can be learned; empty: there is none."""
-    known = {name: rows[name].dropna().unique() for name in system.inputs}
-    found = [
+    distinct = {name: rows[name].dropna().unique() for name in system.inputs}
+    idle = [
         f"{name} is {values[0]} wherever it is known" if len(values) else f"{name} is always empty"
-        for name, values in known.items()
+        for name, values in distinct.items()
         if len(values) < 2
     ]
     remedy = f"mend the source, or leave the columns out of {system.name}"
-    return [f"nothing can be learned in {len(rows)} rows where {', '.join(found)}: {remedy}"] if found else []
+    return [f"nothing can be learned in {len(rows)} rows where {', '.join(idle)}: {remedy}"] if idle else []
 
 
 def _save(
@@ -109,7 +92,7 @@ def _save(
 ) -> Model:
     compared = training.add_calibrated(system, rows, scores, config)
     chosen = training.select(compared)
-    decision = _judge(store, system, rows, chosen, config)
+    decision = _decide(store, system, rows, chosen, config)
     classifier = training.fit_selected(system, rows, chosen)
     origins = {**lineage, "origins": list(config.origins)}
     with TemporaryDirectory(prefix="dagsverk-") as folder:
@@ -125,15 +108,15 @@ def _save(
                 "training_key": lineage["training_key"],
                 "model_class": chosen.model_class,
                 "lineage": origins,
-                "decision": decision.to_dict(),
-                "compared": [_row(s) for s in sorted(compared, key=lambda s: s.log_loss)],
+                "decision": plain(decision),
+                "compared": [plain(_compared(s)) for s in sorted(compared, key=lambda s: s.log_loss)],
                 "baseline": dict(chosen.baseline),
             },
             schema={column.name: column.kind for column in (*system.columns, system.label)},
         )
 
 
-def _judge(
+def _decide(
     store: Store, system: System, rows: pd.DataFrame, candidate: Scores, config: TrainingConfig
 ) -> Decision:
     champion, problems = _champion_scores(store, system, rows, config)
@@ -156,22 +139,17 @@ def _champion_scores(
         return None, []
     try:
         classifier = load_champion(system, store).classifier
-        known = trained_on(store, system, model)
-        return training.champion_scores(system, rows, classifier, known, config), []
+        fitted_on = trained_on(store, system, model)
+        return training.champion_scores(system, rows, classifier, fitted_on, config), []
     except (InvalidModel, ValueError) as error:  # its columns, or its rows, are not there any more
         problem = f"the champion, version {model.version}, could not be compared: {error}"
         return None, [problem]
 
 
-def _row(scores: Scores) -> dict[str, Any]:
-    """What reports and pages show of one class: metrics with intervals, and the one hold-out."""
-    metrics = {
-        name: {"mean": found.mean, "low": found.low, "high": found.high}
-        for name, found in scores.metrics.items()
-    }
-    return {
-        "model_class": scores.model_class,
-        "calibrated": scores.calibrated,
-        **metrics,
-        "holdout_accuracy": scores.holdout.get("accuracy"),
-    }
+def _compared(scores: Scores) -> ComparedClass:
+    return ComparedClass(
+        model_class=scores.model_class,
+        calibrated=scores.calibrated,
+        holdout_accuracy=scores.holdout.get("accuracy"),
+        **scores.metrics,
+    )

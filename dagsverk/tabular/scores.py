@@ -1,29 +1,18 @@
-"""What an evaluation found, in JSON types. Light: loads no learning library."""
+"""What an evaluation measured. Light: loads no learning library."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from scipy.special import stdtrit
 
 from dagsverk.tabular.recipes import Recipe
+from dagsverk.tabular.reports import Interval
 
 CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean and its 95 % limits."""
-
-    mean: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.mean:.3f} ({self.low:.3f}-{self.high:.3f})"
 
 
 @dataclass(frozen=True)
@@ -37,7 +26,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Scores:
-    """What cross-validation found for one recipe. Made of JSON types: `to_dict`, `from_dict`.
+    """What cross-validation measured of one recipe; kept as JSON by `dagsverk.records`.
 
     Intervals of fold means are Nadeau & Bengio's (2003); that of the ECE is from 500 bootstraps of the rows.
     """
@@ -71,21 +60,6 @@ class Scores:
         """Mean over the folds, in nats; models are chosen by it."""
         return self.metrics["log_loss"].mean
 
-    def to_dict(self) -> dict[str, Any]:
-        """In JSON types."""
-        per_fold = {name: list(values) for name, values in self.per_fold.items()}
-        return {**asdict(self), "per_fold": per_fold, "groups": [asdict(group) for group in self.groups]}
-
-    @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> Scores:
-        """Back from `to_dict`. Raises ValueError when a part is missing."""
-        if absent := {f.name for f in fields(cls)} - set(found):
-            raise ValueError(f"not the scores of a model: {', '.join(sorted(absent))} missing")
-        metrics = {name: Interval(**interval) for name, interval in found["metrics"].items()}
-        per_fold = {name: tuple(values) for name, values in found["per_fold"].items()}
-        groups = tuple(Group(**group) for group in found["groups"])
-        return cls(**{**found, "metrics": metrics, "per_fold": per_fold, "groups": groups})
-
 
 @dataclass(frozen=True)
 class Difference:
@@ -108,8 +82,8 @@ def compare(first: Scores, second: Scores, metric: str = "log_loss") -> Differen
             f"{second.model_class} on {second.folds_id}; score both on the same rows and protocol"
         )
     differences = tuple(a - b for a, b in zip(first.per_fold[metric], second.per_fold[metric], strict=True))
-    found = mean_interval(differences, first.folds, low=-np.inf)
-    return Difference(metric, found.mean, found.low, found.high)
+    interval = mean_interval(differences, first.folds, low=-np.inf)
+    return Difference(metric, interval.mean, interval.low, interval.high)
 
 
 def mean_interval(

@@ -2,83 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TypeVar
 
-from dagsverk.records import kept_report
+from dagsverk.records import last_report
 from dagsverk.store import Store
+from dagsverk.tabular.reports import Ingested, Interval, Monitored, Predicted, Synthesised, Trained
+from dagsverk.words import interval
 
-STEPS = ("features", "training", "synthesis", "inference", "monitoring")
+T = TypeVar("T")
+_NOTHING_TO_PREDICT = "  rows predicted   0: the champion has predicted every row already"
 
 
 def day_summary(store: Store, system: str) -> str:
     """The system's last day in plain text: rows, models with intervals, champion and why, accuracy so far."""
-    steps = {step: kept_report(store, system, step) for step in STEPS}
-    told = [_WORDS[step](facts) for step, facts in steps.items() if facts]
-    return "\n".join(line for lines in told for line in lines) or f"{system}: no step has run yet"
 
+    def last(step: str, kind: type[T]) -> T | None:
+        return last_report(store, system, step, kind)
 
-def _features(facts: Mapping[str, Any]) -> list[str]:
-    news = _news(facts["inserted"], facts["updated"], "rows")
-    gone = f"; {facts['rows_gone']} known rows are not in this source (kept)" if facts["rows_gone"] else ""
-    aside = f"{facts['rows_set_aside']} set aside"
-    return [f"  rows in          {facts['rows_in']} from {facts['source']}, {aside}; {news}{gone}"]
-
-
-def _training(facts: Mapping[str, Any]) -> list[str]:
-    width = max(len(row["model_class"]) for row in facts["compared"])
     lines = [
-        f"  {'' if i else 'models':<16} {row['model_class']:<{width}}  "
-        f"log-loss {_interval(row, 'log_loss')}  accuracy {_interval(row, 'accuracy')}"
-        for i, row in enumerate(facts["compared"])
+        *(_features(report) if (report := last("features", Ingested)) else ()),
+        *(_training(trained) if (trained := last("training", Trained)) else ()),
+        *(_synthesis(synthesised) if (synthesised := last("synthesis", Synthesised)) else ()),
+        *(_inference(predicted) if (predicted := last("inference", Predicted)) else ()),
+        *(_monitoring(monitored) if (monitored := last("monitoring", Monitored)) else ()),
     ]
-    version = f"version {facts['champion']}" if facts["champion"] else "none yet"
-    return [*lines, f"  {'champion':<16} {version}: {facts['reason']}"]
+    return "\n".join(lines) or f"{system}: no step has run yet"
 
 
-def _interval(row: Mapping[str, Any], metric: str) -> str:
-    found = row[metric]
-    return f"{found['mean']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+def _features(report: Ingested) -> list[str]:
+    news = _news(report.inserted, report.updated, "rows")
+    gone = f"; {report.rows_gone} known rows are not in this source (kept)" if report.rows_gone else ""
+    aside = f"{report.rows_set_aside} set aside"
+    return [f"  rows in          {report.rows_in} from {report.source}, {aside}; {news}{gone}"]
 
 
-def _synthesis(facts: Mapping[str, Any]) -> list[str]:
-    quality = facts.get("quality") or {}
-    judged = f"; real-or-synthetic AUC {quality['c2st_auc']:.2f} (0.5: alike)" if quality else ""
-    news = _news(facts["inserted"], 0, "rows")
-    return [f"  rows synthesised {facts['count']} for {facts['date']} by {facts['method']}: {news}{judged}"]
-
-
-def _inference(facts: Mapping[str, Any]) -> list[str]:
-    n = facts["predicted"]
-    unseen = f", {facts['unseen']} of them unseen in training" if n else ""
-    return [
-        f"  rows predicted   {n} by version {facts['model_version']}{unseen}" if n else _NOTHING_TO_PREDICT
+def _training(report: Trained) -> list[str]:
+    width = max(len(row.model_class) for row in report.compared)
+    lines = [
+        f"  {'' if i else 'models':<16} {row.model_class:<{width}}  "
+        f"log-loss {_interval(row.log_loss)}  accuracy {_interval(row.accuracy)}"
+        for i, row in enumerate(report.compared)
     ]
+    version = f"version {report.champion}" if report.champion else "none yet"
+    return [*lines, f"  {'champion':<16} {version}: {report.reason}"]
 
 
-_NOTHING_TO_PREDICT = "  rows predicted   0: the champion has predicted every row already"
+def _interval(metric: Interval) -> str:
+    return interval(metric.mean, metric.low, metric.high)
 
 
-def _monitoring(facts: Mapping[str, Any]) -> list[str]:
+def _synthesis(report: Synthesised) -> list[str]:
+    quality = report.quality
+    judged = f"; real-or-synthetic AUC {quality.c2st_auc:.2f} (0.5: alike)" if quality else ""
+    news = _news(report.inserted, 0, "rows")
+    return [f"  rows synthesised {report.count} for {report.date} by {report.method}: {news}{judged}"]
+
+
+def _inference(report: Predicted) -> list[str]:
+    n = report.predicted
+    unseen = f", {report.unseen} of them unseen in training" if n else ""
+    return [f"  rows predicted   {n} by version {report.model_version}{unseen}" if n else _NOTHING_TO_PREDICT]
+
+
+def _monitoring(report: Monitored) -> list[str]:
     line = "  accuracy so far  no unseen row with an outcome yet"
-    if facts["outcomes"]:
-        line = (
-            f"  accuracy so far  {facts['accuracy']:.3f} [{facts['low']:.3f}, {facts['high']:.3f}] "
-            f"on {facts['outcomes']} unseen rows"
-        )
-    return [line, *(f"  ALERT            {message}" for message in facts["alerts"])]
+    if report.outcomes:
+        accuracy = interval(report.accuracy, report.low, report.high)
+        line = f"  accuracy so far  {accuracy} on {report.outcomes} unseen rows"
+    return [line, *(f"  ALERT            {message}" for message in report.alerts)]
 
 
 def _news(inserted: int, updated: int, what: str) -> str:
     if not inserted and not updated:
         return "nothing new"
     return ", ".join(f"{n} {what} {verb}" for n, verb in ((inserted, "new"), (updated, "changed")) if n)
-
-
-_WORDS = {
-    "features": _features,
-    "training": _training,
-    "synthesis": _synthesis,
-    "inference": _inference,
-    "monitoring": _monitoring,
-}

@@ -57,9 +57,9 @@ def rows_of_day(
 
 def _refuse_synthetic(system: System, rows: pd.DataFrame) -> None:
     """A generator fitted on its own rows would drift away from the real ones, a little more each day."""
-    if "origin" in rows and (found := int((rows["origin"] != HISTORIC).sum())):
+    if "origin" in rows and (strange := int((rows["origin"] != HISTORIC).sum())):
         raise ValueError(
-            f"want real rows of {system.name}, found {found} of {len(rows)} with another origin; "
+            f"want real rows of {system.name}, found {strange} of {len(rows)} with another origin; "
             f"pass those with origin == {HISTORIC!r}"
         )
 

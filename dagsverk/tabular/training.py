@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dagsverk.promotion import Decision
+from dagsverk.records import plain, write_file
 from dagsverk.tabular.card import model_card
 from dagsverk.tabular.config import TrainingConfig
 from dagsverk.tabular.errors import UntrainableRows
 from dagsverk.tabular.evaluation import cross_validate, holdout, in_fixed_order
 from dagsverk.tabular.features import model_inputs
-from dagsverk.tabular.gate import Decision
 from dagsverk.tabular.models import Classifier, Encoding, fit, save
 from dagsverk.tabular.recipes import Recipe, recipe
 from dagsverk.tabular.scores import Scores
@@ -42,7 +43,7 @@ MIN_ROWS_TO_CALIBRATE = 10  # of the rarest outcome
 
 
 def training_key(system: System, rows: pd.DataFrame, config: TrainingConfig) -> str:
-    """SHA-256 of all that decides what a training finds; the same key: there is nothing new to learn.
+    """SHA-256 of all that decides what a training comes to; the same key: there is nothing new to learn.
 
     That is rows (in any order), columns, derived inputs, classes, settings and the version of this package.
     """
@@ -96,12 +97,12 @@ def add_calibrated(
     if config.calibration == "never" or rarest < MIN_ROWS_TO_CALIBRATE:
         return list(scores)
     within_reach = select(scores).log_loss - config.min_gain
-    found = []
-    for plain in scores:
-        hopeless = plain.log_loss - plain.calibration_gain > within_reach
-        tried = plain if hopeless else _score(system, rows, plain.recipe, config, calibrate=True)
-        found.append(min(plain, tried, key=lambda s: s.log_loss))
-    return found
+    better = []
+    for bare in scores:
+        hopeless = bare.log_loss - bare.calibration_gain > within_reach
+        tried = bare if hopeless else _score(system, rows, bare.recipe, config, calibrate=True)
+        better.append(min(bare, tried, key=lambda s: s.log_loss))
+    return better
 
 
 def select(scores: Sequence[Scores]) -> Scores:
@@ -123,15 +124,17 @@ def champion_scores(
     Args: trained_on: their `row_id`s.
     Raises: ValueError when too few of them are left among the rows.
     """
-    known = rows["row_id"].isin(set(trained_on)).to_numpy()
+    fit_on = rows["row_id"].isin(set(trained_on)).to_numpy()
     calibrate = champion.calibration is not None
-    return cross_validate(system, rows, champion.recipe, config.evaluation, calibrate=calibrate, known=known)
+    return cross_validate(
+        system, rows, champion.recipe, config.evaluation, calibrate=calibrate, fit_on=fit_on
+    )
 
 
 def fit_selected(system: System, rows: pd.DataFrame, scores: Scores) -> Classifier:
     """The scored recipe, fitted on all rows that have an outcome."""
-    known = in_fixed_order(rows[rows[system.label.name].notna()])
-    inputs, labels = model_inputs(system, known), known[system.label.name].to_numpy(dtype=object)
+    labelled = in_fixed_order(rows[rows[system.label.name].notna()])
+    inputs, labels = model_inputs(system, labelled), labelled[system.label.name].to_numpy(dtype=object)
     return fit(system, scores.recipe, inputs, labels, scores.seed, calibrate=scores.calibrated)
 
 
@@ -163,10 +166,10 @@ def write_model_folder(
         raise ValueError(f"the scores are of {[s.model_class for s in scores]}, without {classifier.recipe}")
     save(classifier, folder)
     origin = {**lineage, "code": code_version(), "rows_fitted_on": len(rows)}
-    _write_json(folder / "scores.json", [s.to_dict() for s in scores])
-    _write_json(folder / "decision.json", decision.to_dict())
-    _write_json(folder / "lineage.json", origin)
-    _write_json(folder / "background.json", background(system, rows, own[0].seed))
+    write_file(folder / "scores.json", [plain(s) for s in scores])
+    write_file(folder / "decision.json", plain(decision))
+    write_file(folder / "lineage.json", origin)
+    write_file(folder / "background.json", background(system, rows, own[0].seed))
     card = model_card(system, classifier, chosen=own[0], scores=scores, decision=decision, lineage=origin)
     (folder / "card.md").write_text(card, encoding="utf-8")
     return folder
@@ -190,9 +193,5 @@ def _real(rows: pd.DataFrame) -> pd.DataFrame:
 def _score(
     system: System, rows: pd.DataFrame, recipe: Recipe, config: TrainingConfig, *, calibrate: bool
 ) -> Scores:
-    found = cross_validate(system, rows, recipe, config.evaluation, calibrate=calibrate)
-    return replace(found, holdout=holdout(system, rows, recipe, config.seed, calibrate=calibrate))
-
-
-def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    scores = cross_validate(system, rows, recipe, config.evaluation, calibrate=calibrate)
+    return replace(scores, holdout=holdout(system, rows, recipe, config.seed, calibrate=calibrate))
