@@ -70,17 +70,52 @@ def test_a_label_is_prompt_text_and_end():
     assert label == [257, 272, 359, 363, *b"hej", 256]
 
 
-def test_texts_of_published_models_begin_with_a_space_as_in_their_training():
+def published_tokenizer():
+    """Of the published kind: pairs of bytes are tokens too, which end within characters and begin there."""
     characters = {token: number for token, number in TOKENIZER.get_vocab().items() if number < 256}
-    published = WhisperTokenizer(vocab={**characters, "he": 256}, merges=[("h", "e")])
-    published.add_tokens(special_tokens(), special_tokens=True)
-    (label,) = labels(published, "sv", "transcribe", ["hej"])
-    assert decode_text(published, label) == " hej"
+    spelt = {number: character for character, number in characters.items()}
+    pairs = [b"he", b" \xf0", b"\x9f\x99", b"a\xc3", "å".encode()]
+    merges = [(spelt[first], spelt[second]) for first, second in pairs]
+    vocab = {**characters, **{left + right: 256 + place for place, (left, right) in enumerate(merges)}}
+    tokenizer = WhisperTokenizer(vocab=vocab, merges=merges)
+    tokenizer.add_tokens(special_tokens(), special_tokens=True)
+    return tokenizer
+
+
+PUBLISHED = published_tokenizer()
+
+
+def test_texts_of_published_models_begin_with_a_space_as_in_their_training():
+    (label,) = labels(PUBLISHED, "sv", "transcribe", ["hej"])
+    assert decode_text(PUBLISHED, label) == " hej"
 
 
 def test_what_is_no_text_in_an_output_is_left_out():
     output = [257, 272, 359, 364, *b" hej ", 400, *"då".encode()[:2], 256]
-    assert decode_text(TOKENIZER, output) == " hej d\N{REPLACEMENT CHARACTER}"
+    assert decode_text(TOKENIZER, output) == " hej d"
+
+
+@pytest.mark.parametrize("tokenizer", [TOKENIZER, PUBLISHED], ids=["ours", "published"])
+@given(text=TEXT, share=st.floats(0, 1))
+def test_a_text_cut_off_between_any_two_tokens_has_no_broken_character(tokenizer, text, share):
+    tokens = encode_text(tokenizer, text)
+    assert decode_text(tokenizer, tokens) == text
+    assert text.startswith(decode_text(tokenizer, tokens[: round(share * len(tokens))]))
+
+
+def test_tokens_of_the_published_kind_end_within_characters():
+    tokens = encode_text(PUBLISHED, "aå 🙂")
+    assert len(tokens) < len("aå 🙂".encode())
+    assert [decode_text(PUBLISHED, tokens[:count]) for count in range(1, len(tokens) + 1)] == [
+        "a", "aå", "aå ", "aå ", "aå 🙂",
+    ]  # fmt: skip
+
+
+@given(st.lists(st.integers(0, 255)))
+def test_whatever_bytes_a_model_writes_only_whole_characters_are_read(written):
+    text = decode_text(TOKENIZER, written)
+    assert text == bytes(written).decode(errors="ignore")
+    assert "\N{REPLACEMENT CHARACTER}" not in text or b"\xef\xbf\xbd" in bytes(written)
 
 
 @pytest.fixture(scope="module")

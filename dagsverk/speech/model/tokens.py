@@ -69,7 +69,7 @@ def prompt(tokenizer: Any, language: str, task: Task = "transcribe") -> list[int
 
 
 def end_id(tokenizer: Any) -> int:
-    """The token that ends a text."""
+    """The token that ends a text. Those of text come before it, special ones and timestamps after it."""
     return _token_id(tokenizer, END)
 
 
@@ -98,21 +98,25 @@ def labels(tokenizer: Any, language: str, task: Task, texts: Sequence[str]) -> l
 
 
 def decode_text(tokenizer: Any, ids: list[int]) -> str:
-    """The text in a decoder's output, without special tokens and timestamps; bytes not of UTF-8 become �."""
-    first_timestamp = _token_id(tokenizer, NO_TIMESTAMPS) + 1  # they are the last tokens
-    kept = [token for token in ids if token < first_timestamp]
+    """The text in a decoder's output, without special tokens and timestamps.
+
+    Bytes that are not of UTF-8 are left out: a character of several tokens may be cut off where a text is
+    stopped at its limit, and a weak model writes halves of characters anywhere.
+    """
+    end = end_id(tokenizer)
     # not `tokenizer.decode`: that also removes what merely looks like a timestamp from the text
-    return str(tokenizer.backend_tokenizer.decode(kept, skip_special_tokens=True))
+    pieces = tokenizer.convert_ids_to_tokens([token for token in ids if token < end])
+    return bytes(_BYTES[character] for piece in pieces for character in piece).decode(errors="ignore")
 
 
 def _token_id(tokenizer: Any, token: str) -> int:
-    found = int(tokenizer.convert_tokens_to_ids(token))
-    if found == tokenizer.unk_token_id and token != END:
+    number = int(tokenizer.convert_tokens_to_ids(token))
+    if number == tokenizer.unk_token_id and token != END:
         raise ModelError(
             f"the model's tokenizer has no token {token}; it is English-only or does not know the language: "
             "take a multilingual Whisper (large-v3 for yue), such as openai/whisper-small"
         )
-    return found
+    return number
 
 
 def _special(token: str) -> AddedToken:
@@ -124,3 +128,6 @@ def _byte_characters() -> list[str]:
     printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
     spare = itertools.count(256)
     return [chr(byte) if byte in printable else chr(next(spare)) for byte in range(256)]
+
+
+_BYTES = {character: byte for byte, character in enumerate(_byte_characters())}
