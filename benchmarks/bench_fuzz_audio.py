@@ -163,12 +163,12 @@ def try_out(kind: str, files: int, seed: int = 0) -> Outcomes:
     """Decode damaged files of a kind. Raises whatever is neither samples nor AudioError."""
     outcomes = Outcomes()
     box = Sandbox(1, reuse=True)
-    box.decode(recording(kind, 0), max_s=MAX_S)  # starts its process
+    box.read_samples(recording(kind, 0), max_s=MAX_S)  # starts its process
     for number in range(files):
         content = damaged(kind, number, seed)
         start = time.perf_counter()
         try:
-            samples = box.decode(content, max_s=MAX_S)
+            samples = box.read_samples(content, max_s=MAX_S)
             assert np.isfinite(samples).all()
             outcome = "samples"
         except AudioError as error:

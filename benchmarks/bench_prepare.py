@@ -74,7 +74,9 @@ def record(count: int, mean_s: float, seed: int, encode: Callable[[np.ndarray], 
     chance = np.random.default_rng(seed)
     spoken = SpokenCorpus("sv", train_clips=200, dev_clips=1, test_clips=1, seed=seed)
     sentences = [
-        waveform.decode(sound) for _, sound in spoken.read(spoken.listing().clips) if isinstance(sound, bytes)
+        waveform.read_samples(sound)
+        for _, sound in spoken.read(spoken.listing().clips)
+        if isinstance(sound, bytes)
     ]
     lengths_s = np.clip(chance.lognormal(np.log(mean_s) - SIGMA**2 / 2, SIGMA, count), 1, 15)
     encoded = []

@@ -25,7 +25,7 @@ LIMITS = {"min_s": 0.2, "max_s": 30.0, "silence_dbfs": -60.0, "max_clipped_share
 
 def reason(source, **options):
     with pytest.raises(AudioError) as caught:
-        waveform.decode(source, **options)
+        waveform.read_samples(source, **options)
     assert caught.value.detail
     return caught.value.reason
 
@@ -63,58 +63,60 @@ def pitch_hz(samples):
 )
 def test_every_usual_container_gives_mono_16_khz_at_its_length_and_pitch(container, codec, rate_hz, channels):
     sound = tone(SECONDS, rate_hz, 440)
-    found = waveform.decode(encode([sound] * channels, rate_hz, container, codec))
-    assert found.dtype == np.float32
-    assert found.ndim == 1
-    assert len(found) == pytest.approx(SECONDS * 16_000, abs=0.08 * 16_000)  # lossy codecs pad their ends
-    assert pitch_hz(found) == pytest.approx(440, abs=3)
-    assert np.sqrt(np.mean(found[4000:12000] ** 2)) == pytest.approx(0.3 / np.sqrt(2), rel=0.05)
+    samples = waveform.read_samples(encode([sound] * channels, rate_hz, container, codec))
+    assert samples.dtype == np.float32
+    assert samples.ndim == 1
+    assert len(samples) == pytest.approx(SECONDS * 16_000, abs=0.08 * 16_000)  # lossy codecs pad their ends
+    assert pitch_hz(samples) == pytest.approx(440, abs=3)
+    assert np.sqrt(np.mean(samples[4000:12000] ** 2)) == pytest.approx(0.3 / np.sqrt(2), rel=0.05)
 
 
 def test_channels_are_averaged():
     left, right = tone(SECONDS, level=0.5), tone(SECONDS, level=0.1)
-    found = waveform.decode(encode([left, right], 16_000, "wav", "pcm_s16le"))
-    assert np.abs(found - (left + right) / 2).max() < 1e-4
+    samples = waveform.read_samples(encode([left, right], 16_000, "wav", "pcm_s16le"))
+    assert np.abs(samples - (left + right) / 2).max() < 1e-4
 
 
 def test_the_sound_of_a_film_is_heard():
     film = encode([tone(SECONDS, 44_100, 440)] * 2, 44_100, "mp4", "aac", picture=True)
-    assert pitch_hz(waveform.decode(film)) == pytest.approx(440, abs=3)
+    assert pitch_hz(waveform.read_samples(film)) == pytest.approx(440, abs=3)
 
 
 def test_a_file_and_its_bytes_give_the_same_whatever_the_file_is_called(tmp_path):
     path = tmp_path / "clip.mp3"
     path.write_bytes(wav())
-    assert np.array_equal(waveform.decode(path), waveform.decode(wav()))
+    assert np.array_equal(waveform.read_samples(path), waveform.read_samples(wav()))
 
 
 def test_resampling_agrees_with_an_ideal_one():
     sound = tone(SECONDS, 48_000, 1000)
-    found = waveform.decode(encode([sound], 48_000, "wav", "pcm_f32le"))
-    assert len(found) == 16_000
-    assert np.abs(found - tone(SECONDS, 16_000, 1000))[200:-200].max() < 1e-3
+    samples = waveform.read_samples(encode([sound], 48_000, "wav", "pcm_f32le"))
+    assert len(samples) == 16_000
+    assert np.abs(samples - tone(SECONDS, 16_000, 1000))[200:-200].max() < 1e-3
 
 
 def test_what_16_khz_cannot_hold_is_filtered_away():
-    found = waveform.decode(encode([tone(SECONDS, 48_000, 11_000)], 48_000, "wav", "pcm_f32le"))
-    assert waveform.loudness_dbfs(found[500:-500]) < -60
+    samples = waveform.read_samples(encode([tone(SECONDS, 48_000, 11_000)], 48_000, "wav", "pcm_f32le"))
+    assert waveform.loudness_dbfs(samples[500:-500]) < -60
 
 
 def test_libsndfile_and_ffmpeg_read_the_same_samples():
     sound = wav()
     other, rate_hz = soundfile.read(io.BytesIO(sound), dtype="float32")
     assert rate_hz == 16_000
-    assert np.array_equal(waveform.decode(sound), other)
+    assert np.array_equal(waveform.read_samples(sound), other)
 
 
 @given(arrays(np.int16, st.integers(1, 400)))
 def test_encoding_and_decoding_16_bit_samples_changes_none(samples):
-    assert np.array_equal(waveform.decode(waveform.encode_wav(samples / np.float32(32768))) * 32768, samples)
+    assert np.array_equal(
+        waveform.read_samples(waveform.encode_wav(samples / np.float32(32768))) * 32768, samples
+    )
 
 
 def test_a_wav_file_of_ours_cuts_off_what_is_beyond_full_scale():
-    found = waveform.decode(waveform.encode_wav(np.array([2.0, -2.0, np.nan, 0.5], np.float32)))
-    assert found.tolist() == [32767 / 32768, -1.0, 0.0, 0.5]
+    samples = waveform.read_samples(waveform.encode_wav(np.array([2.0, -2.0, np.nan, 0.5], np.float32)))
+    assert samples.tolist() == [32767 / 32768, -1.0, 0.0, 0.5]
 
 
 @pytest.mark.parametrize(
@@ -182,7 +184,7 @@ def test_a_wav_file_written_to_a_pipe_states_no_length_and_is_read_to_its_end():
     at = streamed.find(b"data") + 4
     streamed[at : at + 4] = b"\xff\xff\xff\xff"
     streamed[4:8] = b"\xff\xff\xff\xff"
-    assert len(waveform.decode(bytes(streamed))) == 8000
+    assert len(waveform.read_samples(bytes(streamed))) == 8000
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
@@ -195,7 +197,7 @@ def test_samples_that_are_no_numbers_or_no_sound_are_undecodable(value):
 @given(st.binary(max_size=2000))
 def test_no_bytes_do_worse_than_an_audio_error(content):
     try:
-        waveform.decode(content)
+        waveform.read_samples(content)
     except AudioError as error:
         assert error.reason in {"empty file", "not audio", "undecodable"}
 
@@ -205,8 +207,8 @@ def test_no_damage_to_an_mp3_does_worse_than_an_audio_error(start, garbage):
     damaged = bytearray(MP3)
     damaged[start : start + len(garbage)] = garbage
     try:
-        found = waveform.decode(bytes(damaged))
-        assert np.isfinite(found).all()
+        samples = waveform.read_samples(bytes(damaged))
+        assert np.isfinite(samples).all()
     except AudioError as error:
         assert error.reason in {"not audio", "undecodable"}
 
@@ -238,7 +240,7 @@ def test_decoding_stops_where_a_recording_is_too_long(hour):
 
 def test_a_limit_is_kept_to_the_sample():
     exact = waveform.encode_wav(tone(1.0))
-    assert len(waveform.decode(exact, max_s=1.0)) == 16_000
+    assert len(waveform.read_samples(exact, max_s=1.0)) == 16_000
     assert reason(waveform.encode_wav(np.append(tone(1.0), np.float32(0))), max_s=1.0) == "too long"
 
 
@@ -249,8 +251,8 @@ def test_blocks_joined_are_the_whole_recording(block_s, blocks):
         parts = list(samples.blocks(block_s))
         assert len(parts) == blocks
         assert {len(part) for part in parts[:-1]} <= {round(block_s * 16_000)}
-        assert np.array_equal(np.concatenate(parts), waveform.decode(whole))
-        assert np.array_equal(np.concatenate(list(samples.blocks(block_s))), waveform.decode(whole))
+        assert np.array_equal(np.concatenate(parts), waveform.read_samples(whole))
+        assert np.array_equal(np.concatenate(list(samples.blocks(block_s))), waveform.read_samples(whole))
         with pytest.raises(ValueError, match="at least one sample"):
             next(samples.blocks(0.0))
 
@@ -262,7 +264,7 @@ import resource
 from pathlib import Path
 from dagsverk.speech.audio import waveform
 hour = Path({str(hour)!r})
-next(waveform.decode_parts(hour))
+next(waveform.read_parts(hour))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(sum(map(len, waveform.samples_file(hour).blocks())))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
@@ -281,15 +283,15 @@ from pathlib import Path
 from dagsverk.speech.audio import waveform
 from dagsverk.speech.errors import AudioError
 try:
-    waveform.decode(Path({str(path)!r}))
+    waveform.read_samples(Path({str(path)!r}))
 except AudioError as error:
     print(error.reason)
 """
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, check=True, cwd=Path(__file__).parents[1]
     )
-    assert told.stdout.strip() == b"undecodable"
-    assert told.stderr == b""
+    assert done.stdout.strip() == b"undecodable"
+    assert done.stderr == b""
 
 
 @pytest.mark.parametrize(
@@ -314,9 +316,9 @@ def test_what_is_measured_has_one_channel_and_samples(measure, samples):
 
 def test_a_clip_recorded_far_too_loud_is_clipped_even_after_resampling():
     loud = np.clip(tone(SECONDS, 44_100, level=5.0), -1, 1)
-    found = waveform.decode(encode([loud], 44_100, "wav", "pcm_s16le"))
-    assert waveform.clipped_share(found) > 0.5
-    assert waveform.clipped_share(waveform.decode(wav())) == 0
+    samples = waveform.read_samples(encode([loud], 44_100, "wav", "pcm_s16le"))
+    assert waveform.clipped_share(samples) > 0.5
+    assert waveform.clipped_share(waveform.read_samples(wav())) == 0
 
 
 @pytest.mark.parametrize(

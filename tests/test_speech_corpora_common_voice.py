@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from speech_clips import COLUMNS, RELEASE, lay_out, pack, release, row, small_release, table
 
-from dagsverk.speech.audio.waveform import decode
+from dagsverk.speech.audio.waveform import read_samples
 from dagsverk.speech.config import CorpusConfig
 from dagsverk.speech.corpora.corpus import SPLITS, Clip, RejectedClip
 from dagsverk.speech.corpora.opening import open_corpus
@@ -51,7 +51,7 @@ def test_a_release_is_read_where_it_lies(tmp_path, form):
     assert next(clip.accent for clip in listing.clips if clip.split == "test") == "Skåne"
     heard = dict(corpus.read(listing.clips))
     assert [clip.id for clip in heard] == [clip.id for clip in listing.clips]
-    pitches = {np.argmax(np.abs(np.fft.rfft(decode(sound)[:4800]))) for sound in heard.values()}
+    pitches = {np.argmax(np.abs(np.fft.rfft(read_samples(sound)[:4800]))) for sound in heard.values()}
     assert len(pitches) == 10  # each clip got its own recording
 
 

@@ -14,19 +14,19 @@ MOST_BYTES = process.MEMORY_BYTES + (64 << 20)  # 45 MB are taken by Python, num
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_damaged_recording_becomes_samples_or_a_reason_in_bounded_memory(kind):
-    found = try_out(kind, files=8, seed=7)  # anything but an AudioError is raised
-    assert found.counts.total() == 8
-    assert found.counts.keys() <= set(OUTCOMES)
-    assert found.counts["killed"] == 0
+    outcome = try_out(kind, files=8, seed=7)  # anything but an AudioError is raised
+    assert outcome.counts.total() == 8
+    assert outcome.counts.keys() <= set(OUTCOMES)
+    assert outcome.counts["killed"] == 0
     if sys.platform == "linux":
-        assert 10_000_000 < found.peak_bytes < MOST_BYTES
+        assert 10_000_000 < outcome.peak_bytes < MOST_BYTES
 
 
 def test_the_whole_recordings_that_are_damaged_are_heard():
     for kind in KINDS:
-        found = waveform.decode(recording(kind, 0), max_s=MAX_S)
-        assert len(found) == pytest.approx(8000, abs=1300), kind
-        assert np.abs(found).max() > 0.2, kind
+        samples = waveform.read_samples(recording(kind, 0), max_s=MAX_S)
+        assert len(samples) == pytest.approx(8000, abs=1300), kind
+        assert np.abs(samples).max() > 0.2, kind
 
 
 def test_the_same_seed_makes_the_same_damage():

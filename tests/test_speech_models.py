@@ -41,13 +41,13 @@ def test_making_a_model_leaves_the_callers_random_numbers_alone():
 
 
 def test_a_saved_folder_is_the_same_model_with_language_and_task_fixed(saved):
-    found = load_model(str(saved), language="sv")
-    assert found.fingerprint() == small_model().fingerprint()
-    assert (found.model.generation_config.language, found.model.generation_config.task) == (
+    loaded = load_model(str(saved), language="sv")
+    assert loaded.fingerprint() == small_model().fingerprint()
+    assert (loaded.model.generation_config.language, loaded.model.generation_config.task) == (
         "sv",
         "transcribe",
     )
-    assert found.model.dtype == torch.float32
+    assert loaded.model.dtype == torch.float32
     names = {path.name for path in saved.iterdir()}
     wanted = {"model.safetensors", "tokenizer.json", "preprocessor_config.json", "generation_config.json"}
     assert wanted <= names
@@ -129,8 +129,8 @@ def test_a_size_that_does_not_exist_is_refused_with_those_that_do():
 @pytest.mark.parametrize(("size", "million"), [("tiny", 37.8), ("base", 72.6)])
 def test_random_models_have_the_published_sizes(size, million):
     with torch.device("meta"):
-        found = random_model(size)
-    assert sum(weight.numel() for weight in found.model.parameters()) / 1e6 == pytest.approx(
+        loaded = random_model(size)
+    assert sum(weight.numel() for weight in loaded.model.parameters()) / 1e6 == pytest.approx(
         million, rel=0.01
     )
 

@@ -26,15 +26,15 @@ import sys
 import numpy
 from dagsverk.speech.audio import process, waveform
 from dagsverk.speech.audio.containers import every_fault_an_audio_error
-decode_parts = waveform.decode_parts
+read_parts = waveform.read_parts
 def harm(source, max_s):
     with every_fault_an_audio_error():
         if isinstance(source, bytes) or source.seek(0) or source.peek()[:4] == b"RIFF":  # decoded as always
-            yield from decode_parts(source, max_s=max_s)
+            yield from read_parts(source, max_s=max_s)
             return
         {harm}
         yield numpy.zeros(9, "f4")
-process.waveform.decode_parts = harm
+process.waveform.read_parts = harm
 process.main(int(sys.argv[1]), int(sys.argv[2]))
 """
 NOTE = b"harm"
@@ -75,9 +75,9 @@ def why(decode, source, **options):
 def test_the_samples_are_those_of_this_process(reuse, make, tmp_path):
     box, content = Sandbox(2, reuse=reuse), make(1.5)
     (tmp_path / "clip").write_bytes(content)
-    own = waveform.decode(content)
-    assert np.array_equal(box.decode(content, max_s=30), own)
-    assert np.array_equal(box.decode(tmp_path / "clip", max_s=30), own)
+    own = waveform.read_samples(content)
+    assert np.array_equal(box.read_samples(content, max_s=30), own)
+    assert np.array_equal(box.read_samples(tmp_path / "clip", max_s=30), own)
     kept = box.open(tmp_path / "clip", max_s=7200)
     for _ in range(2):  # as often as it is asked
         blocks = list(kept.blocks(0.4))
@@ -106,14 +106,17 @@ def test_the_samples_are_those_of_this_process(reuse, make, tmp_path):
     ],
 )
 def test_what_cannot_be_used_is_told_by_the_same_reason_here_and_there(box, decode, content, reason, words):
-    told, detail = why(waveform.decode if decode == "here" else box.decode, content, max_s=30)
-    assert told == reason
+    read = waveform.read_samples if decode == "here" else box.read_samples
+    refused_for, detail = why(read, content, max_s=30)
+    assert refused_for == reason
     assert words in detail
 
 
 @pytest.mark.parametrize("rate_hz", [1000, 8000, 384_000])
 def test_rates_that_sound_is_recorded_at_are_heard(box, rate_hz):
-    assert len(box.decode(lying_wav(rate_hz, samples=rate_hz), max_s=30)) == pytest.approx(16_000, abs=2)
+    assert len(box.read_samples(lying_wav(rate_hz, samples=rate_hz), max_s=30)) == pytest.approx(
+        16_000, abs=2
+    )
 
 
 @pytest.fixture
@@ -139,7 +142,7 @@ def test_a_file_that_names_other_files_and_addresses_opens_none(box, decode, wit
         (tmp_path / folder).mkdir()
     os.mkfifo(tmp_path / "a pipe" / "1.wav")  # who opens it waits for ever
     (tmp_path / "a file" / "1.wav").write_bytes(wav(0.5))  # who opens it hears something
-    read = waveform.decode if decode == "here" else box.decode
+    read = waveform.read_samples if decode == "here" else box.read_samples
     for path in tmp_path.glob("*/1.wav"):
         for name, content in playlists(path, address).items():
             try:
@@ -153,8 +156,8 @@ def test_what_is_no_file_is_missing_audio_and_nobody_waits_for_it(box, tmp_path)
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("/dev/zero")
     for path in (tmp_path / "pipe", tmp_path / "link", tmp_path, tmp_path / "gone", tmp_path / "a\0b"):
-        assert why(box.decode, path, max_s=30)[0] == "missing audio"
-        assert why(waveform.decode, path)[0] == "missing audio"
+        assert why(box.read_samples, path, max_s=30)[0] == "missing audio"
+        assert why(waveform.read_samples, path)[0] == "missing audio"
 
 
 @pytest.mark.slow
@@ -176,28 +179,28 @@ def test_what_is_no_file_is_missing_audio_and_nobody_waits_for_it(box, tmp_path)
 )
 def test_a_decoder_that_a_file_turns_against_us_ends_and_the_next_recording_is_heard(harmful, harm, words):
     box = harmful(harm)
-    reason, detail = why(box.decode, NOTE, max_s=30)
+    reason, detail = why(box.read_samples, NOTE, max_s=30)
     assert reason == "undecodable"
     assert words in detail
-    assert len(box.decode(wav(0.5), max_s=30)) == 8000
+    assert len(box.read_samples(wav(0.5), max_s=30)) == 8000
 
 
 @pytest.mark.slow
 def test_a_decoder_that_sleeps_is_ended_after_its_time(harmful):
     box = harmful("import time; time.sleep(3600)", least_wait_s=1)
-    assert why(box.decode, NOTE, max_s=30)[0] == "undecodable"
+    assert why(box.read_samples, NOTE, max_s=30)[0] == "undecodable"
 
 
 def test_a_decoder_that_tells_of_more_than_it_wrote_is_not_believed(harmful):
     box = harmful("process.len = lambda _: 10**9")
-    reason, detail = why(box.decode, NOTE, max_s=30)
+    reason, detail = why(box.read_samples, NOTE, max_s=30)
     assert (reason, "bytes written" in detail) == ("undecodable", True)
 
 
 def test_a_decoder_sees_no_setting_of_this_process(harmful, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "do-not-tell")
     box = harmful("import os; raise process.AudioError('not audio', ' '.join(sorted(os.environ)))")
-    _, detail = why(box.decode, NOTE, max_s=30)
+    _, detail = why(box.read_samples, NOTE, max_s=30)
     assert "PYTHONPATH" in detail
     assert "AWS" not in detail
 
@@ -206,7 +209,7 @@ def test_a_process_that_does_not_start_is_no_fault_of_the_recording(monkeypatch,
     monkeypatch.setattr(sandbox, "COMMAND", (sys.executable, "-c", "raise SystemExit('no FFmpeg here')"))
     box = Sandbox(1)
     with pytest.raises(SpeechError, match="does not start") as caught:
-        box.decode(wav(), max_s=30)
+        box.read_samples(wav(), max_s=30)
     box.close()
     assert not isinstance(caught.value, AudioError)
     assert "no FFmpeg here" in capfd.readouterr().err
@@ -251,7 +254,7 @@ def test_who_goes_away_ends_the_work_and_frees_his_place():
 
     with pytest.raises(Gone):
         box.open(BOMB, max_s=7200, check=check)
-    assert len(box.decode(wav(0.5), max_s=30)) == 8000
+    assert len(box.read_samples(wav(0.5), max_s=30)) == 8000
     box.close()
     assert decoders_of(os.getpid()).keys() == others
 
@@ -269,35 +272,35 @@ def test_more_than_can_be_decoded_wait_in_line_and_more_than_that_are_sent_away(
         while not box._places._line:
             assert not any(bomb.done() for bomb in bombs)
         with pytest.raises(Busy, match="try again later"):
-            box.decode(wav(), max_s=30)
+            box.read_samples(wav(), max_s=30)
         stop.set()
         assert all(isinstance(bomb.exception(), Gone) for bomb in bombs)
-    assert len(box.decode(wav(0.5), max_s=30)) == 8000
+    assert len(box.read_samples(wav(0.5), max_s=30)) == 8000
     box.close()
 
 
 def test_a_clip_that_ends_its_decoder_is_set_aside_and_the_others_are_prepared(harmful, monkeypatch):
     monkeypatch.setattr(sandbox, "CLIPS", harmful("import ctypes; ctypes.string_at(0)", reuse=True))
     clip = Clip(id="a", audio="a.mp3", text="hej", language="sv", split="train", speaker="a")
-    found = [clips.make_row(clip, content, PrepareConfig()) for content in (wav(), NOTE, wav(), NOTE, wav())]
-    assert [isinstance(one, RejectedClip) for one in found] == [False, True, False, True, False]
-    assert found[1].reason == "undecodable"
-    assert "SIGSEGV" in found[1].detail
+    rows = [clips.make_row(clip, content, PrepareConfig()) for content in (wav(), NOTE, wav(), NOTE, wav())]
+    assert [isinstance(one, RejectedClip) for one in rows] == [False, True, False, True, False]
+    assert rows[1].reason == "undecodable"
+    assert "SIGSEGV" in rows[1].detail
 
 
 def test_a_film_is_heard_without_a_decoder_for_its_pictures(box):
     film = encode([tone(1.0, 48_000)] * 2, 48_000, "matroska", "libopus", picture=True)
-    assert len(box.decode(film, max_s=30)) == pytest.approx(16_000, abs=1600)
+    assert len(box.read_samples(film, max_s=30)) == pytest.approx(16_000, abs=1600)
 
 
 def test_a_decoder_that_is_killed_costs_no_good_clip(harmful, tmp_path):
     died = tmp_path / "died"
     once = f"import os; os.path.exists({str(died)!r}) or (os.mkdir({str(died)!r}), os.kill(os.getpid(), 9))"
     box = harmful(once, reuse=True)
-    assert box.decode(NOTE, max_s=5).size == 9
+    assert box.read_samples(NOTE, max_s=5).size == 9
     assert died.exists()
 
 
 def test_a_clip_whose_decoder_is_killed_twice_is_set_aside(harmful):
     box = harmful("import os; os.kill(os.getpid(), 9)", reuse=True)
-    assert "SIGKILL" in why(box.decode, NOTE, max_s=5)[1]
+    assert "SIGKILL" in why(box.read_samples, NOTE, max_s=5)[1]

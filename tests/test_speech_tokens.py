@@ -127,16 +127,16 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("kind", [AutoTokenizer, WhisperTokenizer, WhisperTokenizerFast])
 def test_a_saved_folder_gives_others_the_same_tokenizer(folder, kind):
-    found = kind.from_pretrained(folder)
-    assert len(found) == 1865
-    assert labels(found, "sv", "translate", ["å <|sv|>"]) == labels(
+    tokenizer = kind.from_pretrained(folder)
+    assert len(tokenizer) == 1865
+    assert labels(tokenizer, "sv", "translate", ["å <|sv|>"]) == labels(
         TOKENIZER, "sv", "translate", ["å <|sv|>"]
     )
-    found.set_prefix_tokens(language="swedish", task="transcribe")
-    assert found("hej").input_ids == [257, 272, 359, 363, *b"hej", 256]
+    tokenizer.set_prefix_tokens(language="swedish", task="transcribe")
+    assert tokenizer("hej").input_ids == [257, 272, 359, 363, *b"hej", 256]
 
 
 def test_the_library_decodes_timestamps_with_the_saved_tokenizer(folder):
-    found = AutoProcessor.from_pretrained(folder).tokenizer
-    heard = found.decode([364, *b" hej", 414], output_offsets=True)
-    assert heard["offsets"] == [{"text": " hej", "timestamp": (0.0, 1.0)}]
+    tokenizer = AutoProcessor.from_pretrained(folder).tokenizer
+    decoded = tokenizer.decode([364, *b" hej", 414], output_offsets=True)
+    assert decoded["offsets"] == [{"text": " hej", "timestamp": (0.0, 1.0)}]

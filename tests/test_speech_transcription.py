@@ -45,15 +45,15 @@ def transcriber() -> Transcriber:
 
 
 def test_each_sound_is_written_down_with_the_times_of_its_window(transcriber):
-    found = transcriber.transcribe(recording())
-    assert [segment.text for segment in found.segments] == TEXTS
-    assert found.text == "\n".join(TEXTS)
+    transcript = transcriber.transcribe(recording())
+    assert [segment.text for segment in transcript.segments] == TEXTS
+    assert transcript.text == "\n".join(TEXTS)
     starts_s = [1.5, 1.5 + 0.8 + 1.5, 1.5 + 0.8 + 1.5 + 1.2 + 1.5]
-    for segment, start_s, sound in zip(found.segments, starts_s, sounds(), strict=True):
+    for segment, start_s, sound in zip(transcript.segments, starts_s, sounds(), strict=True):
         assert segment.start_s == pytest.approx(start_s - 0.2, abs=0.05)
         assert segment.end_s == pytest.approx(start_s + len(sound.audio) / 16_000 + 0.2, abs=0.25)
-    assert found.duration_s == pytest.approx(len(recording()) / 16_000)
-    assert (found.language, found.task) == ("sv", "transcribe")
+    assert transcript.duration_s == pytest.approx(len(recording()) / 16_000)
+    assert (transcript.language, transcript.task) == ("sv", "transcribe")
 
 
 def test_bytes_files_and_samples_give_the_same_transcript(transcriber, tmp_path):
@@ -78,9 +78,9 @@ def test_what_the_model_takes_for_no_speech_and_is_unsure_of_is_not_written():
     model = small_model(seed=3)
     assert Transcriber(TorchEngine(model), "sv").transcribe(clip.audio).segments != ()
     _make_say_no_speech(model, clip)
-    (heard,) = decode(model, [clip.mel], [clip.floor], language="sv", max_tokens=[20])
-    assert heard.no_speech_probability > 0.6
-    assert heard.mean_log_probability < -1
+    (decoded,) = decode(model, [clip.mel], [clip.floor], language="sv", max_tokens=[20])
+    assert decoded.no_speech_probability > 0.6
+    assert decoded.mean_log_probability < -1
     assert Transcriber(TorchEngine(model), "sv").transcribe(clip.audio).segments == ()
 
 
@@ -112,19 +112,19 @@ def test_long_recordings_are_written_down_in_bounded_memory(transcriber, tmp_pat
     path.write_bytes(encode_wav(recording(repeats=8, pause_s=20.0)))  # 9 minutes: 35 MB of samples
     transcriber.transcribe(path)  # what is loaded on first use is no part of it
     tracemalloc.start()
-    found = transcriber.transcribe(path)
+    transcript = transcriber.transcribe(path)
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert [segment.text for segment in found.segments] == TEXTS * 8
-    assert most < found.duration_s * 16_000 * 4 / 2  # half of its samples
+    assert [segment.text for segment in transcript.segments] == TEXTS * 8
+    assert most < transcript.duration_s * 16_000 * 4 / 2  # half of its samples
 
 
 def test_progress_is_told_from_nothing_to_all(transcriber):
-    told: list[tuple[float, float]] = []
-    transcriber.transcribe(recording(repeats=30), on_progress=lambda *progress: told.append(progress))
+    reports: list[tuple[float, float]] = []
+    transcriber.transcribe(recording(repeats=30), on_progress=lambda *progress: reports.append(progress))
     total_s = len(recording(repeats=30)) / 16_000
-    done = [done_s for done_s, _ in told]
-    assert {total for _, total in told} == {total_s}
+    done = [done_s for done_s, _ in reports]
+    assert {total for _, total in reports} == {total_s}
     assert done == sorted(done)
     assert (done[0], done[-1]) == (0.0, total_s)
     assert len(done) > 3
@@ -141,17 +141,17 @@ def test_what_progress_raises_ends_the_work_and_the_next_goes_on(transcriber):
 
 
 def test_threads_share_a_transcriber(transcriber):
-    found: dict[int, str] = {}
+    texts: dict[int, str] = {}
 
     def work(place: int) -> None:
-        found[place] = transcriber.transcribe(np.concatenate([sounds()[place].audio, silence(1)])).text
+        texts[place] = transcriber.transcribe(np.concatenate([sounds()[place].audio, silence(1)])).text
 
     threads = [threading.Thread(target=work, args=(place,)) for place in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == dict(enumerate(TEXTS))
+    assert texts == dict(enumerate(TEXTS))
 
 
 def test_a_model_that_was_not_taught_to_translate_says_so(transcriber):

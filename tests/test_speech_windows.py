@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from speech_models import seconds, tone
 
-from dagsverk.speech.serving.windows import FRAME_SAMPLES, Window, levels, plan, take
-
-FRAMES_PER_S = 50
+from dagsverk.speech.serving.windows import LEVEL_SAMPLES, Window, levels, plan, take
 
 
 def silence(duration_s: float) -> np.ndarray:
@@ -26,8 +24,9 @@ def noise(duration_s: float, level_dbfs: float) -> np.ndarray:
 def windows_s(*parts: np.ndarray, longest_s: float = 25.0) -> list[tuple[float, float]]:
     """Start and end, to a tenth of a second, of the windows of the parts one after another."""
     audio = np.concatenate(parts)
-    found, samples = levels([audio])
-    return [(round(w.start_s, 1), round(w.end_s, 1)) for w in plan(found, samples, longest_s=longest_s)]
+    measured, samples = levels([audio])
+    windows = plan(measured, samples, longest_s=longest_s)
+    return [(round(window.start_s, 1), round(window.end_s, 1)) for window in windows]
 
 
 def test_speech_is_cut_out_of_silence_with_a_margin():
@@ -98,11 +97,11 @@ def test_an_empty_recording_has_no_windows():
     )
 )
 def test_windows_are_in_order_apart_and_no_longer_than_asked(longest_s, levels_dbfs):
-    samples = max(0, len(levels_dbfs) * FRAME_SAMPLES - 7)
-    found = plan(levels_dbfs, samples, longest_s=longest_s)
-    ends = [0, *(window.end for window in found)]
-    assert all(window.start >= end for window, end in zip(found, ends, strict=False))
-    assert all(0 < window.end - window.start <= longest_s * 16_000 for window in found)
+    samples = max(0, len(levels_dbfs) * LEVEL_SAMPLES - 7)
+    windows = plan(levels_dbfs, samples, longest_s=longest_s)
+    ends = [0, *(window.end for window in windows)]
+    assert all(window.start >= end for window, end in zip(windows, ends, strict=False))
+    assert all(0 < window.end - window.start <= longest_s * 16_000 for window in windows)
     assert ends[-1] <= samples
 
 
@@ -112,15 +111,15 @@ def test_windows_are_in_order_apart_and_no_longer_than_asked(longest_s, levels_d
     longest_s=st.sampled_from([1, 5, 25]),
 )
 def test_whatever_is_loud_is_in_a_window(places, longest_s):
-    found = np.full(1600, -np.inf)
+    loudness = np.full(1600, -np.inf)
     for place in places:
-        found[place : place + 10 : 2] = -20.0
-        found[place + 1 : place + 10 : 2] = -30.0
-    windows = plan(found, len(found) * FRAME_SAMPLES, longest_s=longest_s)
-    heard = np.zeros(len(found), bool)
+        loudness[place : place + 10 : 2] = -20.0
+        loudness[place + 1 : place + 10 : 2] = -30.0
+    windows = plan(loudness, len(loudness) * LEVEL_SAMPLES, longest_s=longest_s)
+    covered = np.zeros(len(loudness), bool)
     for window in windows:
-        heard[window.start // FRAME_SAMPLES : window.end // FRAME_SAMPLES] = True
-    assert heard[found > -65].all()
+        covered[window.start // LEVEL_SAMPLES : window.end // LEVEL_SAMPLES] = True
+    assert covered[loudness > -65].all()
 
 
 @given(

@@ -16,7 +16,7 @@ from speech_models import sounds
 from speech_site import add_point, spoken_store, wav
 from ui_site import own_copy, serving
 
-from dagsverk.speech.audio.waveform import SAMPLE_RATE_HZ, decode
+from dagsverk.speech.audio.waveform import SAMPLE_RATE_HZ, read_samples
 from dagsverk.speech.config import CorpusConfig
 from dagsverk.speech.corpora.opening import open_corpus
 
@@ -276,7 +276,7 @@ def test_a_sentence_read_aloud_is_kept_in_a_folder_that_training_reads(page, roo
     assert json.loads(line)["text"] == sentence
     (clip,) = open_corpus(CorpusConfig(source=str(folder)), "sv").corpus._rows("metadata.jsonl", [])
     assert (clip.text, clip.speaker, clip.language) == (sentence, "anna", "sv")
-    assert len(decode(folder / clip.audio)) > SAMPLE_RATE_HZ
+    assert len(read_samples(folder / clip.audio)) > SAMPLE_RATE_HZ
     page.get_by_role("button", name="Undo last").click()
     expect(page.get_by_text("No clip kept yet")).to_be_visible()
     assert list((folder / "clips").iterdir()) == []

@@ -175,7 +175,7 @@ def checked(sound: str) -> tuple[bytes, float, str]:
     from dagsverk.speech.audio import waveform  # FFmpeg: on first use
 
     limits = PrepareConfig()  # what preparation would set aside is not kept
-    heard = DECODERS.decode(Path(sound), max_s=limits.max_clip_s)
+    heard = DECODERS.read_samples(Path(sound), max_s=limits.max_clip_s)
     waveform.check(
         heard, min_s=MIN_S, max_s=limits.max_clip_s, silence_dbfs=limits.silence_dbfs,
         max_clipped_share=limits.max_clipped_share,

@@ -101,7 +101,7 @@ def every_fault_an_audio_error() -> Iterator[None]:
     except AudioError:
         raise
     except Exception as error:
-        raise AudioError("undecodable", _told(error)) from error
+        raise AudioError("undecodable", _cause(error)) from error
 
 
 def _open_bytes(source: Source) -> BinaryIO:
@@ -129,7 +129,7 @@ def _open_container(file: BinaryIO, head: bytes) -> Any:
         if head[4:8] == b"ftyp":  # MP4 and its kin keep their table of contents at the end
             raise AudioError("undecodable", "an MP4 file without its end: cut short") from error
         raise AudioError(
-            "not audio", f"no sound or video format that FFmpeg knows ({_told(error)})"
+            "not audio", f"no sound or video format that FFmpeg knows ({_cause(error)})"
         ) from error
 
 
@@ -159,19 +159,19 @@ def _check_form(rate_hz: int, channels: int) -> None:
 def _frames(container: Any, stream: Any) -> Iterator[Any]:
     """Decoded frames. Only the last packet may be damaged: encoders that are stopped leave half of one."""
     damage: Exception | None = None
-    found = False
+    has_sound = False
     for packet in container.demux(stream):
         if damage and packet.size:
-            raise AudioError("undecodable", f"damaged inside ({_told(damage)})") from damage
+            raise AudioError("undecodable", f"damaged inside ({_cause(damage)})") from damage
         try:
             for frame in packet.decode():
                 _check_form(frame.sample_rate, frame.layout.nb_channels)
-                found = True
+                has_sound = True
                 yield frame
         except av.error.FFmpegError as error:
             damage = error
-    if not found:
-        raise AudioError("undecodable", f"no sound in it ({_told(damage) if damage else 'no frame'})")
+    if not has_sound:
+        raise AudioError("undecodable", f"no sound in it ({_cause(damage) if damage else 'no frame'})")
 
 
 def _gathered(frames: Iterable[Any]) -> Iterator[Any]:
@@ -236,7 +236,7 @@ def _check_whole(seconds: float, stated_s: float | None, size: int, head: bytes)
             raise AudioError("undecodable", f"cut short: {size} bytes of {at + 8 + stated_bytes} are there")
 
 
-def _told(error: Exception) -> str:
+def _cause(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return NO_MEMORY
     return str(getattr(error, "strerror", None) or error or type(error).__name__)

@@ -1,4 +1,4 @@
-"""The process in which recordings are decoded that nobody vouches for. Started and heard by `sandbox`.
+"""The process in which recordings are decoded that nobody vouches for. Started and read by `sandbox`.
 
     python -m dagsverk.speech.audio.process SOCKET NICENESS
 
@@ -37,7 +37,7 @@ def main(number: int, niceness: int) -> None:
     os.nice(niceness)
     with suppress(OSError):  # Linux: if memory is short, this process is what can be spared
         Path("/proc/self/oom_score_adj").write_text("1000")
-    waveform.decode(waveform.encode_wav(np.zeros(100, np.float32)))  # loads what is loaded on first use
+    waveform.read_samples(waveform.encode_wav(np.zeros(100, np.float32)))  # loads what is loaded on first use
     _limit(resource.RLIMIT_CORE, 0)
     if total := _memory_bytes():
         _limit(resource.RLIMIT_AS, total + MEMORY_BYTES)
@@ -71,7 +71,7 @@ def _answer(
     try:
         written = 0
         with recording, samples:
-            for part in waveform.decode_parts(recording, max_s=request["max_s"]):
+            for part in waveform.read_parts(recording, max_s=request["max_s"]):
                 samples.write(part.tobytes())
                 written += len(part)
                 if select.select([asker], [], [], 0)[0]:  # nothing is sent meanwhile: it is closed

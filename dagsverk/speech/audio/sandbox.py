@@ -64,8 +64,8 @@ class Sandbox:
         self._places = Places(most, "the decoder", most_waiting=most_waiting, patience_s=patience_s)
         self._idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
 
-    def decode(self, source: bytes | Path, *, max_s: float, check: Check = go_on) -> Audio:
-        """A short recording, as `audio.decode`. Raises as `open`."""
+    def read_samples(self, source: bytes | Path, *, max_s: float, check: Check = go_on) -> Audio:
+        """A short recording, as `waveform.read_samples`. Raises as `open`."""
         with _nameless() as target:
             samples = self._decode_into(target, source, max_s, check)
             return np.frombuffer(os.pread(target.fileno(), samples * SAMPLE_BYTES, 0), np.float32)
@@ -100,9 +100,9 @@ class Sandbox:
             os.ftruncate(target.fileno(), 0)
             os.lseek(target.fileno(), 0, os.SEEK_SET)
             samples = self._asked(target, source, max_s, check)
-        found = os.fstat(target.fileno()).st_size
-        if samples * SAMPLE_BYTES != found:
-            raise AudioError("undecodable", f"{samples} samples were told of, and {found} bytes written")
+        size = os.fstat(target.fileno()).st_size
+        if samples * SAMPLE_BYTES != size:
+            raise AudioError("undecodable", f"{samples} samples were told of, and {size} bytes written")
         return samples
 
     def _asked(self, target: BinaryIO, source: bytes | Path, max_s: float, check: Check) -> int:
@@ -176,7 +176,7 @@ class _Process:
     def ask(self, recording: BinaryIO, target: BinaryIO, limits: dict[str, Any], check: Check) -> int:
         """Samples that were written. Raises AudioError, SpeechError, what `check` raises."""
         self.is_idle = False
-        if not self._ready and self._hear(START_S, check) is None:
+        if not self._ready and self._answer(START_S, check) is None:
             code = self._ended()
             raise SpeechError(
                 f"the process that decodes recordings does not start ({code}); the log says why"
@@ -185,7 +185,7 @@ class _Process:
         files = [recording.fileno(), target.fileno()]
         with suppress(BrokenPipeError, ConnectionResetError):  # it has died: told below
             socket.send_fds(self._socket, [json.dumps(limits).encode() + b"\n"], files)
-        answer = self._hear(limits["wall_s"], check)
+        answer = self._answer(limits["wall_s"], check)
         if answer is None:
             why = self._why(limits["cpu_s"])
             killed = self._ended() in (-signal.SIGKILL, -signal.SIGTERM)
@@ -197,7 +197,7 @@ class _Process:
             raise AudioError(answer["reason"], answer["detail"])
         return int(answer["samples"])
 
-    def _hear(self, patience_s: float, check: Check) -> dict[str, Any] | None:
+    def _answer(self, patience_s: float, check: Check) -> dict[str, Any] | None:
         """The next line; None when it ends without one, or says nothing for too long."""
         deadline = time.monotonic() + patience_s
         line = b""

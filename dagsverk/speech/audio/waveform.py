@@ -23,7 +23,7 @@ SAMPLE_RATE_HZ = 16_000  # Whisper's
 FULL_SCALE = 0.99  # from here on a sample counts as clipped: resampling rounds the corners of flat tops
 
 
-def decode(source: Source, *, max_s: float | None = None) -> Audio:
+def read_samples(source: Source, *, max_s: float | None = None) -> Audio:
     """A whole recording, in any container with an audio stream (the first or best of several).
 
     What strangers send is not for this process: see `sandbox`.
@@ -37,12 +37,12 @@ def decode(source: Source, *, max_s: float | None = None) -> Audio:
         file). Nothing else, whatever is in the file.
     """
     with containers.every_fault_an_audio_error():
-        parts = list(decode_parts(source, max_s=max_s))
+        parts = list(read_parts(source, max_s=max_s))
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 
-def decode_parts(source: Source, *, max_s: float | None = None) -> Iterator[Audio]:
-    """A recording in parts of any size, in bounded memory. As `decode`; a fault only when it is reached."""
+def read_parts(source: Source, *, max_s: float | None = None) -> Iterator[Audio]:
+    """A recording in parts of any size, in bounded memory. As `read_samples`; a fault when it is reached."""
     limit = None if max_s is None else round(max_s * SAMPLE_RATE_HZ)
     samples = 0
     with containers.every_fault_an_audio_error():
@@ -54,11 +54,11 @@ def decode_parts(source: Source, *, max_s: float | None = None) -> Iterator[Audi
 
 
 def samples_file(source: Source) -> SamplesFile:
-    """A recording of any length, in bounded memory: its samples on disk, to be closed. Raises as `decode`."""
+    """A recording of any length, in bounded memory: samples on disk, to be closed. As `read_samples`."""
     target = tempfile.TemporaryFile()  # noqa: SIM115  closed by its user
     try:
         samples = 0
-        for part in decode_parts(source):
+        for part in read_parts(source):
             target.write(part.tobytes())
             samples += len(part)
         target.flush()
@@ -94,7 +94,7 @@ def check(audio: Audio, *, min_s: float, max_s: float, silence_dbfs: float, max_
         raise AudioError("too short", f"want at least {min_s:g} s, found {seconds:.2f} s")
     if seconds > max_s:
         raise AudioError("too long", f"want at most {max_s:g} s, found {seconds:.2f} s")
-    if not np.isfinite(audio).all():  # decode gives none; other makers of audio might
+    if not np.isfinite(audio).all():  # read_samples gives none; other makers of audio might
         raise AudioError("undecodable", "some samples are no numbers")
     if (loudness := loudness_dbfs(audio)) < silence_dbfs:
         raise AudioError("silence", f"want at least {silence_dbfs:g} dBFS, found {loudness:.1f} dBFS")

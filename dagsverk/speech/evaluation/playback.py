@@ -32,7 +32,7 @@ def keep_audio(store: Store, language: Language, report: Mapping[str, Any], corp
     try:
         for clip, audio in corpus.read(clips) if clips else ():
             try:
-                wav = encode_wav(CLIPS.decode(_bytes(audio), max_s=LONGEST_S))
+                wav = encode_wav(CLIPS.read_samples(_bytes(audio), max_s=LONGEST_S))
             except AudioError as error:
                 missing[clip.id] = str(error)
                 continue

@@ -16,7 +16,7 @@ from scipy import fft
 SAMPLE_RATE_HZ = 16_000
 WINDOW_SAMPLES = 400  # 25 ms
 HOP_SAMPLES = 160  # 10 ms
-FRAMES_PER_S = SAMPLE_RATE_HZ // HOP_SAMPLES
+MEL_FRAMES_PER_S = SAMPLE_RATE_HZ // HOP_SAMPLES
 MAX_SAMPLES = 30 * SAMPLE_RATE_HZ
 BLOCK_FRAMES = 128  # transformed at a time: stays in the processor's cache
 
@@ -27,7 +27,7 @@ LEVELS = 255
 
 Audio = NDArray[np.float32]
 Mel = NDArray[np.float32]
-Levels = NDArray[np.uint8]
+QuantisedMel = NDArray[np.uint8]
 
 
 def log_mel(audio: Audio, n_mels: int = 80) -> Mel:
@@ -66,7 +66,7 @@ def log_mel(audio: Audio, n_mels: int = 80) -> Mel:
     return mel[:frames]
 
 
-def quantise(mel: Mel) -> tuple[Levels, float]:
+def quantise(mel: Mel) -> tuple[QuantisedMel, float]:
     """A clip's spectrum in 8 bits: level 0 is its silence, level 255 its loudest value.
 
     Returns: uint8 of the same shape, and the loudest value. `dequantise` gives values that are off by half a
@@ -80,7 +80,7 @@ def quantise(mel: Mel) -> tuple[Levels, float]:
     return np.clip(levels, 0, LEVELS, out=levels).astype(np.uint8), peak
 
 
-def dequantise(levels: Levels, peak: float) -> Mel:
+def dequantise(levels: QuantisedMel, peak: float) -> Mel:
     """The spectrum that `quantise` was given, within half a level. Returns: float32 of the same shape."""
     low = floor(peak)
     mel = levels.astype(np.float32)

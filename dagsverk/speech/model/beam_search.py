@@ -19,7 +19,7 @@ KEPT_SHARE = 0.75  # finished clips leave the batch once no more than this share
 
 @dataclass(frozen=True)
 class Rules:
-    """What may be said: additive masks over the vocabulary, 0 or -inf, and the token that ends a text."""
+    """What may be written: additive masks over the vocabulary, 0 or -inf, and the token that ends a text."""
 
     end: int
     always: torch.Tensor
@@ -28,7 +28,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Path:
-    """Tokens said so far, without the end; the sum of the log-probabilities of all, the end included."""
+    """Tokens so far, without the end; the sum of the log-probabilities of all, the end included."""
 
     tokens: tuple[int, ...] = ()
     log_probability: float = 0.0
@@ -56,7 +56,7 @@ class _Search:
     def extend(self, candidates: Sequence[tuple[int, Path]], beams: int) -> list[int]:
         """Go on with the best of the candidates (beam it came from, path); returns the beams gone on with."""
         chosen: list[tuple[int, Path]] = []
-        for beam, path in sorted(candidates, key=lambda found: -found[1].log_probability):
+        for beam, path in sorted(candidates, key=lambda candidate: -candidate[1].log_probability):
             if len(chosen) == beams:
                 break
             if path.ended:

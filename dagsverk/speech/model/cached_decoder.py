@@ -45,7 +45,7 @@ class CachedDecoder:
         self._norm = decoder.layer_norm
         self._project = model.proj_out
         padded = torch.nn.utils.rnn.pad_sequence(list(states), batch_first=True)
-        self._heard = _mask([len(state) for state in states], padded)
+        self._audio_mask = _mask([len(state) for state in states], padded)
         self._written = 0
         self._layers = [_remember(layer, padded, capacity) for layer in decoder.layers]
 
@@ -79,8 +79,8 @@ class CachedDecoder:
         rows_per_clip = len(self._layers[0].keys) // held
         self.take([clip * rows_per_clip + beam for clip in clips for beam in range(rows_per_clip)])
         index = torch.tensor(clips, device=self._positions.device)
-        if self._heard is not None:
-            self._heard = self._heard.index_select(0, index)
+        if self._audio_mask is not None:
+            self._audio_mask = self._audio_mask.index_select(0, index)
         for layer in self._layers:
             layer.audio_keys = layer.audio_keys.index_select(0, index)
             layer.audio_values = layer.audio_values.index_select(0, index)
@@ -97,7 +97,7 @@ class CachedDecoder:
         normed = layer.modules.encoder_attn_layer_norm(hidden)
         by_clip = normed.view(len(layer.audio_keys), -1, normed.shape[-1])  # a clip's beams ask side by side
         return _attend(
-            layer.modules.encoder_attn, by_clip, layer.audio_keys, layer.audio_values, mask=self._heard
+            layer.modules.encoder_attn, by_clip, layer.audio_keys, layer.audio_values, mask=self._audio_mask
         ).view_as(hidden)
 
 
@@ -124,10 +124,10 @@ def _attend(
 ) -> torch.Tensor:
     # the query is scaled, not the product: the library's order, to which rounding is sensitive
     query = _heads(attention, attention.q_proj(hidden) * attention.scaling)
-    found = functional.scaled_dot_product_attention(
+    attended = functional.scaled_dot_product_attention(
         query, keys, values, attn_mask=mask, is_causal=is_causal, scale=1.0
     )
-    joined: torch.Tensor = attention.out_proj(found.transpose(1, 2).flatten(2))
+    joined: torch.Tensor = attention.out_proj(attended.transpose(1, 2).flatten(2))
     return joined
 
 

@@ -1,4 +1,4 @@
-"""What a model hears in clips: batched, at true length, cached, greedy or with beams.
+"""Hypotheses of clips: batched, at true length, cached, greedy or with beams.
 
 The same clips give the same texts whatever else is in their batch: a clip is padded to a grid, not to its
 neighbours, and attends to nothing else. Deterministic; bf16 on GPUs that have it.
@@ -18,15 +18,16 @@ import torch
 from torch import nn
 from transformers import WhisperForConditionalGeneration
 
+from dagsverk.speech.features.log_mel import MEL_FRAMES_PER_S
 from dagsverk.speech.model.beam_search import Path, Rules, search
 from dagsverk.speech.model.cached_decoder import CachedDecoder
 from dagsverk.speech.model.decoded import Decoded, Task
-from dagsverk.speech.model.encoder import FRAMES_PER_S, WINDOW_FRAMES, collate, encode
+from dagsverk.speech.model.encoder import WINDOW_FRAMES, collate, encode
 from dagsverk.speech.model.models import SpeechModel
 from dagsverk.speech.model.tokens import decode_text, end_id, prompt
 from dagsverk.turns import Check, go_on
 
-GRID_FRAMES = 50  # a clip and its slack are padded to a multiple of this
+GRID_FRAMES = 50  # of log-mel: a clip and its slack are padded to a multiple of this
 TOKENS_PER_S = 50  # nobody says more, in bytes even; cuts loops on short clips
 MIN_TOKENS = 50  # the limit of the shortest clips
 
@@ -48,7 +49,7 @@ def decode(
     max_tokens: Sequence[int] | None = None,
     check: Check = go_on,
 ) -> list[Decoded]:
-    """What the model hears in each clip, in the order given.
+    """The hypothesis of each clip, in the order given.
 
     Args:
         mels: log-mels (frames, n_mels) of at most 30 s, as `dagsverk.speech.features.log_mel` makes them.
@@ -68,24 +69,26 @@ def decode(
         raise ValueError(f"beams must be 1 or more, got {beams}")
     start = prompt(model.tokenizer, language, task)
     full = model.full_windows if full_windows is None else full_windows
-    slack_frames = round(slack_s * FRAMES_PER_S)
+    slack_frames = round(slack_s * MEL_FRAMES_PER_S)
     if frames is None:
         frames = [_checked_frames(i, mel, model.n_mels) for i, mel in enumerate(mels)]
     padded = [_padded_frames(count, slack_frames, full=full) for count in frames]
     room = model.model.config.max_target_positions - len(start)
-    limits = [min(room, max(MIN_TOKENS, math.ceil(count / FRAMES_PER_S * TOKENS_PER_S))) for count in frames]
+    limits = [
+        min(room, max(MIN_TOKENS, math.ceil(count / MEL_FRAMES_PER_S * TOKENS_PER_S))) for count in frames
+    ]
     if max_tokens is not None:
         limits = [min(room, limit) for limit in max_tokens]
-    found: dict[int, Decoded] = {}
+    decoded: dict[int, Decoded] = {}
     with _evaluating(model.model) as network:
         rules = _rules(model, network)
-        for batch in _batches(padded, batch_s * FRAMES_PER_S):
-            states = _heard(network, mels, floors, padded, batch)
+        for batch in _batches(padded, batch_s * MEL_FRAMES_PER_S):
+            states = _encoder_states(network, mels, floors, padded, batch)
             own = [limits[i] for i in batch]
-            paths, no_speech = _said(network, states, start, rules, own, beams, check)
+            paths, no_speech = _best_paths(network, states, start, rules, own, beams, check)
             for i, path, probability in zip(batch, paths, no_speech, strict=True):
-                found[i] = _decoded(model, path, probability)
-    return [found[i] for i in range(len(mels))]
+                decoded[i] = _hypothesis(model, path, probability)
+    return [decoded[i] for i in range(len(mels))]
 
 
 def _checked_frames(clip: int, mel: np.ndarray, n_mels: int) -> int:
@@ -114,7 +117,7 @@ def _batches(padded: Sequence[int], most_frames: float) -> Iterator[list[int]]:
         yield batch
 
 
-def _heard(
+def _encoder_states(
     network: WhisperForConditionalGeneration,
     mels: Sequence[np.ndarray],
     floors: Sequence[float],
@@ -132,7 +135,7 @@ def _heard(
     return states
 
 
-def _said(
+def _best_paths(
     network: WhisperForConditionalGeneration,
     states: Sequence[torch.Tensor],
     start: Sequence[int],
@@ -141,7 +144,7 @@ def _said(
     beams: int,
     check: Check,
 ) -> tuple[list[Path], list[float]]:
-    """What each clip says, and the probability that it says nothing."""
+    """The likeliest path of each clip, and the probability that nothing is said in it."""
     decoder = CachedDecoder(network, states, capacity=len(start) + max(limits))
     logits = decoder.read(torch.tensor([list(start)] * len(states), device=network.device))
     # Whisper's own place for it: before language and task are known
@@ -149,13 +152,13 @@ def _said(
     return search(decoder, logits[:, -1], rules, limits, beams, check), no_speech.tolist()
 
 
-def _decoded(model: SpeechModel, path: Path, no_speech_probability: float) -> Decoded:
+def _hypothesis(model: SpeechModel, path: Path, no_speech_probability: float) -> Decoded:
     text = decode_text(model.tokenizer, list(path.tokens)).strip()
     return Decoded(text, path.tokens, path.mean_log_probability, no_speech_probability, path.ended)
 
 
 def _rules(model: SpeechModel, network: WhisperForConditionalGeneration) -> Rules:
-    """Never said: special tokens, timestamps, ids without a token, and what the model's config forbids."""
+    """Never written: special tokens, timestamps, ids without a token, and what the model's config forbids."""
     end = end_id(model.tokenizer)
     size = network.config.vocab_size
     added = model.tokenizer.get_added_vocab().items()

@@ -14,8 +14,7 @@ from torch.nn import functional
 from transformers import WhisperForConditionalGeneration
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-FRAMES_PER_S = 100  # of log-mel; the encoder halves them
-WINDOW_FRAMES = 3000  # 30 s: the encoder has no more positions
+WINDOW_FRAMES = 3000  # of log-mel, 30 s; the encoder has a position for two of them, and no more
 
 
 def encode(model: WhisperForConditionalGeneration, mels: torch.Tensor) -> torch.Tensor:

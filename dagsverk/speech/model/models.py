@@ -87,10 +87,10 @@ def load_model(name: str, *, language: str | None = None, seed: int = 0) -> Spee
     Raises: ModelError if the folder is absent or lacks weights (safetensors), tokenizer or preprocessor, if
         the hub does not answer, if it is no Whisper, or if it does not know the language.
     """
-    found = random_model(NANO, seed) if name == NANO else _load(name)
+    model = random_model(NANO, seed) if name == NANO else _load(name)
     if language is not None:
-        prompt(found.tokenizer, language)
-    return found
+        prompt(model.tokenizer, language)
+    return model
 
 
 def random_model(size: str, seed: int = 0) -> SpeechModel:

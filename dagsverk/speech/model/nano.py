@@ -28,8 +28,8 @@ def begin(network: Any) -> None:
         layer.weight.normal_(0, math.sqrt(2 / (layer.in_channels * layer.kernel_size[0])))
     decoder.embed_tokens.weight.normal_(0, EMBEDDING_STD)
     count, width = decoder.embed_positions.weight.shape
-    heard = (torch.arange(count) - PROMPT_TOKENS).clamp(min=0) * POSITIONS_PER_BYTE
-    decoder.embed_positions.weight.copy_(_sinusoids(heard, width))
+    positions = (torch.arange(count) - PROMPT_TOKENS).clamp(min=0) * POSITIONS_PER_BYTE
+    decoder.embed_positions.weight.copy_(_sinusoids(positions, width))
     for layer in decoder.layers:
         shared = torch.nn.init.orthogonal_(torch.empty(width, width)) * SHARPNESS
         layer.encoder_attn.q_proj.weight.copy_(shared)

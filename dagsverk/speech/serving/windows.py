@@ -1,4 +1,4 @@
-"""Long audio -> windows that a model can hear: cut where it is quiet, silence and steady noise left out.
+"""Long audio -> windows that a model takes: cut where it is quiet, silence and steady noise left out.
 
 Only levels are looked at, so this is cheap and works for any language; it does not know speech from music.
 Light: numpy and scipy.
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
 SAMPLE_RATE_HZ = 16_000
-FRAME_SAMPLES = 320  # 20 ms
-FRAMES_PER_S = SAMPLE_RATE_HZ // FRAME_SAMPLES
+LEVEL_SAMPLES = 320  # 20 ms
+LEVELS_PER_S = SAMPLE_RATE_HZ // LEVEL_SAMPLES
 RUMBLE_SAMPLES = 101  # the mean over so many is taken away: what is below about 80 Hz, where nobody speaks
 
 SILENCE_DBFS = -65.0  # a quieter frame is silence, whatever is around it
@@ -24,7 +24,7 @@ CLEAR_RANGE_DB = 20.0  # ... if there loud and quiet differ by this much; else n
 STEADY_RANGE_DB = 2.0  # sound whose level varies less is noise or a hum: nobody speaks so evenly
 AROUND_S = 15.0  # noise is judged over three such blocks
 
-MARGIN_S = 0.2  # kept before and after what is heard
+MARGIN_S = 0.2  # kept before and after a sound
 SHORTEST_PAUSE_S = 0.5  # shorter ones never end a window
 LONGEST_PAUSE_S = 1.0  # longer ones always do
 ENOUGH_S = 5.0  # a window of this length ends at the next pause
@@ -56,19 +56,19 @@ def levels(blocks: Iterable[Audio]) -> tuple[Levels, int]:
     Args: blocks: consecutive parts of mono audio at 16 kHz; all but the last of a multiple of 320 samples.
     Returns: dBFS, shape (ceil(samples / 320),), -inf for digital silence; and the number of samples.
     """
-    found: list[Levels] = [np.zeros(0)]
+    parts: list[Levels] = [np.zeros(0)]
     samples = 0
     for block in blocks:
-        heard = block - uniform_filter1d(block, RUMBLE_SAMPLES, mode="nearest")
-        whole = len(block) - len(block) % FRAME_SAMPLES
-        found.append(_dbfs(heard[:whole].reshape(-1, FRAME_SAMPLES)))
+        clear = block - uniform_filter1d(block, RUMBLE_SAMPLES, mode="nearest")
+        whole = len(block) - len(block) % LEVEL_SAMPLES
+        parts.append(_dbfs(clear[:whole].reshape(-1, LEVEL_SAMPLES)))
         if whole < len(block):
-            found.append(_dbfs(heard[None, whole:]))
+            parts.append(_dbfs(clear[None, whole:]))
         samples += len(block)
-    return np.concatenate(found), samples
+    return np.concatenate(parts), samples
 
 
-def plan(found: Levels, samples: int, *, longest_s: float = LONGEST_S) -> list[Window]:
+def plan(levels: Levels, samples: int, *, longest_s: float = LONGEST_S) -> list[Window]:
     """The windows in which something is said, in order, without overlap, none longer than `longest_s`.
 
     A window ends at a pause: any of 1 s, and one of 0.5 s once it is 5 s long. Where there is none for
@@ -77,14 +77,14 @@ def plan(found: Levels, samples: int, *, longest_s: float = LONGEST_S) -> list[W
 
     Args: as `levels` returns them.
     """
-    longest = max(2, int(longest_s * FRAMES_PER_S))
+    longest = max(2, int(longest_s * LEVELS_PER_S))
     parts = [
         part
-        for run in _joined(_runs(_loud(found)), len(found), longest)
-        for part in _cut(run, found, longest)
-        if not _steady(found[part[0] : part[1]])
+        for run in _joined(_runs(_loud(levels)), len(levels), longest)
+        for part in _cut(run, levels, longest)
+        if not _steady(levels[part[0] : part[1]])
     ]
-    return [Window(first * FRAME_SAMPLES, min(end * FRAME_SAMPLES, samples)) for first, end in parts]
+    return [Window(first * LEVEL_SAMPLES, min(end * LEVEL_SAMPLES, samples)) for first, end in parts]
 
 
 def take(blocks: Iterable[Audio], windows: Iterable[Window]) -> Iterator[tuple[Window, Audio]]:
@@ -108,17 +108,17 @@ def _dbfs(frames: Audio) -> Levels:
         return np.asarray(10 * np.log10(power))
 
 
-def _loud(found: Levels) -> NDArray[np.bool_]:
+def _loud(levels: Levels) -> NDArray[np.bool_]:
     """True for frames that are neither silence nor a pause."""
-    size = int(AROUND_S * FRAMES_PER_S)
-    loud = np.zeros(len(found), bool)
-    bounded = np.maximum(found, SILENCE_DBFS)
-    for first in range(0, len(found), size):
+    size = int(AROUND_S * LEVELS_PER_S)
+    loud = np.zeros(len(levels), bool)
+    bounded = np.maximum(levels, SILENCE_DBFS)
+    for first in range(0, len(levels), size):
         around = bounded[max(0, first - size) : first + 2 * size]
         noise, voice = np.percentile(around, [10, 99])
         clear = voice - noise >= CLEAR_RANGE_DB
         threshold = noise + PAUSE_ABOVE_NOISE_DB if clear else SILENCE_DBFS
-        loud[first : first + size] = found[first : first + size] > threshold
+        loud[first : first + size] = levels[first : first + size] > threshold
     return loud
 
 
@@ -130,17 +130,17 @@ def _runs(loud: NDArray[np.bool_]) -> list[tuple[int, int]]:
 
 def _joined(runs: Iterable[tuple[int, int]], frames: int, longest: int) -> list[tuple[int, int]]:
     """Runs with their margins, joined across short pauses."""
-    margin = int(MARGIN_S * FRAMES_PER_S)
+    margin = int(MARGIN_S * LEVELS_PER_S)
     joined: list[tuple[int, int]] = []
     for first, last in runs:
         start, end = max(0, first - margin), min(frames, last + margin)
         if joined:
             begun, until = joined[-1]
             pause = start - until
-            enough = until - begun >= ENOUGH_S * FRAMES_PER_S
+            enough = until - begun >= ENOUGH_S * LEVELS_PER_S
             if pause <= 0 or (
                 end - begun <= longest
-                and pause + 2 * margin < FRAMES_PER_S * (SHORTEST_PAUSE_S if enough else LONGEST_PAUSE_S)
+                and pause + 2 * margin < LEVELS_PER_S * (SHORTEST_PAUSE_S if enough else LONGEST_PAUSE_S)
             ):
                 joined[-1] = (begun, end)
                 continue
@@ -148,12 +148,12 @@ def _joined(runs: Iterable[tuple[int, int]], frames: int, longest: int) -> list[
     return joined
 
 
-def _cut(run: tuple[int, int], found: Levels, longest: int) -> Iterator[tuple[int, int]]:
+def _cut(run: tuple[int, int], levels: Levels, longest: int) -> Iterator[tuple[int, int]]:
     """The run in parts of at most `longest` frames."""
     first, end = run
     while end - first > longest:
         earliest, latest = first + longest // 2, first + longest
-        power = 10 ** (np.maximum(found[earliest - 5 : latest + 5], -100) / 10)
+        power = 10 ** (np.maximum(levels[earliest - 5 : latest + 5], -100) / 10)
         smooth = np.convolve(power, np.ones(11), mode="valid")[: latest - earliest]  # over 0.2 s
         middle = earliest + int(np.argmin(smooth))
         yield first, middle
@@ -163,10 +163,10 @@ def _cut(run: tuple[int, int], found: Levels, longest: int) -> Iterator[tuple[in
 
 def _steady(part: Levels) -> bool:
     """True for noise and hums of a second or more."""
-    margin = int(MARGIN_S * FRAMES_PER_S)
+    margin = int(MARGIN_S * LEVELS_PER_S)
     inner = part[margin:-margin]
     sound = inner[inner > SILENCE_DBFS]
-    if len(sound) < FRAMES_PER_S:
+    if len(sound) < LEVELS_PER_S:
         return False
     smooth = np.convolve(sound, np.ones(5) / 5, mode="valid")
     return float(smooth.max() - smooth.min()) < STEADY_RANGE_DB

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dagsverk.speech.model.encoder import FRAMES_PER_S, padded_frames
+from dagsverk.speech.features.log_mel import MEL_FRAMES_PER_S
+from dagsverk.speech.model.encoder import padded_frames
 
 BUCKET_WIDTH = 1.02  # clips whose lengths differ by less than this factor change places from epoch to epoch
 
@@ -100,11 +101,11 @@ class Sampler:
         return self._padded(int(self.frames[batch.clips].max()), full=batch.full)
 
     def _padded(self, longest: int, *, full: bool) -> int:
-        return padded_frames(longest, slack_frames=round(self.slack_s * FRAMES_PER_S), full=full)
+        return padded_frames(longest, slack_frames=round(self.slack_s * MEL_FRAMES_PER_S), full=full)
 
     def _cut(self, clips: NDArray[np.int64], *, full: bool, epoch: int) -> list[Batch]:
         """Consecutive clips, as many to a batch as its seconds allow."""
-        limit = self.batch_s * FRAMES_PER_S
+        limit = self.batch_s * MEL_FRAMES_PER_S
         batches: list[Batch] = []
         first, longest = 0, 0
         for place, clip in enumerate(clips):

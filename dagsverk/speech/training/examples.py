@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from dagsverk.speech.config import MAX_LABEL_TOKENS
 from dagsverk.speech.corpora.corpus import RejectedClip
 from dagsverk.speech.errors import SpeechError
+from dagsverk.speech.features.log_mel import MEL_FRAMES_PER_S
 from dagsverk.speech.features.prepared import PreparedClips
-from dagsverk.speech.model.encoder import FRAMES_PER_S, collate
+from dagsverk.speech.model.encoder import collate
 from dagsverk.speech.model.tokens import end_id, labels
 from dagsverk.speech.training.augmentation import mask_spectra
 from dagsverk.speech.training.batches import Batch
@@ -105,7 +106,7 @@ class Examples:
         mels = collate(
             [self.clips.mel(index) for index in indices],
             [self.clips.floor(index) for index in indices],
-            slack_frames=round(slack_s * FRAMES_PER_S),
+            slack_frames=round(slack_s * MEL_FRAMES_PER_S),
             full=batch.full,
         )
         if mask is not None:

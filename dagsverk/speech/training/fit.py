@@ -29,9 +29,9 @@ from dagsverk.speech import runs
 from dagsverk.speech.cache import cache_folder
 from dagsverk.speech.config import FinetuneConfig
 from dagsverk.speech.errors import ModelError, SpeechError
+from dagsverk.speech.features.log_mel import MEL_FRAMES_PER_S
 from dagsverk.speech.features.prepared import open_prepared
 from dagsverk.speech.languages import language as language_of
-from dagsverk.speech.model.encoder import FRAMES_PER_S
 from dagsverk.speech.model.models import SpeechModel, load_model
 from dagsverk.speech.runs import CheckpointRef, RunConfig, run_config, run_id
 from dagsverk.speech.training import checkpoints, launching
@@ -159,7 +159,7 @@ def _settings(
     chosen = resolve(
         config,
         network.config,
-        clips_s=float(train.frames.sum()) / FRAMES_PER_S,
+        clips_s=float(train.frames.sum()) / MEL_FRAMES_PER_S,
         processes=process.num_processes,
         cuda=process.device.type == "cuda",
         largest_batch_s=lambda bound: _largest_batch_s(config, inputs, process.device, bound),
