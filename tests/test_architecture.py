@@ -46,6 +46,7 @@ LIGHT = (  # imported in this order, in one process
     *(f"dagsverk.speech.{name}" for name in ("cache", "config", "errors", "languages", "results", "runs")),
     *(f"dagsverk.speech.{name}" for name in ("steps", "summary", "corpora.opening", "registry.gate")),
     *(f"dagsverk.speech.{name}" for name in ("registry.card", "evaluation.groups")),
+    *(f"dagsverk.speech.serving.{name}" for name in ("engine", "transcriber", "champions", "service")),
     "tasks.tabular",
     "tasks.speech",
     "flows.tabular",

@@ -19,6 +19,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Text = Annotated[str, Field(json_schema_extra={"pattern": NOT_BLANK})]
 
 WINDOW_S = 30.0  # Whisper's window: the encoder has positions for no more
+MEL_FRAMES_PER_S = 100  # the encoder has a position for two
 MAX_LABEL_TOKENS = 448  # the decoder has positions for no more, prompt and end included
 
 

@@ -129,8 +129,8 @@ def welcome(speech: SpeechDesk, code: str) -> str:
         return parts.page(no_model(language))
     except (StoreError, OSError) as error:
         return parts.page(parts.note("No model could be asked.", parts.short(error, 300), bad=True))
-    said = "Record something or give a file, then press Transcribe. The text is shown here."
-    return parts.page(parts.empty(f"Ready for {language.title}", said), promise(language, model))
+    words = "Record something or give a file, then press Transcribe. The text is shown here."
+    return parts.page(parts.empty(f"Ready for {language.title}", words), promise(language, model))
 
 
 def no_model(language: Language) -> Html:

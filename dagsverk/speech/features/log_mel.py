@@ -16,7 +16,6 @@ from scipy import fft
 SAMPLE_RATE_HZ = 16_000
 WINDOW_SAMPLES = 400  # 25 ms
 HOP_SAMPLES = 160  # 10 ms
-MEL_FRAMES_PER_S = SAMPLE_RATE_HZ // HOP_SAMPLES
 MAX_SAMPLES = 30 * SAMPLE_RATE_HZ
 BLOCK_FRAMES = 128  # transformed at a time: stays in the processor's cache
 

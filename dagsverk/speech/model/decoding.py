@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from transformers import WhisperForConditionalGeneration
 
-from dagsverk.speech.features.log_mel import MEL_FRAMES_PER_S
+from dagsverk.speech.config import MEL_FRAMES_PER_S
 from dagsverk.speech.model.beam_search import Path, Rules, search
 from dagsverk.speech.model.cached_decoder import CachedDecoder
 from dagsverk.speech.model.decoded import Decoded, Task

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dagsverk.speech.features.log_mel import MEL_FRAMES_PER_S
+from dagsverk.speech.config import MEL_FRAMES_PER_S
 from dagsverk.speech.model.encoder import padded_frames
 
 BUCKET_WIDTH = 1.02  # clips whose lengths differ by less than this factor change places from epoch to epoch

@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dagsverk.speech.config import MAX_LABEL_TOKENS
+from dagsverk.speech.config import MAX_LABEL_TOKENS, MEL_FRAMES_PER_S
 from dagsverk.speech.corpora.corpus import RejectedClip
 from dagsverk.speech.errors import SpeechError
-from dagsverk.speech.features.log_mel import MEL_FRAMES_PER_S
 from dagsverk.speech.features.prepared import PreparedClips
 from dagsverk.speech.model.encoder import collate
 from dagsverk.speech.model.tokens import end_id, labels

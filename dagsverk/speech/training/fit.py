@@ -27,9 +27,8 @@ from accelerate.state import AcceleratorState
 from dagsverk.records import encode
 from dagsverk.speech import runs
 from dagsverk.speech.cache import cache_folder
-from dagsverk.speech.config import FinetuneConfig
+from dagsverk.speech.config import MEL_FRAMES_PER_S, FinetuneConfig
 from dagsverk.speech.errors import ModelError, SpeechError
-from dagsverk.speech.features.log_mel import MEL_FRAMES_PER_S
 from dagsverk.speech.features.prepared import open_prepared
 from dagsverk.speech.languages import language as language_of
 from dagsverk.speech.model.models import SpeechModel, load_model
