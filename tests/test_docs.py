@@ -101,9 +101,9 @@ def test_every_request_to_the_rest_api_that_a_document_shows_is_answered():
     from ui_site import filled_store
 
     from ui.api import build_api
-    from ui.desk import Desk
+    from ui.tabular.desk import TabularDesk
 
-    client = TestClient(build_api(Desk(str(filled_store()))))
+    client = TestClient(build_api(TabularDesk(str(filled_store()))))
     block = blocks(ROOT / "docs" / "how-to" / "pages.md", "bash")[-1].replace("\\\n", " ")
     requests = [shlex.split(line) for line in block.splitlines() if line.startswith("curl")]
     assert len(requests) == 3
@@ -169,8 +169,8 @@ print(day_summary(open_store(), "penguins"))
 def test_a_third_system_has_its_pages_and_its_rest_address(checkout):
     code = """
 from ui.app import build_app
-from ui.desk import Desk
-app = build_app(Desk("store"))
+from ui.tabular.desk import TabularDesk
+app = build_app(TabularDesk("store"))
 from fastapi.testclient import TestClient
 client = TestClient(app)
 for path in ("/penguins", "/penguins-monitor"):

@@ -14,9 +14,9 @@ from dagsverk.tabular import systems as systems_package
 from dagsverk.tabular.system import load_system
 from ui.api import build_api
 from ui.app import build_pages
-from ui.desk import Desk
 from ui.limits import MAX_BODY_BYTES, BodyLimit, SafeHeaders
 from ui.tabular import monitor, predict
+from ui.tabular.desk import TabularDesk
 
 WOMAN = {"pclass": 1, "sex": "female", "age": None, "sibsp": 0, "parch": 0, "fare": 80, "embarked": "C"}
 
@@ -36,7 +36,7 @@ SYSTEM = System(
 
 @pytest.fixture(scope="module")
 def client():
-    app = build_api(Desk(str(filled_store())))
+    app = build_api(TabularDesk(str(filled_store())))
     app.add_middleware(BodyLimit)
     app.add_middleware(SafeHeaders)
     return TestClient(app)
@@ -44,7 +44,7 @@ def client():
 
 @pytest.fixture
 def empty(tmp_path):
-    return TestClient(build_api(Desk(str(tmp_path / "store"))))
+    return TestClient(build_api(TabularDesk(str(tmp_path / "store"))))
 
 
 def test_health_names_systems_and_champions(client):
@@ -60,7 +60,7 @@ def test_health_names_systems_and_champions(client):
 
 def test_health_fails_when_the_store_cannot_be_opened(tmp_path):
     (tmp_path / "file").write_text("not a store")
-    answer = TestClient(build_api(Desk(str(tmp_path / "file")))).get("/healthz")
+    answer = TestClient(build_api(TabularDesk(str(tmp_path / "file")))).get("/healthz")
     assert answer.status_code == 503
     assert answer.json()["status"] == "store unreachable"
 
@@ -141,7 +141,7 @@ def test_a_tampered_model_file_is_refused_by_name_by_api_and_page(tmp_path):
     folder = own_copy(filled_store(), tmp_path)
     (file,) = folder.glob("models/titanic/**/model.ubj")
     file.write_bytes(file.read_bytes()[:-1] + b"!")
-    desk = Desk(str(folder))
+    desk = TabularDesk(str(folder))
     answer = TestClient(build_api(desk)).post("/api/predict/titanic", json=WOMAN)
     assert answer.status_code == 503
     assert "model.ubj" in answer.json()["error"]
@@ -154,7 +154,7 @@ def test_a_tampered_model_file_is_refused_by_name_by_api_and_page(tmp_path):
 
 def test_a_promotion_is_answered_by_the_new_version_without_a_restart(tmp_path):
     folder = own_copy(filled_store(), tmp_path)
-    client, store = TestClient(build_api(Desk(str(folder)))), open_store(str(folder))
+    client, store = TestClient(build_api(TabularDesk(str(folder)))), open_store(str(folder))
     assert client.post("/api/predict/iris", json=_flower()).json()["model"]["version"] == 1
     first = store.champion("iris")
     second = store.save_model("iris", store.download(first, tmp_path / "model"), metrics={"accuracy": 0.9})
@@ -178,7 +178,7 @@ def test_the_guide_and_the_schema_load_nothing_from_elsewhere(client):
 
 def test_a_page_that_is_up_to_date_is_left_alone(tmp_path):
     folder = own_copy(filled_store(), tmp_path)
-    desk, system = Desk(str(folder)), load_system("iris")
+    desk, system = TabularDesk(str(folder)), load_system("iris")
     version, *_ = monitor.look(system, desk, None)
     assert all(update == gr.skip() for update in monitor.look(system, desk, version))
     new_day(folder, "iris", dt.date(2026, 3, 3), count=2)
@@ -189,7 +189,7 @@ def test_a_page_that_is_up_to_date_is_left_alone(tmp_path):
 
 def test_a_store_that_is_gone_for_a_while_leaves_the_page_as_it_was(tmp_path):
     folder = own_copy(filled_store(), tmp_path)
-    desk, system = Desk(str(folder)), load_system("iris")
+    desk, system = TabularDesk(str(folder)), load_system("iris")
     version, *_ = monitor.look(system, desk, None)
     folder.rename(tmp_path / "elsewhere")
     away, said, *rest = monitor.look(system, desk, version)
@@ -203,7 +203,9 @@ def test_a_store_that_is_gone_for_a_while_leaves_the_page_as_it_was(tmp_path):
 
 
 def test_before_the_first_day_the_page_says_how_to_start_it(tmp_path):
-    shown = "".join(map(str, monitor.look(load_system("titanic"), Desk(str(tmp_path / "store")), None)))
+    shown = "".join(
+        map(str, monitor.look(load_system("titanic"), TabularDesk(str(tmp_path / "store")), None))
+    )
     assert "has not had its first day" in shown
     assert "prefect deployment run day/titanic" in shown
 
@@ -212,7 +214,7 @@ def test_before_the_first_day_the_page_says_how_to_start_it(tmp_path):
 def test_a_third_system_gets_its_pages_from_its_one_file(tmp_path, monkeypatch):
     (tmp_path / "weather.py").write_text(THIRD_SYSTEM)
     monkeypatch.setattr(systems_package, "__path__", [*systems_package.__path__, str(tmp_path)])
-    desk = Desk(str(tmp_path / "store"))
+    desk = TabularDesk(str(tmp_path / "store"))
     pages = {path for path, *_ in build_pages(desk).pages}
     systems = {"iris", "iris-monitor", "titanic", "titanic-monitor", "weather", "weather-monitor"}
     assert pages == {"", *systems, "transcribe", "speech-monitor", "recorder"}
@@ -225,10 +227,10 @@ def test_a_predict_page_opens_with_how_good_the_model_is_and_before_the_first_da
     tmp_path,
 ):
     titanic = load_system("titanic")
-    shown = predict.introduction(titanic, Desk(str(filled_store())))
+    shown = predict.introduction(titanic, TabularDesk(str(filled_store())))
     assert "Asking version 1, XGBoost, about this passenger" in shown
     assert re.search(r"\d\d\.\d% \(95% interval .*\) of the passengers that it had not seen", shown)
     assert "always naming the commonest outcome" in shown
-    empty = predict.introduction(titanic, Desk(str(tmp_path / "store")))
+    empty = predict.introduction(titanic, TabularDesk(str(tmp_path / "store")))
     assert "prefect deployment run day/titanic" in empty
     assert "died, survived" in empty

@@ -18,8 +18,8 @@ from ui_site import ROOT, serving
 
 from ui.app import _inputs, _mount, build_pages
 from ui.calls import join_call
-from ui.desk import Desk
 from ui.gate import Gate
+from ui.tabular.desk import TabularDesk
 from ui.visitors import COOKIE, Visitors, new_visitor, visitor_of
 
 SECRET = "what nobody may read"
@@ -56,7 +56,7 @@ class Site:
     def __init__(self, address, room, told, seen):
         self.address, self.room, self.told, self.seen = address, room, told, seen
         self.visitor, self.other = self.client(), self.client()
-        self.inputs = _inputs(build_pages(Desk(str(room / "elsewhere"))))
+        self.inputs = _inputs(build_pages(TabularDesk(str(room / "elsewhere"))))
 
     def client(self):
         client = httpx.Client(base_url=self.address, timeout=PATIENCE_S)
@@ -223,7 +223,9 @@ def test_a_visitor_uses_what_it_sent_in_and_nobody_else_does(site):
     assert site.other.get(f"/gradio_api/file={path}").status_code == 404
     assert httpx.get(f"{site.address}/gradio_api/file={path}").status_code == 404
     file = {"path": path, "url": f"{site.told}/url", "meta": META}
-    (transcribe,) = (n for n, f in build_pages(Desk(str(site.room / "other"))).fns.items() if f.name == "run")
+    (transcribe,) = (
+        n for n, f in build_pages(TabularDesk(str(site.room / "other"))).fns.items() if f.name == "run"
+    )
     assert site.join(transcribe, ["sv", None, file], "mine").status_code == 200
     assert "No Swedish model has been trained yet" in site.events("mine")
     assert site.seen == []
@@ -269,7 +271,7 @@ def routes_of_gradio(site):
     """(method, path) of all that Gradio itself answers, parameters filled in."""
     parent = fastapi.FastAPI()
     with warnings.catch_warnings(action="ignore"):
-        _mount(parent, build_pages(Desk(str(site.room / "elsewhere"))))
+        _mount(parent, build_pages(TabularDesk(str(site.room / "elsewhere"))))
     (app,) = (r.app for r in parent.routes if isinstance(getattr(r, "app", None), gradio.routes.App))
     included = [getattr(route, "original_router", None) for route in app.routes]
     for route in [*app.routes, *(one for router in included if router for one in router.routes)]:
@@ -313,7 +315,7 @@ def test_no_other_spelling_opens_a_door(site, target):
 def test_gradio_itself_refuses_too_should_the_gate_ever_have_a_hole(tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "sent-in"))
     (tmp_path / "secret.txt").write_text(SECRET)
-    app, pages = fastapi.FastAPI(), build_pages(Desk(str(tmp_path / "store")))
+    app, pages = fastapi.FastAPI(), build_pages(TabularDesk(str(tmp_path / "store")))
     (run,) = (n for n, f in pages.fns.items() if f.name == "run")
     _mount(app, pages)
     with TestClient(app) as client:

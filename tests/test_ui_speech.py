@@ -19,10 +19,10 @@ from speech_site import MARKUP, RUN, SWEDISH, add_point, spoken_store, wav
 from ui_site import own_copy
 
 from ui.api import build_api
-from ui.desk import Desk
 from ui.limits import BodyLimit, SafeHeaders
 from ui.speech import differences, monitor, transcribe
 from ui.speech.desk import SpeechDesk
+from ui.tabular.desk import TabularDesk
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDS = st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=7)
@@ -38,12 +38,12 @@ def own_cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def speech():
-    return SpeechDesk(Desk(str(spoken_store())))
+    return SpeechDesk(TabularDesk(str(spoken_store())))
 
 
 @pytest.fixture(scope="module")
 def client(speech):
-    app = build_api(Desk(str(spoken_store())), speech)
+    app = build_api(TabularDesk(str(spoken_store())), speech)
     app.add_middleware(BodyLimit)
     app.add_middleware(SafeHeaders)
     return TestClient(app)
@@ -207,7 +207,7 @@ def test_no_other_file_is_served_as_a_clip(client, key, number):
 
 def test_the_monitor_is_left_alone_until_the_store_changes(tmp_path):
     folder = own_copy(spoken_store(), tmp_path)
-    desk = SpeechDesk(Desk(str(folder)))
+    desk = SpeechDesk(TabularDesk(str(folder)))
     seen, *_ = monitor.look(desk, "sv", None)
     assert all(update == gr.skip() for update in monitor.look(desk, "sv", seen))
     add_point(folder, loss=0.01)
@@ -227,7 +227,7 @@ def test_the_monitor_flags_a_cut_test_set_names_small_groups_and_escapes_what_it
 
 def test_a_store_that_is_gone_for_a_while_leaves_the_monitor_as_it_was(tmp_path):
     folder = own_copy(spoken_store(), tmp_path)
-    desk = SpeechDesk(Desk(str(folder)))
+    desk = SpeechDesk(TabularDesk(str(folder)))
     seen, *_ = monitor.look(desk, "sv", None)
     folder.rename(tmp_path / "elsewhere")
     away, said, *rest = monitor.look(desk, "sv", seen)
@@ -239,7 +239,7 @@ def test_a_store_that_is_gone_for_a_while_leaves_the_monitor_as_it_was(tmp_path)
 
 
 def test_before_the_first_day_every_page_says_how_to_start_it(tmp_path):
-    desk = SpeechDesk(Desk(str(tmp_path / "store")))
+    desk = SpeechDesk(TabularDesk(str(tmp_path / "store")))
     command = "prefect deployment run speech-day/italian"
     assert command in "".join(map(str, monitor.look(desk, "it", None)))
     assert command in transcribe.welcome(desk, "it")
@@ -254,7 +254,7 @@ def test_a_tampered_model_is_refused_by_name(tmp_path, monkeypatch):
     content = json.loads(record.read_text())
     content["files"]["extra.txt"] = "0" * 64  # another model than the one that this process has in memory
     record.write_text(json.dumps(content))
-    answer = TestClient(build_api(Desk(str(folder)))).post("/api/transcribe/sv", content=LOW_TONE)
+    answer = TestClient(build_api(TabularDesk(str(folder)))).post("/api/transcribe/sv", content=LOW_TONE)
     assert answer.status_code == 503
     assert re.search(r"model\.safetensors|extra\.txt", answer.json()["error"])
 
@@ -282,6 +282,6 @@ def test_differences_are_told_without_colour():
 
 def test_a_store_that_can_not_be_read_is_told_on_the_first_look(tmp_path):
     (tmp_path / "file").write_text("not a store")
-    desk = SpeechDesk(Desk(str(tmp_path / "file")))
+    desk = SpeechDesk(TabularDesk(str(tmp_path / "file")))
     assert "No model could be asked." in transcribe.welcome(desk, "sv")
     assert "The store does not answer." in monitor.look(desk, "sv", None)[1]

@@ -15,9 +15,9 @@ from speech_site import spoken_store, wav
 from ui_site import serving
 
 from dagsverk.speech.serving.service import RECORDINGS
-from ui.desk import Desk
 from ui.speech import recorder, transcribe
 from ui.speech.desk import SpeechDesk
+from ui.tabular.desk import TabularDesk
 
 LOW_TONE = wav(sounds()[0].audio)
 BOMB = silent_flac(4 * 3600, 96_000, stated=False)  # 0.3 MB that take seconds of work to refuse
@@ -123,7 +123,7 @@ def busy(address):
 def speech(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGSVERK_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield SpeechDesk(Desk(str(spoken_store())))
+        yield SpeechDesk(TabularDesk(str(spoken_store())))
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import uvicorn
 from dagsverk.doors import rules_from
 from dagsverk.login import DoorsError
 from ui.app import REFRESH_S, build_app
-from ui.desk import Desk
+from ui.tabular.desk import TabularDesk
 
 
 class Announcing(uvicorn.Server):
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parent = Path(os.environ.get("GRADIO_TEMP_DIR", tempfile.gettempdir()))
     parent.mkdir(parents=True, exist_ok=True)
     uploads = os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="dagsverk-sent-in-", dir=parent)
-    app = build_app(Desk(given.store), given.refresh_s, rules)
+    app = build_app(TabularDesk(given.store), given.refresh_s, rules)
     config = uvicorn.Config(
         app, host=given.host, port=given.port, log_level="warning", server_header=False,
         timeout_graceful_shutdown=2,  # pages hold their event streams open for ever

@@ -14,10 +14,10 @@ from dagsverk.tabular.errors import InvalidInput
 from dagsverk.tabular.system import System, load_system
 from dagsverk.version import package_version
 from ui import guide
-from ui.desk import Desk, NoChampion
 from ui.speech.api import add_speech_routes
 from ui.speech.desk import SpeechDesk
 from ui.tabular.answers import answer_for
+from ui.tabular.desk import NoChampion, TabularDesk
 
 LOG = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class UnknownSystem(LookupError):
     """No system of that name."""
 
 
-def build_api(desk: Desk, speech: SpeechDesk | None = None) -> FastAPI:
+def build_api(desk: TabularDesk, speech: SpeechDesk | None = None) -> FastAPI:
     """A FastAPI app with the REST routes. An error is {"error": sentence}, for inputs with "problems"."""
     speech = speech or SpeechDesk(desk)
     app = FastAPI(
@@ -49,9 +49,9 @@ def build_api(desk: Desk, speech: SpeechDesk | None = None) -> FastAPI:
 
     @app.post("/api/predict/{system}", summary="Ask a system's champion about one row")
     def predict(system: str, inputs: Inputs, effects: bool = False) -> dict[str, Any]:
-        known = _system(system)
-        answer = answer_for(known, desk.champion(known), inputs, explained=effects)
-        return answer.to_dict(known)
+        of = _system(system)
+        answer = answer_for(of, desk.champion(of), inputs, explained=effects)
+        return answer.to_dict(of)
 
     @app.get("/api/monitor/{system}", summary="The report that the system's monitor page draws")
     def monitor(system: str) -> dict[str, Any]:
@@ -65,18 +65,18 @@ def build_api(desk: Desk, speech: SpeechDesk | None = None) -> FastAPI:
     return app
 
 
-def health(desk: Desk, speech: SpeechDesk) -> JSONResponse:
+def health(desk: TabularDesk, speech: SpeechDesk) -> JSONResponse:
     """200 with each champion's version (null: none yet), or 503 when the store does not answer."""
     try:
         for system in desk.systems:
             desk.version(system)
         promoted = {system.name: desk.store.champion(system.name) for system in desk.systems}
-        heard = {language.name: speech.champion(language) for language in speech.languages()}
+        spoken = {language.name: speech.champion(language) for language in speech.languages()}
     except (StoreError, OSError) as error:
         return JSONResponse({"status": "store unreachable", "error": str(error)}, status_code=503)
     champions, languages = (
-        {name: model.version if model else None for name, model in found.items()}
-        for found in (promoted, heard)
+        {name: model.version if model else None for name, model in models.items()}
+        for models in (promoted, spoken)
     )
     return JSONResponse(
         {"status": "ok", "systems": list(champions), "champions": champions, "speech": languages}
@@ -104,8 +104,8 @@ def _answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def not_json(_: Request, error: RequestValidationError) -> JSONResponse:
-        found = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
-        content = {"error": f"want a JSON object with a value per input; found {found}", "problems": {}}
+        complaints = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
+        content = {"error": f"want a JSON object with a value per input; found {complaints}", "problems": {}}
         return JSONResponse(content, status_code=422)
 
     @app.exception_handler(NoChampion)

@@ -11,13 +11,13 @@ from starlette.staticfiles import StaticFiles
 
 from dagsverk.doors import Doors, Rules
 from ui import api, frame, home, look
-from ui.desk import Desk
 from ui.gate import Gate
 from ui.limits import MAX_MEDIA_BYTES, BodyLimit, SafeHeaders
 from ui.speech import monitor as speech_monitor
 from ui.speech import recorder, transcribe
 from ui.speech.desk import SpeechDesk
 from ui.tabular import monitor, predict
+from ui.tabular.desk import TabularDesk
 
 REFRESH_S = 4.0
 OWN_ONLY = Rules()
@@ -25,7 +25,9 @@ SESSIONS = 200  # whose state Gradio keeps; the oldest are dropped
 SWEEP_S, UPLOAD_LIVES_S = 60, 3600  # how often recordings that were sent in are looked through, and go after
 
 
-def build_pages(desk: Desk, refresh_s: float = REFRESH_S, speech: SpeechDesk | None = None) -> gr.Blocks:
+def build_pages(
+    desk: TabularDesk, refresh_s: float = REFRESH_S, speech: SpeechDesk | None = None
+) -> gr.Blocks:
     """All pages: home, for every system one that predicts and one that watches, and those for speech."""
     speech = speech or SpeechDesk(desk)
     demo: gr.Blocks = gr.Blocks(
@@ -49,7 +51,7 @@ def build_pages(desk: Desk, refresh_s: float = REFRESH_S, speech: SpeechDesk | N
     return demo
 
 
-def build_app(desk: Desk, refresh_s: float = REFRESH_S, rules: Rules = OWN_ONLY) -> fastapi.FastAPI:
+def build_app(desk: TabularDesk, refresh_s: float = REFRESH_S, rules: Rules = OWN_ONLY) -> fastapi.FastAPI:
     """The app that uvicorn serves. Nothing is read from the store before the first request."""
     speech = SpeechDesk(desk)
     app = api.build_api(desk, speech)

@@ -92,10 +92,10 @@ def _value(value: object, owns: Owns) -> object:
 
 
 def _named(sent: Mapping[str, Any], name: str, pattern: re.Pattern[str]) -> str:
-    found = sent.get(name)
-    if not isinstance(found, str) or not pattern.fullmatch(found):
-        raise BadCall(f"want {name}, letters and digits; found {_short(found)}")
-    return found
+    value = sent.get(name)
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise BadCall(f"want {name}, letters and digits; found {_short(value)}")
+    return value
 
 
 def _no_number(name: str) -> NoReturn:

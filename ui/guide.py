@@ -88,7 +88,7 @@ def _system(system: System) -> Html:
 
 def _speech() -> Html:
     """How a program has a recording written down."""
-    said = (
+    limits = (
         f"Any audio or video file, up to {MAX_MEDIA_BYTES // 1024**2} MB and {MAX_S / 3600:g} hours; "
         "languages by Whisper’s code or English name. Times are in seconds."
     )
@@ -99,7 +99,7 @@ def _speech() -> Html:
     answer = json.dumps(_HEARD, ensure_ascii=False, indent=1)
     return parts.join(
         parts.element("h2", "Speech"),
-        parts.element("p", said),
+        parts.element("p", limits),
         parts.element("pre", parts.element("code", command)),
         parts.element("p", "answers with"),
         parts.element("pre", parts.element("code", answer)),

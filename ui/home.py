@@ -10,11 +10,11 @@ from dagsverk.store import StoreError
 from dagsverk.tabular.pictures import picture
 from dagsverk.tabular.system import System
 from ui import frame, parts
-from ui.desk import Desk, View, day_command
 from ui.parts import Html, percent
 from ui.speech import home
 from ui.speech.desk import SpeechDesk
 from ui.tabular import sections
+from ui.tabular.desk import TabularDesk, View, day_command
 from ui.tabular.monitor import UNREADABLE
 
 WORDS = "Small machine-learning systems that do a day’s work, every day, from raw rows to a page."
@@ -28,7 +28,7 @@ STEPS = (
 )
 
 
-def build(demo: gr.Blocks, desk: Desk, speech: SpeechDesk, refresh_s: float) -> None:
+def build(demo: gr.Blocks, desk: TabularDesk, speech: SpeechDesk, refresh_s: float) -> None:
     """The page at /; it looks for news every `refresh_s` seconds."""
     frame.head(desk.systems, "", frame.NAME, WORDS)
     steps = parts.join(*(parts.element("li", step) for step in STEPS))
@@ -51,18 +51,18 @@ def build(demo: gr.Blocks, desk: Desk, speech: SpeechDesk, refresh_s: float) -> 
     )
 
 
-def look(desk: Desk, speech: SpeechDesk, version: Any) -> list[Any]:
+def look(desk: TabularDesk, speech: SpeechDesk, version: Any) -> list[Any]:
     """Updates for the page that shows `version`; none at all when there is no news."""
     try:
-        found = (*(desk.version(system) for system in desk.systems), *home.versions(speech))
-        if version == found:
+        current = (*(desk.version(system) for system in desk.systems), *home.versions(speech))
+        if version == current:
             return [gr.skip(), gr.skip()]
         cards = parts.join(*(system_card(desk.view(system)) for system in desk.systems), *home.cards(speech))
     except (StoreError, OSError) as error:
         if version == UNREADABLE:
             return [gr.skip(), gr.skip()]
         return [UNREADABLE, parts.page(sections.trouble(error, had_content=False))]
-    return [found, parts.page(Html(f'<div class="dv-grid">{cards}</div>'))]
+    return [current, parts.page(Html(f'<div class="dv-grid">{cards}</div>'))]
 
 
 def system_card(view: View) -> Html:
@@ -92,8 +92,8 @@ def _facts(view: View) -> list[tuple[object, object]]:
     ]
     if not report.last.empty:
         row = report.last.iloc[0]
-        said = f"{system.label.words(row['prediction'])}, {percent(row['probability'])} "
-        pairs.append(("Newest prediction", parts.join(said, sections.verdict(row["correct"]))))
+        words = f"{system.label.words(row['prediction'])}, {percent(row['probability'])} "
+        pairs.append(("Newest prediction", parts.join(words, sections.verdict(row["correct"]))))
     pairs.append(("Alerts", str(len(report.alerts)) if report.alerts else "none"))
     return pairs
 

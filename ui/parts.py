@@ -76,9 +76,9 @@ def link(words: object, target: str, classes: str = "") -> Html:
 
 def card(title: str, note: object, *content: object, width: str = "") -> Html:
     """A titled box; `note` is the sentence below the title."""
-    said = element("p", note, "soft small") if note else ""
+    below = element("p", note, "soft small") if note else ""
     return Html(
-        f'<section class="dv-card {escape(width)}">{element("h2", title)}{said}{join(*content)}</section>'
+        f'<section class="dv-card {escape(width)}">{element("h2", title)}{below}{join(*content)}</section>'
     )
 
 

@@ -45,10 +45,10 @@ def _forget_oldest(remembered: OrderedDict[str, Any], most: int) -> None:
 def visitor_of(cookies: str) -> str | None:
     """The visitor that a Cookie header names. A name that we did not give is as good: it opens nothing."""
     try:
-        found = SimpleCookie(cookies).get(COOKIE)
+        cookie = SimpleCookie(cookies).get(COOKIE)
     except CookieError:
         return None
-    return found.value if found and TOKEN.fullmatch(found.value) else None
+    return cookie.value if cookie and TOKEN.fullmatch(cookie.value) else None
 
 
 def new_visitor() -> tuple[str, str]:

@@ -30,8 +30,8 @@ from dagsverk.tabular.system import load_system
 from dagsverk.tabular.tables import features_table, predictions_table, rejects_table
 from tasks import speech, tabular
 from ui.api import build_api
-from ui.desk import Desk
 from ui.speech.desk import SpeechDesk
+from ui.tabular.desk import TabularDesk
 
 DATE = dt.date(2026, 1, 31)
 TRAINING = TrainingConfig(model_classes=("lda", "xgboost"), folds=3, repeats=1)
@@ -128,7 +128,7 @@ def artefacts() -> dict[str, object]:
 
 def pages(systems: Sequence[str]) -> dict[str, object]:
     """What the pages draw, and what REST answers."""
-    desk, store = Desk(), open_store()
+    desk, store = TabularDesk(), open_store()
     heard = SpeechDesk(desk)
     client = TestClient(build_api(desk, heard))
     found: dict[str, object] = {"health": client.get("/healthz").json()}

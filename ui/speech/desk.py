@@ -67,7 +67,7 @@ class SpeechView:
 class SpeechDesk:
     """Reads on behalf of the speech pages and the REST API; safe to call from several threads."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk[Any, Any]) -> None:
         self._desk = desk
         self._views: dict[str, SpeechView] = {}
         self._lock = threading.RLock()

@@ -9,44 +9,48 @@ from dagsverk.speech.evaluation.normaliser import normalise
 from ui import parts
 from ui.parts import Html
 
-# (kind, said, heard)
+# (kind, word of the reference, word of the hypothesis)
 Step: TypeAlias = tuple[Literal["same", "instead", "missing", "added"], str, str]
 
 
-def aligned(said: Sequence[str], heard: Sequence[str]) -> list[Step]:
+def aligned(reference: Sequence[str], hypothesis: Sequence[str]) -> list[Step]:
     """The fewest edits from what was said to what was heard (Levenshtein), in order."""
-    rows, columns = len(said) + 1, len(heard) + 1
+    rows, columns = len(reference) + 1, len(hypothesis) + 1
     cost = [[i + j if not i * j else 0 for j in range(columns)] for i in range(rows)]
     for i in range(1, rows):
         for j in range(1, columns):
-            replaced = cost[i - 1][j - 1] + (said[i - 1] != heard[j - 1])
+            replaced = cost[i - 1][j - 1] + (reference[i - 1] != hypothesis[j - 1])
             cost[i][j] = min(replaced, cost[i - 1][j] + 1, cost[i][j - 1] + 1)
-    return list(_back(said, heard, cost))[::-1]
+    return list(_back(reference, hypothesis, cost))[::-1]
 
 
-def _back(said: Sequence[str], heard: Sequence[str], cost: Sequence[Sequence[int]]) -> Iterator[Step]:
+def _back(
+    reference: Sequence[str], hypothesis: Sequence[str], cost: Sequence[Sequence[int]]
+) -> Iterator[Step]:
     """The steps from the last to the first."""
-    i, j = len(said), len(heard)
+    i, j = len(reference), len(hypothesis)
     while i or j:
-        if i and j and cost[i][j] == cost[i - 1][j - 1] + (said[i - 1] != heard[j - 1]):
+        if i and j and cost[i][j] == cost[i - 1][j - 1] + (reference[i - 1] != hypothesis[j - 1]):
             i, j = i - 1, j - 1
-            yield ("same" if said[i] == heard[j] else "instead", said[i], heard[j])
+            yield ("same" if reference[i] == hypothesis[j] else "instead", reference[i], hypothesis[j])
         elif i and cost[i][j] == cost[i - 1][j] + 1:
             i -= 1
-            yield ("missing", said[i], "")
+            yield ("missing", reference[i], "")
         else:
             j -= 1
-            yield ("added", "", heard[j])
+            yield ("added", "", hypothesis[j])
 
 
-def marked(said: str, heard: str, language: str) -> Html:
+def marked(reference: str, hypothesis: str, language: str) -> Html:
     """The normalised words of both: struck out what was not heard, underlined what was not said."""
-    steps = aligned(normalise(said, language).split(), normalise(heard, language).split())
+    steps = aligned(normalise(reference, language).split(), normalise(hypothesis, language).split())
     words = " ".join(_mark(*step) for step in steps)
     return Html(f'<p class="dv-diff" lang="{parts.text(language)}">{words or "–"}</p>')
 
 
-def _mark(kind: str, said: str, heard: str) -> str:
-    gone = f'<del><span class="sr-only" lang="en">not heard: </span>{parts.text(said)}</del>' if said else ""
-    new = f'<ins><span class="sr-only" lang="en">heard: </span>{parts.text(heard)}</ins>' if heard else ""
-    return parts.text(said) if kind == "same" else f"{gone} {new}".strip()
+def _mark(kind: str, reference: str, hypothesis: str) -> str:
+    if kind == "same":
+        return parts.text(reference)
+    gone = f'<del><span class="sr-only" lang="en">not heard: </span>{parts.text(reference)}</del>'
+    new = f'<ins><span class="sr-only" lang="en">heard: </span>{parts.text(hypothesis)}</ins>'
+    return " ".join(mark for mark, word in ((gone, reference), (new, hypothesis)) if word)

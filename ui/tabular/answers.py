@@ -50,11 +50,11 @@ class Answer:
 def answer_for(system: System, champion: Champion, values: Mapping[str, Any], *, explained: bool) -> Answer:
     """Ask the champion about one row. Raises InvalidInput, a sentence per column."""
     row = check_inputs(system, values)
-    said = champion.predict(row).iloc[0]
+    predicted = champion.predict(row).iloc[0]
     return Answer(
-        prediction=str(said["prediction"]),
-        probability=float(said["probability"]),
-        probabilities=dict(zip(system.classes, map(float, said["probabilities"]), strict=True)),
+        prediction=str(predicted["prediction"]),
+        probability=float(predicted["probability"]),
+        probabilities=dict(zip(system.classes, map(float, predicted["probabilities"]), strict=True)),
         explanation=champion.explain(row) if explained else None,
         model=champion.model,
     )

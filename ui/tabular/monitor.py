@@ -9,14 +9,14 @@ import gradio as gr
 from dagsverk.store import StoreError
 from dagsverk.tabular.system import System
 from ui import frame, parts
-from ui.desk import Desk, Version, View
 from ui.tabular import charts, sections
+from ui.tabular.desk import TabularDesk, Version, View
 
 UNREADABLE: Version = (-1,)  # what a page remembers after the store did not answer
 OUTPUTS = 9
 
 
-def build(demo: gr.Blocks, system: System, desk: Desk, refresh_s: float) -> None:
+def build(demo: gr.Blocks, system: System, desk: TabularDesk, refresh_s: float) -> None:
     """The page of one system, inside its route; it looks for news every `refresh_s` seconds."""
     words = f"How the predictions for {system.title} turn out. This page follows the store by itself."
     frame.head(desk.systems, frame.monitor_path(system), f"{system.title} monitor", words)
@@ -47,7 +47,7 @@ def build(demo: gr.Blocks, system: System, desk: Desk, refresh_s: float) -> None
     )
 
 
-def look(system: System, desk: Desk, version: Version | None) -> list[Any]:
+def look(system: System, desk: TabularDesk, version: Version | None) -> list[Any]:
     """Updates for the page that shows `version`; none at all when there is no news.
 
     While the store does not answer, what was read last stays, below a line that says so.

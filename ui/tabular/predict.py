@@ -15,9 +15,9 @@ from dagsverk.tabular.errors import InvalidInput
 from dagsverk.tabular.pictures import picture
 from dagsverk.tabular.system import Column, System
 from ui import frame, parts
-from ui.desk import Desk, NoChampion, day_command, promised_interval
 from ui.parts import Html, percent
 from ui.tabular.answers import Answer, answer_for
+from ui.tabular.desk import NoChampion, TabularDesk, day_command, promised_interval
 from ui.tabular.sections import kind_of
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ SHOW_ANSWER = """() => {
 NOT_KNOWN = ""  # what the choice "not known" gives
 
 
-def build(demo: gr.Blocks, system: System, desk: Desk) -> None:
+def build(demo: gr.Blocks, system: System, desk: TabularDesk) -> None:
     """The page of one system, inside its route. It opens with the model's record, then an answer."""
     frame.head(desk.systems, frame.predict_path(system), system.title, system.description)
 
@@ -115,7 +115,7 @@ def limits(column: Column) -> str:
     return ", ".join(part for part in (allowed, optional) if part)
 
 
-def respond(system: System, desk: Desk, values: Mapping[str, Any]) -> str:
+def respond(system: System, desk: TabularDesk, values: Mapping[str, Any]) -> str:
     """The answer as HTML, or what is wrong, in words; never a trace."""
     try:
         given = answer_for(system, desk.champion(system), values, explained=True)
@@ -128,7 +128,7 @@ def respond(system: System, desk: Desk, values: Mapping[str, Any]) -> str:
     return parts.page(answer_card(system, given))
 
 
-def introduction(system: System, desk: Desk) -> str:
+def introduction(system: System, desk: TabularDesk) -> str:
     """What is to be seen before the first answer: the model's own record, which is read at once."""
     try:
         model = desk.promoted(system)

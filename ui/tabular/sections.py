@@ -11,8 +11,8 @@ from dagsverk.tabular.monitoring import Report, wilson
 from dagsverk.tabular.pictures import picture
 from dagsverk.tabular.system import System
 from ui import parts
-from ui.desk import View, day_command
 from ui.parts import Head, Html, Tile, percent
+from ui.tabular.desk import View, day_command
 
 MODEL_CLASSES = {
     "knn": "k-nearest neighbours",
@@ -85,15 +85,15 @@ def number_row(view: View) -> Html:
 def accuracy_tile(report: Report) -> Tile:
     """Share of right predictions over the whole history."""
     promised = report.accuracy.promised
-    said = f"promised {percent(promised, 1)}" if promised is not None else "nothing promised yet"
+    promise = f"promised {percent(promised, 1)}" if promised is not None else "nothing promised yet"
     if not report.outcomes:
-        return Tile(label="Accuracy so far", figure="–", note=f"no outcome yet; {said}")
+        return Tile(label="Accuracy so far", figure="–", note=f"no outcome yet; {promise}")
     low, high = wilson(report.correct, report.outcomes)
     within = f"{percent(float(low), 0)} to {percent(float(high), 0)}"
     return Tile(
         label="Accuracy so far",
         figure=percent(report.correct / report.outcomes, 1),
-        note=f"95% interval {within}; {said}",
+        note=f"95% interval {within}; {promise}",
     )
 
 
@@ -108,11 +108,11 @@ def newest(view: View) -> Html:
         nothing = parts.empty("No prediction yet", words, day_command(system))
         return parts.card("Newest prediction", "", nothing, width="w7")
     row: Mapping[Any, Any] = last.iloc[0].to_dict()
-    said = system.label.words(row["prediction"])
+    outcome = system.label.words(row["prediction"])
     happened = "" if parts.is_missing(row["outcome"]) else system.label.words(row["outcome"])
     inputs = [(c.description, parts.entered(c, row.get(c.name))) for c in system.columns]
-    told = parts.join(
-        parts.element("p", said[:1].upper() + said[1:], "said serif"),
+    words = parts.join(
+        parts.element("p", outcome[:1].upper() + outcome[1:], "said serif"),
         parts.element("p", f"predicted with {percent(row['probability'])}", "soft"),
         parts.element(
             "p", parts.join("Outcome: ", parts.element("strong", happened), " ", verdict(row["correct"]))
@@ -122,7 +122,7 @@ def newest(view: View) -> Html:
     when = parts.moment(row["predicted_at"])
     by = f"{parts.short(row['row_id'])}, by version {row['model_version']}, {when}"
     both = parts.element(
-        "div", parts.join(seen, parts.element("div", told), parts.pairs(inputs)), "dv-newest"
+        "div", parts.join(seen, parts.element("div", words), parts.pairs(inputs)), "dv-newest"
     )
     return parts.card("Newest prediction", by, both, width="w7")
 
@@ -147,8 +147,8 @@ def confusion(view: View) -> Html:
         f'<th scope="colgroup" colspan="{len(counts.columns)}">predicted</th></tr><tr>{titles}</tr></thead>'
         f"<tbody>{rows}</tbody></table>"
     )
-    said = f"All {view.report.outcomes:,} predictions with an outcome; shares are of each row."
-    return parts.card("Confusion matrix", said, Html(table), width="w5")
+    note = f"All {view.report.outcomes:,} predictions with an outcome; shares are of each row."
+    return parts.card("Confusion matrix", note, Html(table), width="w5")
 
 
 def _confusion_row(system: System, actual: str, counts: Mapping[str, int]) -> str:
@@ -171,15 +171,15 @@ def accuracy(view: View) -> Html:
     if not report.outcomes:
         nothing = "Drawn as soon as outcomes of predicted rows are known."
         return parts.join(title, parts.element("p", nothing, "soft small"))
-    said = f"Of the last {test.n} rows with outcomes {percent(test.accuracy, 1)} were predicted right"
-    said += f" (95% interval {percent(test.low)} to {percent(test.high)})."
+    words = f"Of the last {test.n} rows with outcomes {percent(test.accuracy, 1)} were predicted right"
+    words += f" (95% interval {percent(test.low)} to {percent(test.high)})."
     if test.detectable is not None:
-        said += (
+        words += (
             f" With so many rows a fall of {100 * test.detectable:.0f} points is noticed four times in five."
         )
     if report.expected_accuracy is not None:
-        said += f" By its own probabilities {percent(report.expected_accuracy, 1)} should be right."
-    return parts.join(title, parts.element("p", said, "soft small"))
+        words += f" By its own probabilities {percent(report.expected_accuracy, 1)} should be right."
+    return parts.join(title, parts.element("p", words, "soft small"))
 
 
 def details(view: View) -> Html:
@@ -206,13 +206,13 @@ def last_predictions(view: View) -> Html:
 
 def _prediction_row(system: System, row: Mapping[Any, Any]) -> list[object]:
     outcome = row["outcome"]
-    known = "–" if parts.is_missing(outcome) else system.label.words(outcome)
+    happened = "–" if parts.is_missing(outcome) else system.label.words(outcome)
     return [
         parts.short(row["row_id"]),
         f"{row['event_time']:%Y-%m-%d}",
         system.label.words(row["prediction"]),
         percent(row["probability"]),
-        known,
+        happened,
         verdict(row["correct"]),
     ]
 
@@ -224,21 +224,21 @@ def drift(view: View) -> Html:
     tested = view.report.drift
     n = tested[0].n if tested else 0
     if n < MIN_ROWS:
-        said = f"The last {n} rows predicted are too few rows: from {MIN_ROWS} on, each input is tested."
+        note = f"The last {n} rows predicted are too few rows: from {MIN_ROWS} on, each input is tested."
     else:
-        said = (
+        note = (
             f"The last {n} rows predicted against {tested[0].n_reference:,} historic ones, corrected for "
             f"{len(tested)} tests (Holm)."
         )
     rows = [_drift_row(view.system, column) for column in tested]
-    return parts.card("Input drift", said, parts.table("A test per input", heads, rows), width="w7")
+    return parts.card("Input drift", note, parts.table("A test per input", heads, rows), width="w7")
 
 
-def _drift_row(system: System, found: ColumnDrift) -> list[object]:
-    tone = {True: "bad", False: "good", None: ""}[found.drifted]
-    p_value = "–" if found.p_holm is None else "< 0.001" if found.p_holm < 0.001 else f"{found.p_holm:.3f}"
-    words = system.column(found.column).description
-    return [words, found.change or "–", p_value, parts.chip(found.verdict, tone)]
+def _drift_row(system: System, drift: ColumnDrift) -> list[object]:
+    tone = {True: "bad", False: "good", None: ""}[drift.drifted]
+    p_value = "–" if drift.p_holm is None else "< 0.001" if drift.p_holm < 0.001 else f"{drift.p_holm:.3f}"
+    words = system.column(drift.column).description
+    return [words, drift.change or "–", p_value, parts.chip(drift.verdict, tone)]
 
 
 def set_aside(view: View) -> Html:
@@ -252,9 +252,9 @@ def set_aside(view: View) -> Html:
         [f"{row['line']}", row["column"] or "the whole row", row["check"], parts.short(row["value"])]
         for row in rejects.to_dict("records")
     ]
-    said = f"{view.rows_set_aside:,} so far, kept with the check that each failed; the newest are listed."
+    note = f"{view.rows_set_aside:,} so far, kept with the check that each failed; the newest are listed."
     caption = f"From {parts.last_part(rejects.iloc[0]['source'])}"
-    return parts.card(title, said, parts.table(caption, heads, rows), width="w5")
+    return parts.card(title, note, parts.table(caption, heads, rows), width="w5")
 
 
 def champion(view: View) -> Html:
@@ -268,8 +268,8 @@ def champion(view: View) -> Html:
     if view.training.get("reason"):
         pairs.append(("Last decision", _sentence(view.training["reason"])))
     newest_first = list(view.promotions)[: -MOST_PROMOTIONS - 1 : -1]
-    said = (f"Version {p['version']} on {str(p['promoted_at'])[:10]}: {p['reason']}" for p in newest_first)
-    pairs.append(("Promotions", parts.join(*(parts.element("div", line) for line in said))))
+    lines = (f"Version {p['version']} on {str(p['promoted_at'])[:10]}: {p['reason']}" for p in newest_first)
+    pairs.append(("Promotions", parts.join(*(parts.element("div", line) for line in lines))))
     broken = (
         parts.note("Its files cannot be trusted.", view.card_problem, bad=True) if view.card_problem else ""
     )
@@ -324,5 +324,5 @@ def _compared(model: Model) -> Html:
     return parts.join(Html('<div style="height:14px"></div>'), parts.table(caption, heads, rows))
 
 
-def _interval(found: Mapping[str, float] | None) -> str:
-    return f"{found['mean']:.3f} [{found['low']:.3f}, {found['high']:.3f}]" if found else "–"
+def _interval(spread: Mapping[str, float] | None) -> str:
+    return f"{spread['mean']:.3f} [{spread['low']:.3f}, {spread['high']:.3f}]" if spread else "–"
