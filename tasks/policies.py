@@ -8,7 +8,7 @@ from prefect import Task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
-from dagsverk.speech.errors import CorpusUnavailable, Killed
+from dagsverk.speech.errors import CorpusUnavailable, Killed, ModelUnavailable
 from dagsverk.store import Conflict, Unavailable
 from dagsverk.tabular.errors import SourceUnavailable
 
@@ -16,6 +16,7 @@ PASSING = (
     Unavailable,
     Conflict,
     CorpusUnavailable,
+    ModelUnavailable,
     SourceUnavailable,
     Killed,
     ConnectionError,

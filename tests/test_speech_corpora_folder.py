@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,8 +14,9 @@ from dagsverk.speech.corpora import places
 from dagsverk.speech.corpora.corpus import SPLITS, Clip
 from dagsverk.speech.corpora.limited import UNKNOWN_VOICES, draw_by_speaker
 from dagsverk.speech.corpora.opening import open_corpus
+from dagsverk.speech.corpora.places import LocalPlace
 from dagsverk.speech.corpora.rows import make_listing
-from dagsverk.speech.errors import CorpusError
+from dagsverk.speech.errors import CorpusError, CorpusUnavailable
 
 SPLIT_OF = ("train", "train", "dev", "test")
 
@@ -325,3 +327,17 @@ def test_another_seed_cuts_otherwise_and_has_another_fingerprint(tmp_path):
     assert ids[0] == ids[1] != ids[2]
     assert listings[0].fingerprint == listings[1].fingerprint != listings[2].fingerprint
     assert len({json.dumps(i) for i in ids}) == 2
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/mem").exists(), reason="wants a file that cannot be read as on Linux"
+)
+def test_a_recording_whose_disk_or_server_fails_raises_and_is_not_left_out():
+    """What lies at the start of a process's memory is a regular file's input/output error."""
+    with pytest.raises(CorpusUnavailable, match="see that its disk or file server answers"):
+        list(LocalPlace(Path("/proc/self")).read(["mem"]))
+
+
+def test_a_recording_that_is_gone_is_left_out(tmp_path):
+    (tmp_path / "a.wav").write_bytes(wav())
+    assert dict(LocalPlace(tmp_path).read(["gone.wav", "a.wav"])) == {"a.wav": wav()}

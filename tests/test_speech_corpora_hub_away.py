@@ -12,7 +12,7 @@ from faulty_proxy import faulty_proxy
 from hub_server import hub_server
 from speech_clips import wav
 
-from dagsverk.speech.corpora.hub import may_pass
+from dagsverk.hub import may_pass
 
 # In a process of its own, as the libraries read their variables when they are imported. It stops before it
 # lists and before it reads, and goes on when it is told.
@@ -162,3 +162,38 @@ def wrapped(cause):
 )
 def test_what_the_hub_answered_is_looked_for_inside_of_what_libraries_raise(error, passing):
     assert may_pass(error) == passing
+
+
+MODEL = """
+import time
+time.sleep = lambda seconds: None  # between the libraries' own tries
+from dagsverk.speech.errors import ModelError
+from dagsverk.speech.features import clips
+from dagsverk.speech.model.models import load_model
+for load in (load_model, clips._tokenizer):
+    try:
+        load("openai/whisper-tiny")
+    except ModelError as error:
+        print(type(error).__name__)
+"""
+
+
+@pytest.mark.parametrize(
+    "kind, variables",
+    [
+        ("ModelUnavailable", {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0"}),
+        ("ModelError", {"HF_HUB_OFFLINE": "1"}),
+    ],
+)
+def test_a_model_of_a_hub_that_is_not_reached_may_come_later_unless_we_are_told_to_stay_offline(
+    tmp_path, kind, variables
+):
+    done = subprocess.run(
+        [sys.executable, "-c", MODEL],
+        env={**os.environ, "HF_HOME": str(tmp_path), **variables},
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == [kind] * 2

@@ -14,7 +14,7 @@ from tone_corpus import ToneCorpus, clips, seed, tone
 from dagsverk.speech.audio.waveform import encode_wav, read_samples
 from dagsverk.speech.config import PrepareConfig
 from dagsverk.speech.corpora.corpus import Corpus, RejectedClip
-from dagsverk.speech.errors import CorpusError, DamagedShard, SpeechError, TooManyBadClips
+from dagsverk.speech.errors import CorpusError, DamagedShard, ModelError, SpeechError, TooManyBadClips
 from dagsverk.speech.features import log_mel, plans, preparation, shards
 from dagsverk.speech.features.prepared import open_prepared
 from dagsverk.store import NotFound, Store, open_store
@@ -318,3 +318,14 @@ def test_an_archive_is_gone_through_once_for_each_worker(store: Store) -> None:
         (3, 2, "test"),
     ]
     assert preparation.portions(store, set_id, corpus) == []
+
+
+def test_a_folder_without_a_vocabulary_is_no_tokenizer_that_counts_nothing(
+    store: Store, tmp_path: Path
+) -> None:
+    """Of such a folder transformers makes a tokenizer for which every text is of no token."""
+    (tmp_path / "empty").mkdir()
+    long = [replace(clip, text="hej " * 500) for clip in clips()]
+    config = replace(CONFIG, tokenizer=str(tmp_path / "empty"))
+    with pytest.raises(ModelError, match=r"no Whisper tokenizer .*its vocabulary has"):
+        prepare(store, ToneCorpus(rows=long), config)

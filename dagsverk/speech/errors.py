@@ -36,6 +36,10 @@ class ModelError(SpeechError):
     """A model folder or name cannot be used for speech."""
 
 
+class ModelUnavailable(ModelError):
+    """Where the model is to be got from did not answer: another try may do."""
+
+
 class Interrupted(SpeechError):
     """Training was asked to stop: it has saved a checkpoint and goes on from there."""
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
-import socket
-import ssl
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,14 +18,10 @@ from typing import Any, TypeAlias
 import datasets
 from datasets.exceptions import DatasetsError
 from huggingface_hub import HfApi, HfFileSystem
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-)
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-from dagsverk import reading
+from dagsverk import hub, reading
+from dagsverk.hub import NETWORK
 from dagsverk.reading import Below, NotRegular, TooLarge, read_at_most
 from dagsverk.speech.config import CorpusConfig
 from dagsverk.speech.corpora.corpus import Clip, Listing, RejectedClip, Split
@@ -45,9 +39,6 @@ from dagsverk.speech.errors import CorpusError, CorpusUnavailable
 from dagsverk.speech.languages import LANGUAGES
 
 AS_PARQUET = "refs/convert/parquet"  # where the Hub keeps a copy of data sets that come with a script
-NETWORK: Any = HfHubHTTPError.__bases__  # the HTTP client's own error, whichever it is, and OSError
-NO_ANSWER: Any = (NETWORK[0], ConnectionError, TimeoutError, socket.gaierror)
-BUSY = (408, 425, 429)  # answers of the 400s that a later try may not get
 ANSWER_S = 20.0  # for the first question to the Hub; without a network it fails at once
 FLEURS_RATE_HZ = 16_000
 # The subsets of FLEURS whose language Whisper knows.
@@ -270,9 +261,9 @@ class HubCorpus:
             return local_trouble(f"{self._local} cannot be read", error)
         passing = self._may_pass(error)
         if passing or (isinstance(error, NETWORK) and not isinstance(error, DatasetsError)):
-            kind = CorpusUnavailable if passing else CorpusError
-            return kind(
-                f"the Hugging Face Hub was not reached for {self._source} ({_answer(error)}); check the "
+            trouble = CorpusUnavailable if passing else CorpusError
+            return trouble(
+                f"the Hugging Face Hub was not reached for {self._source} ({hub.kind(error)}); check the "
                 "network and HF_HUB_OFFLINE, or download the data set and give its folder"
             )
         reason = " ".join(str(error).split())[:400]
@@ -281,30 +272,7 @@ class HubCorpus:
     def _may_pass(self, error: Exception) -> bool:
         if self._local:
             return isinstance(error, OSError) and reading.may_pass(error)
-        return may_pass(error)
-
-
-def may_pass(error: BaseException) -> bool:
-    """Whether the Hub may answer a later try: libraries wrap what happened, so it is looked for inside."""
-    inside = list(_inside(error))
-    if any(isinstance(one, (OfflineModeIsEnabled, ssl.SSLCertVerificationError)) for one in inside):
-        return False
-    statuses = [one.response.status_code for one in inside if getattr(one, "response", None) is not None]
-    if statuses:
-        return statuses[0] >= 500 or statuses[0] in BUSY
-    return any(isinstance(one, NO_ANSWER) for one in inside)
-
-
-def _inside(error: BaseException | None) -> Iterator[Any]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _answer(error: BaseException) -> str:
-    """The kind of an error of the network, and the status that was answered: "HfHubHTTPError, 503"."""
-    statuses = (one.response.status_code for one in _inside(error) if getattr(one, "response", None))
-    return ", ".join([type(error).__name__, *(str(status) for status in itertools.islice(statuses, 1))])
+        return hub.may_pass(error)
 
 
 def fleurs_subset(language: str) -> str:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import functools
 import threading
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from dagsverk.speech.audio import sandbox, waveform
 from dagsverk.speech.config import MAX_LABEL_TOKENS, PrepareConfig
 from dagsverk.speech.corpora.corpus import Clip, RejectedClip
 from dagsverk.speech.corpora.text import clean_text
-from dagsverk.speech.errors import AudioError, ModelError
+from dagsverk.speech.errors import AudioError, ModelError, ModelUnavailable
 from dagsverk.speech.features import log_mel, shards
 
+BYTES = 256  # each is a token of any Whisper
 PROMPT_AND_END = 5  # start, language, task, no timestamps; and the end
 
 _one_at_a_time = threading.Lock()  # tokenizers of Hugging Face refuse to be called by two threads at once
@@ -74,16 +76,28 @@ def _count_tokens(text: str, tokenizer: str) -> int:
 
 @functools.cache
 def _tokenizer(name: str) -> Any:
+    from huggingface_hub import hf_hub_download
     from transformers import WhisperTokenizer
 
+    from dagsverk import hub
     from dagsverk.speech.model.tokens import build_byte_tokenizer
 
     if name == "nano":
         return build_byte_tokenizer()
     try:
-        return WhisperTokenizer.from_pretrained(name)
+        if not Path(name).is_dir():  # of files that it does not reach, transformers makes an empty tokenizer
+            hf_hub_download(name, "tokenizer_config.json")
+        tokenizer = WhisperTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:
-        raise ModelError(
-            f"cannot count the tokens of long texts: there is no Whisper tokenizer {name!r} "
-            f"({str(error).splitlines()[0]}); name nano, a model of the Hugging Face Hub, or a folder"
-        ) from error
+        trouble = ModelUnavailable if hub.may_pass(error) else ModelError
+        raise trouble(_no_tokenizer(name, str(error).splitlines()[0])) from error
+    if len(tokenizer) < BYTES:
+        raise ModelError(_no_tokenizer(name, f"its vocabulary has {len(tokenizer)} tokens"))
+    return tokenizer
+
+
+def _no_tokenizer(name: str, reason: str) -> str:
+    return (
+        f"cannot count the tokens of long texts: there is no Whisper tokenizer {name!r} ({reason}); name "
+        "nano, a model of the Hugging Face Hub, or a folder"
+    )

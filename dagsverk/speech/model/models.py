@@ -18,8 +18,9 @@ from transformers import (
     WhisperTokenizer,
 )
 
+from dagsverk import hub
 from dagsverk.speech.config import MAX_LABEL_TOKENS
-from dagsverk.speech.errors import ModelError
+from dagsverk.speech.errors import ModelError, ModelUnavailable
 from dagsverk.speech.languages import LANGUAGES
 from dagsverk.speech.model import nano
 from dagsverk.speech.model.decoded import TASKS
@@ -184,7 +185,8 @@ def _load(name: str) -> SpeechModel:
     try:
         model, tokenizer, missing = _parts(str(folder) if folder.is_dir() else name)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise ModelError(
+        away = not folder.is_dir() and hub.may_pass(error)
+        raise (ModelUnavailable if away else ModelError)(
             f"cannot load the model {name!r}: {_first_line(error)}; check the name, the network and that its "
             "folder is whole, or take nano, which needs no download"
         ) from error
