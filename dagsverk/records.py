@@ -25,13 +25,17 @@ __all__ = [
     "from_bytes",
     "keep_report",
     "kept_report",
+    "last_report",
     "parse",
     "plain",
     "read",
+    "read_file",
     "read_json",
     "remembered",
+    "remembered_as",
     "to_bytes",
     "write",
+    "write_file",
     "write_json",
 ]
 

@@ -15,8 +15,7 @@ def interval(value: float | None, low: float | None, high: float | None, digits:
     """A number and its limits: "0.415 [0.400, 0.430]"; "0.415 [no interval]"; "nothing to score"."""
     if value is None:
         return NOTHING
-    known = low is not None and high is not None
-    ends = f"{low:.{digits}f}, {high:.{digits}f}" if known else NO_INTERVAL
+    ends = NO_INTERVAL if low is None or high is None else f"{low:.{digits}f}, {high:.{digits}f}"
     return f"{value:.{digits}f} [{ends}]"
 
 

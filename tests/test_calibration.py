@@ -52,14 +52,14 @@ probability_rows = arrays(
 @settings(max_examples=40, deadline=None)
 @given(probabilities=probability_rows, slope=st.floats(0.1, 10), intercept=st.floats(-2, 2))
 def test_calibrated_rows_sum_to_one_and_keep_their_order(probabilities, slope, intercept):
-    found = Calibration(slope, intercept, 1e-6).apply(probabilities)
-    np.testing.assert_allclose(found.sum(axis=1), 1)
+    calibrated = Calibration(slope, intercept, 1e-6).apply(probabilities)
+    np.testing.assert_allclose(calibrated.sum(axis=1), 1)
     if probabilities.shape[1] == 2:  # rows keep their ranks, so the AUC cannot change
         order = np.argsort(probabilities[:, 1], kind="stable")
-        assert (np.diff(found[order, 1]) >= -1e-12).all()
+        assert (np.diff(calibrated[order, 1]) >= -1e-12).all()
     else:  # the predicted class stays
-        kept = np.take_along_axis(found, probabilities.argmax(axis=1)[:, None], axis=1)[:, 0]
-        np.testing.assert_allclose(kept, found.max(axis=1))
+        kept = np.take_along_axis(calibrated, probabilities.argmax(axis=1)[:, None], axis=1)[:, 0]
+        np.testing.assert_allclose(kept, calibrated.max(axis=1))
 
 
 def test_numbers_survive_json():

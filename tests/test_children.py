@@ -59,10 +59,10 @@ class Parent:
         self.child = wait_for(self._started, "the child")
 
     def _started(self):
-        told = [record.getMessage() for record in self.log.records if " is Scheduled" in record.getMessage()]
-        if not told:
+        lines = [record.getMessage() for record in self.log.records if " is Scheduled" in record.getMessage()]
+        if not lines:
             return None
-        name = FlowRunFilter.model_validate({"name": {"any_": [told[0].split(" is ")[0]]}})
+        name = FlowRunFilter.model_validate({"name": {"any_": [lines[0].split(" is ")[0]]}})
         return self.server.ask(lambda client: client.read_flow_runs(flow_run_filter=name))[0]
 
     def move(self, *states):
@@ -71,14 +71,14 @@ class Parent:
             self.server.ask(lambda client, s=state: client.set_flow_run_state(self.child.id, s, force=True))
             if not state.is_final() or (state.is_crashed() and "resumable" in self.child.tags):
                 words = f"{self.child.name} is {state.name}"
-                wait_for(lambda w=words: self._told(w), words)
+                wait_for(lambda w=words: self._logged(w), words)
 
-    def _told(self, words):
-        told = [record.getMessage() for record in self.log.records]
-        found = next((n for n, line in enumerate(told) if n >= self.seen and line.startswith(words)), None)
-        if found is not None:
-            self.seen = found + 1
-        return found is not None
+    def _logged(self, words):
+        lines = [record.getMessage() for record in self.log.records]
+        place = next((n for n, line in enumerate(lines) if n >= self.seen and line.startswith(words)), None)
+        if place is not None:
+            self.seen = place + 1
+        return place is not None
 
     def end(self):
         self.thread.join(60)
@@ -171,13 +171,15 @@ def test_a_parent_that_is_cancelled_cancels_its_child(server, tmp_path):
     os.mkfifo(tmp_path / "gate")
 
     async def start(client):
-        found = await client.read_deployment_by_name("parent-of-one/parent-of-one")
-        return await client.create_flow_run_from_deployment(found.id, parameters={"folder": str(tmp_path)})
+        deployment = await client.read_deployment_by_name("parent-of-one/parent-of-one")
+        return await client.create_flow_run_from_deployment(
+            deployment.id, parameters={"folder": str(tmp_path)}
+        )
 
     def reaches(filtered, name):
         of = FlowRunFilter.model_validate(filtered)
-        found = server.ask(lambda client: client.read_flow_runs(flow_run_filter=of))
-        return found[0].state_name == name
+        runs = server.ask(lambda client: client.read_flow_runs(flow_run_filter=of))
+        return runs[0].state_name == name
 
     with server.worker(drain_s=0):
         parent = server.ask(start)

@@ -46,8 +46,8 @@ def test_metrics_equal_those_worked_out_by_hand():
 
 
 def test_brier_with_three_classes_is_half_the_squared_distance():
-    found = brier(np.array([[0.5, 0.3, 0.2], [0.0, 1.0, 0.0]]), np.array([0, 1]))
-    assert found == pytest.approx((0.25 + 0.09 + 0.04) / 2 / 2)
+    score = brier(np.array([[0.5, 0.3, 0.2], [0.0, 1.0, 0.0]]), np.array([0, 1]))
+    assert score == pytest.approx((0.25 + 0.09 + 0.04) / 2 / 2)
 
 
 def test_errors_within_one_bin_cancel_in_the_calibration_error():
@@ -77,10 +77,10 @@ def test_auc_and_log_loss_equal_scikit_learns(seed, classes):
 
 def test_intervals_are_widened_for_folds_that_share_rows():
     # variance 1 x (1/3 + 1/2), t(2 degrees of freedom) = 4.3027
-    found = mean_interval((1.0, 2.0, 3.0), folds=3)
-    assert found.mean == 2
-    assert found.high - found.mean == pytest.approx(4.302653 * np.sqrt(5 / 6))
-    assert found.low == 0  # cut: these metrics are not negative
+    interval = mean_interval((1.0, 2.0, 3.0), folds=3)
+    assert interval.mean == 2
+    assert interval.high - interval.mean == pytest.approx(4.302653 * np.sqrt(5 / 6))
+    assert interval.low == 0  # cut: these metrics are not negative
 
 
 def test_the_interval_of_the_calibration_error_holds_it():
@@ -88,15 +88,15 @@ def test_the_interval_of_the_calibration_error_holds_it():
     positive = generator.random(300)
     codes = (generator.random(300) < positive).astype(int)
     probabilities = np.column_stack([1 - positive, positive])
-    found = ece_interval(probabilities, codes, np.arange(300), seed=0)
-    assert found.mean == pytest.approx(expected_calibration_error(probabilities, codes))
-    assert 0 <= found.low <= found.mean <= found.high
+    interval = ece_interval(probabilities, codes, np.arange(300), seed=0)
+    assert interval.mean == pytest.approx(expected_calibration_error(probabilities, codes))
+    assert 0 <= interval.low <= interval.mean <= interval.high
 
 
 def test_scores_do_not_depend_on_the_order_of_rows_or_on_chance():
     system, rows = system_and_rows("iris")
-    found = [cross_validate(system, r, recipe("lda"), SHORT) for r in (rows, rows, shuffled(rows, 3))]
-    assert found[0] == found[1] == found[2]
+    scores = [cross_validate(system, r, recipe("lda"), SHORT) for r in (rows, rows, shuffled(rows, 3))]
+    assert scores[0] == scores[1] == scores[2]
 
 
 def test_scores_of_real_rows_survive_json():
@@ -198,9 +198,9 @@ def test_a_protocol_that_makes_no_sense_is_refused(wrong):
 
 def test_the_hold_out_is_one_fifth_and_seeded():
     system, rows = system_and_rows("titanic")
-    found = holdout(system, rows, recipe("lda"))
-    assert (found["rows"], found["test_rows"]) == (712, 179)
-    assert found == holdout(system, shuffled(rows, 1), recipe("lda"))
+    metrics = holdout(system, rows, recipe("lda"))
+    assert (metrics["rows"], metrics["test_rows"]) == (712, 179)
+    assert metrics == holdout(system, shuffled(rows, 1), recipe("lda"))
     assert holdout(system, rows.head(4), recipe("lda")) == {}
 
 

@@ -32,29 +32,29 @@ def test_effects_add_up_from_the_background_to_the_probability(name, model_class
     system, rows = system_and_rows(name)
     row = rows.iloc[[data.draw(st.integers(0, len(rows) - 1))]]
     outcome = data.draw(st.sampled_from([None, *system.classes]))
-    found = explain(system, fitted(name, model_class), row, background_of(name), outcome)
-    total = found.base + sum(effect.effect for effect in found.effects)
-    assert total == pytest.approx(found.probability, abs=1e-9)
-    which = system.classes.index(found.outcome)
+    explanation = explain(system, fitted(name, model_class), row, background_of(name), outcome)
+    total = explanation.base + sum(effect.effect for effect in explanation.effects)
+    assert total == pytest.approx(explanation.probability, abs=1e-9)
+    which = system.classes.index(explanation.outcome)
     asked = fitted(name, model_class).predict_proba(model_inputs(system, row))[0, which]
     over_background = fitted(name, model_class).predict_proba(model_inputs(system, background_of(name)))
-    assert found.probability == pytest.approx(asked)
-    assert found.base == pytest.approx(over_background[:, which].mean(), abs=1e-9)
-    sizes = [abs(effect.effect) for effect in found.effects]
+    assert explanation.probability == pytest.approx(asked)
+    assert explanation.base == pytest.approx(over_background[:, which].mean(), abs=1e-9)
+    sizes = [abs(effect.effect) for effect in explanation.effects]
     assert sizes == sorted(sizes, reverse=True)
-    assert {effect.column for effect in found.effects} == set(system.inputs)
+    assert {effect.column for effect in explanation.effects} == set(system.inputs)
 
 
 def by_definition(values: np.ndarray, inputs: int) -> np.ndarray:
     """Mean over all orders of what each input adds when it joins; a coalition is the sum of its bits."""
-    found = np.zeros(inputs)
+    effects = np.zeros(inputs)
     orders = list(permutations(range(inputs)))
     for order in orders:
         coalition = 0
         for joined in order:
-            found[joined] += values[coalition | 1 << joined] - values[coalition]
+            effects[joined] += values[coalition | 1 << joined] - values[coalition]
             coalition |= 1 << joined
-    return found / len(orders)
+    return effects / len(orders)
 
 
 @settings(max_examples=25, deadline=None)
@@ -91,9 +91,11 @@ def test_more_than_ten_inputs_are_sampled_and_still_add_up():
     system, rows = twelve_numbers()
     model = fit(system, recipe("logistic"), model_inputs(system, rows), rows["species"].to_numpy())
     row = pd.DataFrame([dict.fromkeys(system.inputs, 0.0) | {"x0": 1.5, "x1": 1.0}])
-    found = explain(system, model, row, rows.head(20)[list(system.inputs)])
-    assert found.base + sum(e.effect for e in found.effects) == pytest.approx(found.probability, abs=1e-9)
-    assert {effect.column for effect in found.effects[:2]} == {"x0", "x1"}
+    explanation = explain(system, model, row, rows.head(20)[list(system.inputs)])
+    assert explanation.base + sum(e.effect for e in explanation.effects) == pytest.approx(
+        explanation.probability, abs=1e-9
+    )
+    assert {effect.column for effect in explanation.effects[:2]} == {"x0", "x1"}
     assert Encoding.of(system).width == 12
 
 
@@ -101,24 +103,24 @@ def test_an_input_equal_to_all_of_the_background_has_no_effect():
     system, rows = system_and_rows("titanic")
     women = rows[rows["sex"] == "female"]
     others = women[list(system.inputs)].head(30)
-    found = explain(system, fitted("titanic", "xgboost"), women.iloc[[40]], others)
-    assert next(e.effect for e in found.effects if e.column == "sex") == pytest.approx(0, abs=1e-12)
+    explanation = explain(system, fitted("titanic", "xgboost"), women.iloc[[40]], others)
+    assert next(e.effect for e in explanation.effects if e.column == "sex") == pytest.approx(0, abs=1e-12)
 
 
 def test_a_missing_value_is_a_value_too():
     system, rows = system_and_rows("titanic")
     row = rows[rows["age"].isna()].iloc[[0]]
-    found = explain(system, fitted("titanic", "xgboost"), row, background_of("titanic"))
-    assert next(e for e in found.effects if e.column == "age").value is None
+    explanation = explain(system, fitted("titanic", "xgboost"), row, background_of("titanic"))
+    assert next(e for e in explanation.effects if e.column == "age").value is None
 
 
 def test_being_a_woman_moves_survival_up_and_third_class_moves_it_down():
     system, rows = system_and_rows("titanic")
     women = rows[(rows["sex"] == "female") & (rows["pclass"] == 3)]
-    found = explain(
+    explanation = explain(
         system, fitted("titanic", "xgboost"), women.iloc[[0]], background_of("titanic"), "survived"
     )
-    effects = {effect.column: effect.effect for effect in found.effects}
+    effects = {effect.column: effect.effect for effect in explanation.effects}
     assert effects["sex"] > 0.1
     assert effects["pclass"] < -0.05
 

@@ -35,9 +35,9 @@ def raw(*changes):
 @pytest.mark.parametrize("name, count", [("titanic", 891), ("iris", 150)])
 def test_every_embedded_row_is_taken(name, count):
     system = load_system(name)
-    found = validate(system, read_source(system), NOW)
-    assert (found.rows_in, len(found.rows), found.rows_set_aside) == (count, count, 0)
-    assert found.rows["row_id"].is_unique
+    checked = validate(system, read_source(system), NOW)
+    assert (checked.rows_in, len(checked.rows), checked.rows_set_aside) == (count, count, 0)
+    assert checked.rows["row_id"].is_unique
 
 
 def test_the_embedded_titanic_holds_the_facts_of_the_public_record():
@@ -64,16 +64,16 @@ def test_the_embedded_titanic_holds_the_facts_of_the_public_record():
     ],
 )
 def test_a_bad_row_is_set_aside_with_column_check_and_value(change, column, check):
-    found = validate(TITANIC, raw({}, change), NOW)
-    assert found.rows["row_id"].tolist() == ["titanic-1"]
-    assert (column, check) in set(zip(found.rejects["column"], found.rejects["check"], strict=True))
-    assert set(found.rejects["line"]) == {3}
-    assert found.rejects["value"].str.len().max() <= 200
+    checked = validate(TITANIC, raw({}, change), NOW)
+    assert checked.rows["row_id"].tolist() == ["titanic-1"]
+    assert (column, check) in set(zip(checked.rejects["column"], checked.rejects["check"], strict=True))
+    assert set(checked.rejects["line"]) == {3}
+    assert checked.rejects["value"].str.len().max() <= 200
 
 
 def test_an_outcome_that_is_not_known_yet_is_no_error():
-    found = validate(TITANIC, raw({"survived": None}), NOW)
-    assert found.rows["survived"].isna().tolist() == [True]
+    checked = validate(TITANIC, raw({"survived": None}), NOW)
+    assert checked.rows["survived"].isna().tolist() == [True]
 
 
 def test_seven_as_text_integer_or_float_is_the_same_passenger():
@@ -88,8 +88,8 @@ def test_a_renamed_column_is_refused_with_a_guess_at_what_it_was():
 
 
 def test_unused_and_unknown_columns_do_not_enter():
-    found = validate(TITANIC, Raw("x", raw({}).rows.assign(deck="C", name="Somebody")), NOW)
-    assert not {"deck", "name"} & set(found.rows.columns)
+    checked = validate(TITANIC, Raw("x", raw({}).rows.assign(deck="C", name="Somebody")), NOW)
+    assert not {"deck", "name"} & set(checked.rows.columns)
 
 
 @pytest.mark.slow
@@ -110,10 +110,10 @@ def test_unused_and_unknown_columns_do_not_enter():
     )
 )
 def test_every_raw_row_is_either_taken_or_set_aside_whatever_it_holds(changes):
-    found = validate(TITANIC, raw(*changes), NOW)
-    assert len(found.rows) + found.rejects["line"].nunique() == found.rows_in == len(changes)
-    assert found.rows["row_id"].is_unique
-    assert not found.rejects.duplicated(["source", "line", "column", "check"]).any()
+    checked = validate(TITANIC, raw(*changes), NOW)
+    assert len(checked.rows) + checked.rejects["line"].nunique() == checked.rows_in == len(changes)
+    assert checked.rows["row_id"].is_unique
+    assert not checked.rejects.duplicated(["source", "line", "column", "check"]).any()
 
 
 @pytest.mark.parametrize("name", systems())

@@ -56,12 +56,12 @@ def test_a_calibrated_model_read_back_keeps_its_calibration(name, model_class, t
 def test_probabilities_sum_to_one_and_fitting_again_gives_the_same(name, model_class):
     system, rows = system_and_rows(name)
     inputs = model_inputs(system, rows)
-    found = fitted(name, model_class).predict_proba(inputs)
-    assert found.shape == (len(rows), len(system.classes))
-    np.testing.assert_allclose(found.sum(axis=1), 1)
+    probabilities = fitted(name, model_class).predict_proba(inputs)
+    assert probabilities.shape == (len(rows), len(system.classes))
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
     if model_class != "gradient_boosting":  # slow, and seeded alike
         again = fit(system, recipe(model_class), inputs, rows[system.label.name].to_numpy())
-        np.testing.assert_array_equal(again.predict_proba(inputs), found)
+        np.testing.assert_array_equal(again.predict_proba(inputs), probabilities)
 
 
 @pytest.mark.parametrize(("name", "model_class"), CASES)
@@ -94,10 +94,10 @@ def test_a_class_that_was_never_seen_gets_its_place_in_the_vector(model_class):
     system, rows = system_and_rows("iris")
     seen = rows[rows["species"] != "versicolor"]
     model = fit(system, recipe(model_class), model_inputs(system, seen), seen["species"].to_numpy())
-    found = model.predict_proba(model_inputs(system, seen))
-    predicted = np.array(system.classes)[found.argmax(axis=1)]
+    probabilities = model.predict_proba(model_inputs(system, seen))
+    predicted = np.array(system.classes)[probabilities.argmax(axis=1)]
     assert (predicted == seen["species"]).mean() > 0.99
-    assert found[:, 1].max() < 0.1
+    assert probabilities[:, 1].max() < 0.1
 
 
 def test_the_encoding_uses_declared_categories_and_nothing_of_the_rows():

@@ -50,11 +50,13 @@ def champion(store) -> Champion:
 
 def test_the_champion_of_the_store_predicts_as_the_model_that_was_saved(champion):
     _, rows = system_and_rows("titanic")
-    found = champion.predict(rows)
+    predictions = champion.predict(rows)
     before = fitted("titanic", "xgboost").predict_proba(champion_inputs())
-    np.testing.assert_allclose(np.array(found["probabilities"].tolist()), before, rtol=0, atol=1e-12)
-    np.testing.assert_array_equal(found["probability"], before.max(axis=1))
-    assert found["prediction"].tolist() == np.array(["died", "survived"])[before.argmax(axis=1)].tolist()
+    np.testing.assert_allclose(np.array(predictions["probabilities"].tolist()), before, rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(predictions["probability"], before.max(axis=1))
+    assert (
+        predictions["prediction"].tolist() == np.array(["died", "survived"])[before.argmax(axis=1)].tolist()
+    )
     assert champion.card.startswith("# Titanic: xgboost")
 
 
@@ -109,10 +111,10 @@ def test_predictions_fit_their_table_and_a_repeat_adds_nothing(store, champion):
     system, rows = system_and_rows("titanic")
     table = predictions_table(system)
     store.ensure(table)
-    found = predict_rows(champion, rows, {"titanic-1"}, NOW)
-    assert found.columns.tolist() == table.schema.names
-    assert store.upsert(table, found).inserted == 891
-    assert store.upsert(table, found).inserted == 0
+    predictions = predict_rows(champion, rows, {"titanic-1"}, NOW)
+    assert predictions.columns.tolist() == table.schema.names
+    assert store.upsert(table, predictions).inserted == 891
+    assert store.upsert(table, predictions).inserted == 0
     stored = store.read(table)
     assert stored["seen_in_training"].sum() == 1
     assert (stored["predicted_at"] == pd.Timestamp("2026-03-01 12:00")).all()
@@ -132,9 +134,9 @@ def test_rows_read_back_from_the_store_are_predicted_alike(store, champion):
 
 def test_no_rows_give_no_predictions_in_the_same_layout(champion):
     _, rows = system_and_rows("titanic")
-    found = predict_rows(champion, rows.head(0), set(), NOW)
-    assert found.empty
-    assert found.columns.tolist() == predictions_table(champion.system).schema.names
+    predictions = predict_rows(champion, rows.head(0), set(), NOW)
+    assert predictions.empty
+    assert predictions.columns.tolist() == predictions_table(champion.system).schema.names
 
 
 def test_a_moment_without_a_zone_is_refused(champion):
@@ -159,10 +161,10 @@ identity = st.tuples(st.sampled_from("abcd"), st.integers(0, 2))
 )
 def test_pending_and_predicted_rows_are_all_rows_and_share_none(features, done):
     predictions = features_of([row for row, _ in done]).assign(model_version=[v for _, v in done])
-    found = pending(features_of(features), predictions, 2)
+    waiting = pending(features_of(features), predictions, 2)
     expected = [row for row in features if (row, 2) not in done]
-    days = (found["event_time"] - pd.Timestamp("2026-01-01")).dt.days
-    assert list(zip(found["row_id"], days, strict=True)) == expected
+    days = (waiting["event_time"] - pd.Timestamp("2026-01-01")).dt.days
+    assert list(zip(waiting["row_id"], days, strict=True)) == expected
 
 
 def test_a_time_zone_does_not_make_a_predicted_row_pending():

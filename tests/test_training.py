@@ -76,11 +76,11 @@ def test_a_class_is_scored_with_the_hold_out_beside_it_and_the_settings_neighbou
 def test_calibration_is_kept_where_it_lowers_the_log_loss():
     system, rows = system_and_rows("titanic")
     plain = [score_class(system, rows, "knn", SHORT)]
-    (found,) = add_calibrated(system, rows, plain, SHORT)
-    assert found.calibrated
-    assert found.log_loss < plain[0].log_loss - 0.3
-    assert found.folds_id == plain[0].folds_id
-    assert fit_selected(system, rows, found).calibration is not None
+    (better,) = add_calibrated(system, rows, plain, SHORT)
+    assert better.calibrated
+    assert better.log_loss < plain[0].log_loss - 0.3
+    assert better.folds_id == plain[0].folds_id
+    assert fit_selected(system, rows, better).calibration is not None
     assert add_calibrated(system, rows, plain, replace(SHORT, calibration="never")) == plain
 
 
@@ -118,13 +118,13 @@ def test_a_champion_that_saw_fewer_rows_is_scored_on_the_new_ones_too():
 
 def test_the_background_is_real_rows_with_the_classes_in_their_shares():
     system, rows = system_and_rows("titanic")
-    found = background(system, rows)
-    assert len(found) == 64
-    assert set(found[0]) == set(system.inputs)
-    assert found == background(system, shuffled(rows, 2))
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
-    known = rows[["pclass", "sex", "fare"]].apply(tuple, axis=1)
-    assert {(row["pclass"], row["sex"], row["fare"]) for row in found} <= set(known)
+    drawn = background(system, rows)
+    assert len(drawn) == 64
+    assert set(drawn[0]) == set(system.inputs)
+    assert drawn == background(system, shuffled(rows, 2))
+    assert json.loads(json.dumps(drawn, allow_nan=False)) == drawn
+    present = rows[["pclass", "sex", "fare"]].apply(tuple, axis=1)
+    assert {(row["pclass"], row["sex"], row["fare"]) for row in drawn} <= set(present)
     synthetic = rows.head(5).assign(origin="synthetic")
     assert background(system, pd.concat([rows.head(3), synthetic])) == background(system, rows.head(3))
 
