@@ -74,7 +74,7 @@ def from_bytes(data: bytes, kind: type[T], where: str) -> T:
 
 
 def plain(record: Any) -> Any:
-    """A dataclass in JSON types, each field under its alias if it has one."""
+    """A dataclass, or a list or mapping of them, in JSON types; each field under its alias if it has one."""
     return _adapter(type(record)).dump_python(record, mode="json", by_alias=True)
 
 

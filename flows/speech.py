@@ -69,7 +69,7 @@ def speech_evaluation(
     """
     with one_at_a_time(language_name(language), "speech"):
         checkpoint = tasks.newest_checkpoint(language)
-        verdict = tasks.judge(language, checkpoint, evaluation)
+        verdict = tasks.score_checkpoint(language, checkpoint, evaluation)
         tasks.keep_worst_clips(language, verdict, corpus)
         return tasks.register(language, checkpoint, verdict)
 
@@ -92,9 +92,9 @@ def speech_day(
         evaluation: How scores and their intervals are made.
     """
     name = language_name(language)
-    heard = {"corpus": asdict(corpus), "preparation": asdict(preparation)}
-    judged = {"evaluation": asdict(evaluation), "corpus": asdict(corpus)}
-    features = tasks.run_part(f"speech-features/{name}", heard)
+    prepared = {"corpus": asdict(corpus), "preparation": asdict(preparation)}
+    scored = {"evaluation": asdict(evaluation), "corpus": asdict(corpus)}
+    features = tasks.run_part(f"speech-features/{name}", prepared)
     training = tasks.run_part(f"speech-training/{name}", {"finetune": asdict(finetune)}, wait_for=[features])
-    scores = tasks.run_part(f"speech-evaluation/{name}", judged, wait_for=[training])
+    scores = tasks.run_part(f"speech-evaluation/{name}", scored, wait_for=[training])
     return [features, training, scores]

@@ -2,58 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, cast
+from dataclasses import asdict
+from typing import cast
 from uuid import UUID
 
 import pandas as pd
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
+from dagsverk.speech.evaluation.report import Interval
 from dagsverk.speech.languages import Language
+from dagsverk.speech.steps import Finetuned, Prepared, Registered
 from dagsverk.speech.training.progress import Progress, Quiet, Several, TensorBoard, Throttled
 from tasks.show import in_a_run, markdown, table
 
 UPDATE_S = 2.0  # least time between two updates of a progress artefact
 
 
-def prepared(language: Language, told: Mapping[str, Any]) -> None:
-    """Clips, hours and speakers of each split; why clips were set aside."""
-    rows = [{"split": split, **facts} for split, facts in told["splits"].items()]
-    set_aside = [{"reason": reason, "clips": n} for reason, n in told["set_aside"].items()]
-    table(f"{language.name}-clips", pd.DataFrame(rows), f"Clips from {told['corpus']}, set {told['set']}")
+def prepared(language: Language, step: Prepared) -> None:
+    """Clips, seconds and speakers of each split; why clips were set aside."""
+    rows = [{"split": name, **asdict(split)} for name, split in step.splits.items()]
+    set_aside = [{"reason": reason, "clips": n} for reason, n in step.set_aside.items()]
+    table(f"{language.name}-clips", pd.DataFrame(rows), f"Clips from {step.corpus}, set {step.set}")
     table(f"{language.name}-clips-set-aside", pd.DataFrame(set_aside), "Clips that are not used, and why")
 
 
-def finetuned(language: Language, told: Mapping[str, Any]) -> None:
-    rows = pd.DataFrame(
-        [{name: value for name, value in told.items() if not isinstance(value, (dict, list))}]
-    )
-    table(f"{language.name}-training", rows, f"Run {told['run']}: the checkpoint that is best on dev")
+def finetuned(language: Language, step: Finetuned) -> None:
+    row = {name: value for name, value in asdict(step).items() if name not in ("set_aside", "at")}
+    what = f"Run {step.run}: the checkpoint that is best on dev"
+    table(f"{language.name}-training", pd.DataFrame([row]), what)
 
 
-def registered(language: Language, told: Mapping[str, Any]) -> None:
+def registered(language: Language, step: Registered) -> None:
     """Candidate, base and champion on the same test clips; the gate's decision in words."""
-    rows = [row for name in ("candidate", "champion_row", "base") if (row := told[name])]
-    scores = [
-        {"model": row["name"], "WER": _interval(row["wer"]), "CER": _interval(row["cer"])} for row in rows
-    ]
-    cut = f"; the test set is a cut: {told['cut']}" if told["cut"] else ""
-    what = f"Test: {told['clips']} clips of {told['speakers']} speakers, 95 % intervals{cut}"
+    rows = [row for row in (step.candidate, step.champion_row, step.base) if row]
+    scores = [{"model": row.name, "WER": _interval(row.wer), "CER": _interval(row.cer)} for row in rows]
+    cut = f"; the test set is a cut: {step.cut.clips} of {step.cut.of} clips" if step.cut else ""
+    what = f"Test: {step.clips} clips of {step.speakers} speakers, 95 % intervals{cut}"
     table(f"{language.name}-scores", pd.DataFrame(scores), what)
-    verdict = "Promoted" if told["promoted"] else "Not promoted"
-    warnings = "".join(f"\n- Warning: {warning}" for warning in told["warnings"])
-    traps = "".join(
-        f"\n- {'passed' if trap['passed'] else 'FAILED'}: {trap['name']}, {trap['detail']}"
-        for trap in told["traps"]
+    verdict = "Promoted" if step.promoted else "Not promoted"
+    warnings = "".join(f"\n- Warning: {warning}" for warning in step.warnings)
+    checks = "".join(
+        f"\n- {'passed' if check.passed else 'FAILED'}: {check.name}, {check.detail}" for check in step.checks
     )
-    text = f"**{verdict}.** {told['reason']}\n\nRule: {told['rule']}\n{warnings}\n\nChecks:\n{traps}"
-    markdown(f"{language.name}-decision", text, f"Version {told['version']}: the gate's decision")
+    text = f"**{verdict}.** {step.reason}\n\nRule: {step.rule}\n{warnings}\n\nChecks:\n{checks}"
+    markdown(f"{language.name}-decision", text, f"Version {step.version}: the gate's decision")
 
 
-def _interval(found: Mapping[str, Any]) -> str:
-    if found["low"] is None:
-        return f"{found['value']:.3f} (no interval: too few speakers)"
-    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+def _interval(interval: Interval) -> str:
+    if interval.value is None:
+        return "nothing to score"
+    if interval.low is None or interval.high is None:
+        return f"{interval.value:.3f} (no interval: too few speakers)"
+    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
 
 class TrainingProgress(Quiet):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from typing import Any
 
 from prefect import task
 
-from dagsverk.records import keep_report, kept_report
 from dagsverk.speech import results, runs, steps
 from dagsverk.speech.cache import cache_folder
 from dagsverk.speech.config import CorpusConfig, EvaluationConfig, FinetuneConfig, PrepareConfig
@@ -78,14 +76,14 @@ def complete_shards(language: str, set_id: str) -> str:
     """Safe to repeat: the manifest is written last, and once."""
     from dagsverk.speech.features.preparation import complete
 
-    store, known = open_store(), language_of(language)
-    before = kept_report(store, known.name, "preparation").get("set")
-    told = steps.prepared(complete(store, set_id), new=set_id != before)
-    keep_report(store, known.name, "preparation", told)
-    show.prepared(known, told)
-    aside = sum(told["set_aside"].values())
-    counts = ", ".join(f"{split} {found['clips']}" for split, found in told["splits"].items())
-    say(f"{'completed' if told['new'] else 'found'} the set {set_id}: {counts} clips", f"{aside} set aside")
+    store, of = open_store(), language_of(language)
+    before = steps.kept(store, of, steps.Prepared)
+    step = steps.prepared(complete(store, set_id), new=before is None or before.set != set_id)
+    steps.keep(store, of, step)
+    show.prepared(of, step)
+    aside = sum(step.set_aside.values())
+    counts = ", ".join(f"{name} {split.clips}" for name, split in step.splits.items())
+    say(f"{'completed' if step.new else 'found'} the set {set_id}: {counts} clips", f"{aside} set aside")
     return set_id
 
 
@@ -104,22 +102,22 @@ def finetune(language: str, set_id: str, config: FinetuneConfig) -> CheckpointRe
     """Safe to repeat: training goes on from its newest whole checkpoint, and a finished one is found."""
     from dagsverk.speech.training.fit import fit
 
-    store, known = open_store(), language_of(language)
-    before = kept_report(store, known.name, "training").get("run")
+    store, of = open_store(), language_of(language)
+    before = steps.kept(store, of, steps.Finetuned)
     try:
-        chosen = fit(store, set_id, language, config, show.training_progress(known))
+        chosen = fit(store, set_id, language, config, show.training_progress(of))
     except Interrupted:
         # Told to stop, it has saved its state. Now the run ends as Prefect ends one that is told to stop:
         # crashed, so that its worker, or the next one, resumes it.
         signal.raise_signal(signal.SIGTERM)
         raise
-    told = steps.finetuned(store, chosen, new=chosen.run != before)
-    keep_report(store, known.name, "training", told)
-    show.finetuned(known, told)
-    done = "trained" if told["new"] else "found the finished"
-    rate = "" if told["dev_wer"] is None else f"WER {told['dev_wer']:.3f} on dev"
+    step = steps.finetuned(store, chosen, new=before is None or before.run != chosen.run)
+    steps.keep(store, of, step)
+    show.finetuned(of, step)
+    done = "trained" if step.new else "found the finished"
+    rate = "" if step.dev_wer is None else f"WER {step.dev_wer:.3f} on dev"
     say(
-        f"{done} run {chosen.run} of {told['steps']} steps on {set_id}",
+        f"{done} run {chosen.run} of {step.steps} steps on {set_id}",
         f"step {chosen.step} is best: {rate}",
     )
     return chosen
@@ -128,41 +126,39 @@ def finetune(language: str, set_id: str, config: FinetuneConfig) -> CheckpointRe
 @task(name="newest-checkpoint", **REPEATABLE)
 def newest_checkpoint(language: str) -> CheckpointRef:
     """Safe to repeat: it only reads."""
-    name = language_name(language)
-    found = kept_report(open_store(), name, "training")
-    if not found:
+    of = language_of(language)
+    training = steps.kept(open_store(), of, steps.Finetuned)
+    if training is None:
         raise NotFound(
-            f"no finished training of {name}; start one: prefect deployment run speech-training/{name}"
+            f"no finished training of {of.name}; start one: prefect deployment run speech-training/{of.name}"
         )
-    say(f"the newest finished training is run {found['run']}, step {found['step']} is its best")
-    return CheckpointRef(found["run"], found["step"])
+    say(f"the newest finished training is run {training.run}, step {training.step} is its best")
+    return CheckpointRef(training.run, training.step)
 
 
-@task(name="judge", task_run_name="judge {checkpoint.run} at {checkpoint.step}", **REPEATABLE)
-def judge(language: str, checkpoint: CheckpointRef, config: EvaluationConfig) -> str:
-    """Safe to repeat: what a model said on a test set is kept. Returns the verdict's path."""
-    from dagsverk.speech.evaluation import judging
+@task(name="score-checkpoint", task_run_name="score {checkpoint.run} at {checkpoint.step}", **REPEATABLE)
+def score_checkpoint(language: str, checkpoint: CheckpointRef, config: EvaluationConfig) -> str:
+    """Safe to repeat: a model's hypotheses for a test set are kept. Returns the verdict's path."""
+    from dagsverk.speech.evaluation.assessment import Candidate, assess
     from dagsverk.speech.features.prepared import open_prepared
     from dagsverk.speech.training.fit import base_model, load_checkpoint
 
-    store, cache, known = open_store(), cache_folder(), language_of(language)
+    store, cache, of = open_store(), cache_folder(), language_of(language)
     set_id = runs.run_config(store, checkpoint.run).set_id
-    verdict = judging.judge(
-        store,
-        known,
-        checkpoint,
-        load_checkpoint(store, checkpoint, cache),
-        base_model(store, checkpoint.run),
-        open_prepared(store, set_id, ("test",), cache),
-        config,
+    candidate = Candidate(
+        ref=checkpoint,
+        model=load_checkpoint(store, checkpoint, cache),
+        base=base_model(store, checkpoint.run),
         curve=runs.curve(store, checkpoint.run),
-        cache=cache,
     )
-    report = results.report(store, known, verdict["candidate"])
-    path = results.verdict_path(known, checkpoint)
+    clips = open_prepared(store, set_id, ("test",), cache)
+    verdict = assess(store, candidate, clips, config, cache)
+    report = results.report(store, of, verdict.candidate)
+    wer, path = report.scores.normalised.wer.value, results.verdict_path(of, checkpoint)
+    rate = "nothing to score" if wer is None else f"WER {wer:.3f}"
     say(
-        f"scored step {checkpoint.step} of run {checkpoint.run} on {report['clips']} test clips of {set_id}",
-        f"WER {report['scores']['normalised']['wer']['value']:.3f}, the verdict is at {path}",
+        f"scored step {checkpoint.step} of run {checkpoint.run} on {report.clips} test clips of {set_id}",
+        f"{rate}, the verdict is at {path}",
     )
     return path
 
@@ -173,14 +169,14 @@ def keep_worst_clips(language: str, verdict: str, corpus: CorpusConfig) -> int:
     from dagsverk.speech.corpora.opening import open_corpus
     from dagsverk.speech.evaluation.playback import keep_audio
 
-    store, known = open_store(), language_of(language)
-    report = results.report(store, known, json.loads(store.get(verdict))["candidate"])
+    store, of = open_store(), language_of(language)
+    report = results.report(store, of, results.verdict(store, verdict).candidate)
     try:
         opened = open_corpus(corpus, language)
     except CorpusError as error:
         say(f"the worst clips cannot be heard on the page: {error}")
         return 0
-    kept = len(keep_audio(store, known, report, opened)["clips"])
+    kept = len(keep_audio(store, of, report, opened).clips)
     say(f"keeps the sound of the {kept} worst clips")
     return kept
 
@@ -192,18 +188,17 @@ def register(language: str, checkpoint: CheckpointRef, verdict: str) -> ModelRef
     from dagsverk.speech.registry import registration
     from dagsverk.speech.training.fit import load_checkpoint
 
-    store, known = open_store(), language_of(language)
+    store, of = open_store(), language_of(language)
     made = runs.run_config(store, checkpoint.run)
-    told = registration.register(
+    step = registration.register(
         store,
-        known,
-        checkpoint,
-        json.loads(store.get(verdict)),
+        of,
+        results.verdict(store, verdict),
         load_checkpoint(store, checkpoint, cache_folder()),
         manifest=manifest(store, made.set_id),
         config=made.finetune,
     )
-    keep_report(store, known.name, "evaluation", told)
-    show.registered(known, told)
-    say(f"{known.model_name} version {told['version']}", told["reason"])
-    return ModelRef(known.model_name, told["version"])
+    steps.keep(store, of, step)
+    show.registered(of, step)
+    say(f"{of.model_name} version {step.version}", step.reason)
+    return ModelRef(of.model_name, step.version)

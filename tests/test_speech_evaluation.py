@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pytest
 from sound_corpus import SoundCorpus, prepared_sounds
 from speech_models import small_model, sounds, taught_model
 
+from dagsverk.records import plain, write_json
 from dagsverk.speech import results
 from dagsverk.speech.config import EvaluationConfig
 from dagsverk.speech.corpora.corpus import RejectedClip
@@ -16,10 +16,13 @@ from dagsverk.speech.errors import CorpusError
 from dagsverk.speech.evaluation.comparison import compare
 from dagsverk.speech.evaluation.evaluation import evaluate
 from dagsverk.speech.evaluation.playback import keep_audio
+from dagsverk.speech.evaluation.report import Cut
 from dagsverk.speech.languages import language
+from dagsverk.speech.runs import TrainingPoint, run_folder
 from dagsverk.store import open_store
 
 SWEDISH = language("sv")
+RUN = "sv-0123456789abcdef"
 CONFIG = EvaluationConfig(resamples=100, min_group_clips=3, worst=4)
 
 
@@ -34,15 +37,15 @@ def clips(store, tmp_path):
 
 
 def test_a_report_says_what_the_model_heard(store, clips):
-    found = evaluate(store, SWEDISH, taught_model(), clips, CONFIG)
-    rows = results.clip_rows(store, found)
+    report = evaluate(store, SWEDISH, taught_model(), clips, CONFIG)
+    rows = results.clip_rows(store, report)
     right, wrong = rows[rows["speaker"] != "test voice 2"], rows[rows["speaker"] == "test voice 2"]
     assert (right["hypothesis"] == right["text"]).all()
     assert set(wrong["hypothesis"]) == {sound.text for sound in sounds()}
-    said = 3 * sum(len(sound.text.split()) for sound in sounds())
-    assert found["scores"]["normalised"]["hits"] == 2 * said / 3
-    assert (found["clips"], found["speakers"], found["split"], found["cut"]) == (9, 3, "test", None)
-    assert found == results.report(store, SWEDISH, found["key"]) == json.loads(json.dumps(found))
+    spoken = 3 * sum(len(sound.text.split()) for sound in sounds())
+    assert report.scores.normalised.hits == 2 * spoken / 3
+    assert (report.clips, report.speakers, report.split, report.cut) == (9, 3, "test", None)
+    assert report == results.report(store, SWEDISH, report.key)
 
 
 def test_the_same_model_is_heard_once_on_the_same_clips(store, clips):
@@ -65,9 +68,9 @@ def test_another_question_is_answered_from_what_was_heard(store, clips):
         tick=lambda *n: ticks.append(n),
     )
     assert len(ticks) == 1
-    assert other["key"] != first["key"]
-    assert (len(first["worst"]), len(other["worst"])) == (3, 1)
-    assert other["decoding"] == first["decoding"]
+    assert other.key != first.key
+    assert (len(first.worst), len(other.worst)) == (3, 1)
+    assert other.decoding == first.decoding
 
 
 def test_beams_and_weights_are_heard_anew(store, clips):
@@ -76,17 +79,17 @@ def test_beams_and_weights_are_heard_anew(store, clips):
         evaluate(store, SWEDISH, taught_model(), clips, replace(CONFIG, beams=2)),
         evaluate(store, SWEDISH, small_model(), clips, CONFIG),
     ]
-    assert len({report["key"] for report in reports}) == 3
+    assert len({report.key for report in reports}) == 3
     assert len(store.list("speech/swedish/transcripts")) == 3
-    assert results.reports(store, SWEDISH) == sorted(reports, key=lambda r: r["at"])
+    assert results.reports(store, SWEDISH) == sorted(reports, key=lambda r: r.at)
 
 
 def test_a_taught_model_is_told_from_an_untaught_one_on_the_same_clips(store, clips):
     taught = evaluate(store, SWEDISH, taught_model(), clips, CONFIG)
     untaught = evaluate(store, SWEDISH, small_model(), clips, CONFIG)
-    found = compare(store, taught, untaught)
-    assert found["wer"]["value"] < 0
-    assert (found["first"], found["second"], found["clips"]) == (taught["key"], untaught["key"], 9)
+    comparison = compare(store, taught, untaught)
+    assert comparison.wer.value < 0
+    assert (comparison.first, comparison.second, comparison.clips) == (taught.key, untaught.key, 9)
 
 
 def test_reports_of_other_clips_are_not_compared(store, clips, tmp_path):
@@ -98,7 +101,7 @@ def test_reports_of_other_clips_are_not_compared(store, clips, tmp_path):
 
 def test_a_cut_test_split_is_flagged(store, tmp_path):
     clips = prepared_sounds(store, tmp_path / "cache", SoundCorpus(cut=True))
-    assert evaluate(store, SWEDISH, taught_model(), clips, CONFIG)["cut"] == {"clips": 9, "of": 300}
+    assert evaluate(store, SWEDISH, taught_model(), clips, CONFIG).cut == Cut(9, 300)
 
 
 def test_clips_of_several_splits_are_refused(store, clips):
@@ -108,14 +111,14 @@ def test_clips_of_several_splits_are_refused(store, clips):
 
 
 def test_the_worst_clips_can_be_played(store, clips):
-    found = evaluate(store, SWEDISH, taught_model(), clips, CONFIG)
-    silent = results.worst_clips(store, SWEDISH, found)
-    assert [(clip["sound"], clip["why_silent"]) for clip in silent] == [(None, "its audio was not kept")] * 3
-    kept = keep_audio(store, SWEDISH, found, SoundCorpus(wrong=[2]))
-    assert kept["missing"] == {}
-    for clip in results.worst_clips(store, SWEDISH, found):
-        assert clip["speaker"] == "test voice 2"
-        assert store.get(clip["sound"])[:4] == b"RIFF"
+    report = evaluate(store, SWEDISH, taught_model(), clips, CONFIG)
+    silent = results.worst_clips(store, SWEDISH, report)
+    assert [(clip.sound, clip.why_silent) for clip in silent] == [(None, "its audio was not kept")] * 3
+    kept = keep_audio(store, SWEDISH, report, SoundCorpus(wrong=[2]))
+    assert kept.missing == {}
+    for clip in results.worst_clips(store, SWEDISH, report):
+        assert clip.speaker == "test voice 2"
+        assert store.get(clip.sound)[:4] == b"RIFF"
 
 
 class Killed(BaseException):
@@ -135,9 +138,9 @@ def test_an_evaluation_killed_after_hearing_is_finished_without_hearing_again(st
         with pytest.raises(Killed):
             evaluate(store, SWEDISH, taught_model(), clips, CONFIG, tick=lambda *n: ticks.append(n))
     assert results.reports(store, SWEDISH) == []
-    found = evaluate(store, SWEDISH, taught_model(), clips, CONFIG, tick=lambda *n: ticks.append(n))
+    report = evaluate(store, SWEDISH, taught_model(), clips, CONFIG, tick=lambda *n: ticks.append(n))
     assert len(ticks) == 1
-    assert results.reports(store, SWEDISH) == [found]
+    assert results.reports(store, SWEDISH) == [report]
     assert len([path for path in store.list("speech/swedish/evaluations") if "/clips-" in path]) == 1
 
 
@@ -149,31 +152,32 @@ class BrokenCorpus(SoundCorpus):
 
 
 def test_a_corpus_that_cannot_be_read_here_only_leaves_its_clips_silent(store, clips):
-    found = evaluate(store, SWEDISH, taught_model(), clips, CONFIG)
-    kept = keep_audio(store, SWEDISH, found, BrokenCorpus())
-    assert kept["clips"] == {}
-    assert any(why.startswith("missing file: ") for why in kept["missing"].values())
-    assert any(
-        "sounds cannot be read here: the archive is cut short" in why for why in kept["missing"].values()
-    )
-    assert [clip["sound"] for clip in results.worst_clips(store, SWEDISH, found)] == [None] * 3
+    report = evaluate(store, SWEDISH, taught_model(), clips, CONFIG)
+    kept = keep_audio(store, SWEDISH, report, BrokenCorpus())
+    assert kept.clips == {}
+    reasons = kept.missing.values()
+    assert any(why.startswith("missing file: ") for why in reasons)
+    assert any("sounds cannot be read here: the archive is cut short" in why for why in reasons)
+    assert [clip.sound for clip in results.worst_clips(store, SWEDISH, report)] == [None] * 3
 
 
 def test_what_the_store_holds_is_found_and_a_change_is_seen(store, clips):
     versions = [results.results_version(store, SWEDISH)]
-    found = evaluate(store, SWEDISH, taught_model(), clips, CONFIG)
+    report = evaluate(store, SWEDISH, taught_model(), clips, CONFIG)
     versions.append(results.results_version(store, SWEDISH))
-    keep_audio(store, SWEDISH, found, SoundCorpus())
+    keep_audio(store, SWEDISH, report, SoundCorpus())
     versions.append(results.results_version(store, SWEDISH))
-    store.put("speech/swedish/runs/abc/config.json", b'{"set": "x"}')
-    store.put("speech/swedish/runs/abc/curve.json", b'[{"step": 1, "loss": 2.0}]')
-    store.put("speech/swedish/runs/abc/checkpoints/10/model.safetensors", b"")
+    first = TrainingPoint(step=1, loss=2.0, learning_rate=1e-3)
+    second = TrainingPoint(step=2, loss=1.0, learning_rate=1e-3)
+    write_json(store, f"{run_folder(RUN)}/config.json", {"set": "of another version"})
+    write_json(store, f"{run_folder(RUN)}/curve.json", [plain(first)])
+    store.put(f"{run_folder(RUN)}/checkpoints/10/model.safetensors", b"")
     versions.append(results.results_version(store, SWEDISH))
-    store.put("speech/swedish/runs/abc/curve.json", b'[{"step": 2, "loss": 1.0}]', overwrite=True)
+    write_json(store, f"{run_folder(RUN)}/curve.json", [plain(second)])
     versions.append(results.results_version(store, SWEDISH))
     assert len(set(versions)) == 5
     assert versions[-1] == results.results_version(store, SWEDISH)
     assert results.speech_languages(store) == [SWEDISH]
     assert results.runs(store, SWEDISH) == [
-        {"run": "abc", "config": {"set": "x"}, "curve": [{"step": 2, "loss": 1.0}], "checkpoints": [10]}
+        results.Run(run=RUN, config=None, curve=(second,), checkpoints=(10,))
     ]

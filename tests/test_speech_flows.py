@@ -9,7 +9,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
 from prefect_server import wait_for
 from run_records import lines_of, links
 
-from dagsverk.records import kept_report
+from dagsverk.speech import steps
 from dagsverk.speech.config import CorpusConfig, EvaluationConfig, FinetuneConfig, PrepareConfig
 from dagsverk.speech.languages import language
 from dagsverk.speech.summary import speech_summary
@@ -57,9 +57,9 @@ def test_a_day_ends_with_a_registered_model_and_its_scores(first_day):
     version = store.model(SWEDISH.model_name, states[2].result().version)
     assert {"model.safetensors", "README.md", "generation_config.json"} <= set(version.files)
     assert version.metrics["wer"] >= 0
-    told = speech_summary(store, SWEDISH)
-    assert "54 from spoken" in told
-    assert "before fine-tuning" in told
+    summary = speech_summary(store, SWEDISH)
+    assert "54 from spoken" in summary
+    assert "before fine-tuning" in summary
 
 
 @pytest.mark.parametrize(
@@ -77,19 +77,19 @@ def test_a_day_ends_with_a_registered_model_and_its_scores(first_day):
         (
             2,
             {
-                ("newest-checkpoint", "judge"),
-                ("judge", "keep worst clips"),
+                ("newest-checkpoint", "score"),
+                ("score", "keep worst clips"),
                 ("newest-checkpoint", "register"),
-                ("judge", "register"),
+                ("score", "register"),
             },
         ),
     ],
 )
 def test_the_graph_of_a_run_links_its_steps(server, first_day, part, expected):
-    known = sorted({name for pair in expected for name in pair}, key=len, reverse=True)
+    names = sorted({name for pair in expected for name in pair}, key=len, reverse=True)
 
     def short(label):
-        return next(name for name in known if label.startswith(name))
+        return next(name for name in names if label.startswith(name))
 
     def linked():
         return {(short(a), short(b)) for a, b in links(server, first_day[1][part])}
@@ -105,15 +105,15 @@ def test_the_graph_of_a_run_links_its_steps(server, first_day, part, expected):
         (1, "newest-clips", r"the newest set of clips is \S+"),
         (1, "fine-tune sv", r"trained run \S+ of 4 steps on \S+; step 4 is best: WER"),
         (2, "newest-checkpoint", r"the newest finished training is run"),
-        (2, "judge", r"scored step 4 of run \S+ on 8 test clips of \S+; WER \d"),
+        (2, "score", r"scored step 4 of run \S+ on 8 test clips of \S+; WER \d"),
         (2, "keep worst clips sv", r"keeps the sound of the 2 worst clips"),
         (2, "register sv", r"whisper_swedish version 1; "),
     ],
 )
 def test_each_task_says_in_its_log_what_it_read_did_and_wrote(server, first_day, part, step, line):
     state = first_day[1][part]
-    said = wait_for(lambda: lines_of(server, state, step), f"the log of {step}")
-    assert any(re.search(line + r".*; in \d+\.\d s$", told) for told in said), said
+    lines = wait_for(lambda: lines_of(server, state, step), f"the log of {step}")
+    assert any(re.search(line + r".*; in \d+\.\d s$", one) for one in lines), lines
 
 
 def test_a_repeated_day_makes_no_new_clips_no_new_run_and_no_new_version(first_day):
@@ -121,7 +121,7 @@ def test_a_repeated_day_makes_no_new_clips_no_new_run_and_no_new_version(first_d
     before = store.list("speech/swedish")
     again = run_day()
     assert [state.result() for state in again] == [state.result() for state in states]
-    assert [kept_report(store, "swedish", step)["new"] for step in ("preparation", "training")] == [False] * 2
+    assert [steps.kept(store, SWEDISH, kind).new for kind in (steps.Prepared, steps.Finetuned)] == [False] * 2
     assert store.list("speech/swedish") == before
     assert len(store.models(SWEDISH.model_name)) == 1
 
@@ -139,9 +139,9 @@ def test_a_repeated_day_makes_no_new_clips_no_new_run_and_no_new_version(first_d
 )
 def test_a_day_leaves_artefacts_in_the_prefect_ui(server, first_day, key, kind, part):
     wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
-    found = server.ask(lambda client: client.read_artifacts(artifact_filter=wanted))
+    artefacts = server.ask(lambda client: client.read_artifacts(artifact_filter=wanted))
     of_run = first_day[1][part].state_details.flow_run_id
-    assert [artefact.type for artefact in found if artefact.flow_run_id == of_run] == [kind]
+    assert [artefact.type for artefact in artefacts if artefact.flow_run_id == of_run] == [kind]
 
 
 def test_a_language_that_whisper_does_not_know_is_refused_before_anything_runs(server):

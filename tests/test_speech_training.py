@@ -12,7 +12,15 @@ from dagsverk.speech.config import FinetuneConfig
 from dagsverk.speech.errors import ModelError, SpeechError
 from dagsverk.speech.languages import language
 from dagsverk.speech.model.models import save_model_folder
-from dagsverk.speech.runs import NEUTRAL, curve, run_config, run_folder, run_id
+from dagsverk.speech.runs import (
+    NEUTRAL,
+    TrainingPoint,
+    ValidationPoint,
+    curve,
+    run_config,
+    run_folder,
+    run_id,
+)
 from dagsverk.speech.training.fit import base_model, fit, load_checkpoint
 from dagsverk.speech.training.progress import (
     EventReader,
@@ -45,8 +53,9 @@ def test_a_run_learns_and_its_best_checkpoint_is_the_one_with_least_errors_on_de
     progress = Recorder()
     ref = fit(store, set_id, "sv", config, progress)
     points = curve(store, ref.run)
-    losses = [point["loss"] for point in points if "loss" in point]
-    ranks = {point["step"]: (point["dev_wer"], point["dev_loss"]) for point in points if "dev_wer" in point}
+    losses = [point.loss for point in points if isinstance(point, TrainingPoint)]
+    validations = [point for point in points if isinstance(point, ValidationPoint)]
+    ranks = {point.step: (point.dev_wer, point.dev_loss) for point in validations}
     assert losses[-1] < losses[0] / 3
     assert list(ranks) == progress.validated_after == [30, 60, 90]
     assert ref.step == min(ranks, key=lambda step: ranks[step])

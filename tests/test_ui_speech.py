@@ -20,7 +20,7 @@ from ui_site import own_copy
 
 from ui.api import build_api
 from ui.limits import BodyLimit, SafeHeaders
-from ui.speech import differences, monitor, transcribe
+from ui.speech import differences, monitor, sections, transcribe
 from ui.speech.desk import SpeechDesk
 from ui.tabular.desk import TabularDesk
 
@@ -223,6 +223,15 @@ def test_the_monitor_flags_a_cut_test_set_names_small_groups_and_escapes_what_it
     assert "<img" not in shown
     assert "<del>" in shown
     assert "silence" in shown  # why clips were set aside
+
+
+def test_the_monitor_says_how_much_speech_a_model_learnt_from(speech):
+    training = speech.view(SWEDISH).steps.preparation.splits["train"]
+    assert training.audio_s > 30
+    tile = str(sections.number_row(speech.view(SWEDISH))).partition("Learnt from")[2]
+    figure, note = re.findall(r'<div class="(?:figure|note)">(.*?)</div>', tile)[:2]
+    assert figure == f"{training.audio_s / 60:.0f} min"
+    assert note == "53 clips, 6 voices"
 
 
 def test_a_store_that_is_gone_for_a_while_leaves_the_monitor_as_it_was(tmp_path):

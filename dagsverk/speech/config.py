@@ -144,7 +144,7 @@ class FinetuneConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
-    """How a checkpoint is judged."""
+    """How a checkpoint is scored."""
 
     __pydantic_config__ = CLOSED
 

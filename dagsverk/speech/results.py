@@ -2,10 +2,10 @@
 
 Layout, below the artefact folder speech/<language name>/:
     runs/<run>/…                        fine-tuning runs, see `training`
-    transcripts/<key>.parquet           what a model heard in a set
+    transcripts/<key>.parquet           a model's hypotheses for the clips of a set
     evaluations/<key>/report.json       see `report`; written last, so what has one is whole
     evaluations/<key>/audio.json        which of the worst clips can be played, see `playback`
-    verdicts/<run>-<step>.json          a checkpoint against base model and champion, see `judging`
+    verdicts/<run>-<step>.json          a checkpoint against base model and champion, see `assessment`
 """
 
 from __future__ import annotations
@@ -13,16 +13,29 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import pandas as pd
 
+from dagsverk.records import read
+from dagsverk.speech import runs as run_records
+from dagsverk.speech.errors import SpeechError
+from dagsverk.speech.evaluation.report import EvaluationReport, KeptAudio, PlayableClip, Verdict
 from dagsverk.speech.languages import LANGUAGES, Language
-from dagsverk.speech.runs import CheckpointRef
-from dagsverk.store import Model, NotFound, Store
+from dagsverk.speech.runs import CheckpointRef, Curve, RunConfig
+from dagsverk.store import NotFound, Store
 
 _BY_NAME = {language.name: language for language in LANGUAGES.values()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A fine-tuning run as the store has it."""
+
+    run: str
+    config: RunConfig | None  # None: not written yet, or by another version
+    curve: Curve
+    checkpoints: tuple[int, ...]  # steps, ascending
 
 
 def folder(language: Language) -> str:
@@ -45,61 +58,65 @@ def results_version(store: Store, language: Language) -> str:
     """Changes when a run, its curve, an evaluation, a verdict or a promotion does. Cheap: a listing, few
     reads."""
     paths = [path for path in store.list(folder(language)) if "/shards/" not in path]
-    curves = [_read(store, path) for path in paths if path.endswith("/curve.json")]
+    curves = [_content(store, path) for path in paths if path.endswith("/curve.json")]
     in_use = store.champion(language.model_name)
     state = json.dumps([paths, in_use.version if in_use else 0]).encode()
     return hashlib.sha256(b"\0".join([state, *curves])).hexdigest()[:16]
 
 
-def runs(store: Store, language: Language) -> list[dict[str, Any]]:
-    """Fine-tuning runs: {"run", "config", "curve", "checkpoints"}; the one that went on last comes last."""
+def runs(store: Store, language: Language) -> list[Run]:
+    """Fine-tuning runs; the one that went on last comes last."""
     root = f"{folder(language)}/runs/"
     paths = [path.removeprefix(root) for path in store.list(root.removesuffix("/"))]
-    found = []
-    for run in sorted({path.split("/")[0] for path in paths}):
-        inside = [path.removeprefix(f"{run}/") for path in paths if path.startswith(f"{run}/")]
-        steps = {path.split("/")[1] for path in inside if path.startswith("checkpoints/")}
-        found.append(
-            {
-                "run": run,
-                "config": _loaded(store, f"{root}{run}/config.json", {}),
-                "curve": _loaded(store, f"{root}{run}/curve.json", []),
-                "checkpoints": sorted(int(step) for step in steps if step.isdigit()),
-            }
-        )
-    return found
+    return [_run(store, run, paths) for run in sorted({path.split("/")[0] for path in paths})]
 
 
-def report(store: Store, language: Language, key: str) -> dict[str, Any]:
+def _run(store: Store, run: str, paths: list[str]) -> Run:
+    inside = [path.removeprefix(f"{run}/") for path in paths if path.startswith(f"{run}/")]
+    steps = {path.split("/")[1] for path in inside if path.startswith("checkpoints/")}
+    try:
+        config = run_records.run_config(store, run)
+    except (NotFound, SpeechError):
+        config = None
+    return Run(
+        run=run,
+        config=config,
+        curve=run_records.curve(store, run),
+        checkpoints=tuple(sorted(int(step) for step in steps if step.isdigit())),
+    )
+
+
+def report(store: Store, language: Language, key: str) -> EvaluationReport:
     """One evaluation's report. Raises NotFound."""
-    found: dict[str, Any] = json.loads(store.get(f"{evaluation_folder(language, key)}/report.json"))
-    return found
+    return read(store, f"{evaluation_folder(language, key)}/report.json", EvaluationReport)
 
 
-def reports(store: Store, language: Language) -> list[dict[str, Any]]:
+def reports(store: Store, language: Language) -> list[EvaluationReport]:
     """All evaluations of the language, oldest first."""
     paths = store.list(f"{folder(language)}/evaluations")
-    found = [json.loads(store.get(path)) for path in paths if path.endswith("/report.json")]
-    return sorted(found, key=lambda one: str(one["at"]))
+    listed = [read(store, path, EvaluationReport) for path in paths if path.endswith("/report.json")]
+    return sorted(listed, key=lambda one: one.at)
 
 
-def clip_rows(store: Store, report: Mapping[str, Any]) -> pd.DataFrame:
-    """What was heard in each clip of a report, and its counts of errors."""
-    return pd.read_parquet(io.BytesIO(store.get(report["rows"])))
+def clip_rows(store: Store, report: EvaluationReport) -> pd.DataFrame:
+    """The hypothesis for each clip of a report, and its counts of errors."""
+    return pd.read_parquet(io.BytesIO(store.get(report.rows)))
 
 
-def worst_clips(store: Store, language: Language, report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The report's worst clips, each with "sound": the artefact to play, or None and "why_silent"."""
-    kept = _loaded(store, f"{evaluation_folder(language, report['key'])}/audio.json", {})
-    sounds, missing = kept.get("clips", {}), kept.get("missing", {})
+def worst_clips(store: Store, language: Language, report: EvaluationReport) -> list[PlayableClip]:
+    """The report's worst clips, each with the artefact to play, or why there is none."""
+    try:
+        kept = read(store, f"{evaluation_folder(language, report.key)}/audio.json", KeptAudio)
+    except NotFound:
+        kept = KeptAudio(clips={}, missing={})
     not_kept = "its audio was not kept"
     return [
-        {
-            **clip,
-            "sound": sounds.get(clip["clip"]),
-            "why_silent": None if clip["clip"] in sounds else missing.get(clip["clip"], not_kept),
-        }
-        for clip in report["worst"]
+        PlayableClip(
+            **vars(clip),
+            sound=kept.clips.get(clip.clip),
+            why_silent=None if clip.clip in kept.clips else kept.missing.get(clip.clip, not_kept),
+        )
+        for clip in report.worst
     ]
 
 
@@ -108,28 +125,18 @@ def verdict_path(language: Language, ref: CheckpointRef) -> str:
     return f"{folder(language)}/verdicts/{ref.run}-{ref.step}.json"
 
 
-def verdicts(store: Store, language: Language) -> list[dict[str, Any]]:
-    """Of every checkpoint that was judged, oldest first."""
-    found = [json.loads(store.get(path)) for path in store.list(f"{folder(language)}/verdicts")]
-    return sorted(found, key=lambda one: str(one["at"]))
+def verdict(store: Store, path: str) -> Verdict:
+    """The verdict at `verdict_path`. Raises NotFound."""
+    return read(store, path, Verdict)
 
 
-def champion(store: Store, language: Language) -> Model | None:
-    """The version in use, None before the first promotion."""
-    return store.champion(language.model_name)
+def verdicts(store: Store, language: Language) -> list[Verdict]:
+    """Of every checkpoint that was scored, oldest first."""
+    listed = [verdict(store, path) for path in store.list(f"{folder(language)}/verdicts")]
+    return sorted(listed, key=lambda one: one.at)
 
 
-def promotions(store: Store, language: Language) -> list[Mapping[str, Any]]:
-    """All promotions, oldest first: {"version", "promoted_at", "reason"}."""
-    return store.champions(language.model_name)
-
-
-def _loaded(store: Store, path: str, default: Any) -> Any:
-    found = _read(store, path)
-    return json.loads(found) if found else default
-
-
-def _read(store: Store, path: str) -> bytes:
+def _content(store: Store, path: str) -> bytes:
     try:
         return store.get(path)
     except NotFound:

@@ -14,13 +14,16 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
-from dagsverk.records import read_json
+from pydantic import Field
+
+from dagsverk.form import CLOSED
+from dagsverk.records import parse, plain, read, read_json
 from dagsverk.speech.config import FinetuneConfig
 from dagsverk.speech.errors import SpeechError
 from dagsverk.speech.languages import LANGUAGES, Language
-from dagsverk.store import NotFound, Store
+from dagsverk.store import NotFound, Store, StoreError
 from dagsverk.version import package_version
 
 RUN = re.compile(r"([a-z]{2,3})-[0-9a-f]{16}")
@@ -78,25 +81,27 @@ CurvePoint: TypeAlias = TrainingPoint | ValidationPoint
 Curve: TypeAlias = tuple[CurvePoint, ...]
 
 
-def curve(store: Store, run: str) -> list[dict[str, Any]]:
-    """What a run saw so far, by step: {"step", "loss", "learning_rate", "clips_per_s"} of training, and
-    {"step", "dev_loss", "dev_wer", "dev_cer"} of looks at dev (rates may exceed 1). [] before the first."""
+def curve(store: Store, run: str) -> Curve:
+    """What a run came to so far, by step. Empty before the first point."""
+    path = f"{run_folder(run)}/curve.json"
     try:
-        found: list[dict[str, Any]] = read_json(store, f"{run_folder(run)}/curve.json")
+        points = read_json(store, path)
     except NotFound:
-        return []
-    return found
+        return ()
+    return tuple(parse(points, list[CurvePoint], f"artefact {path} in {store.url}"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """What a run was started with; it goes on with the same on whatever machine."""
 
+    __pydantic_config__ = CLOSED
+
     run: str
     language: str  # Whisper's code
     set_id: str
     fingerprint: str  # of the model that it starts from
-    finetune: FinetuneConfig  # every default filled in
+    finetune: Annotated[FinetuneConfig, Field(alias="config")]  # every default filled in
     groups_per_step: int  # of batches, over all processes
     threads: int  # of each process; sums come out differently with another number
     clips: int  # trained on
@@ -106,25 +111,34 @@ class RunConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """In JSON types; the settings below "config"."""
-        fields = {name: value for name, value in vars(self).items() if name != "finetune"}
-        return {**fields, "set_aside": dict(self.set_aside), "config": self.finetune.to_dict()}
+        content: dict[str, Any] = plain(self)
+        return content
 
 
 def run_config(store: Store, run: str) -> RunConfig:
     """What a run was started with. Raises NotFound; SpeechError if another version of this wrote it."""
-    found = read_json(store, f"{run_folder(run)}/config.json")
+    path = f"{run_folder(run)}/config.json"
+    content = read_json(store, path)
     try:
-        return RunConfig(finetune=FinetuneConfig(**found.pop("config")), **found)
-    except (KeyError, TypeError) as error:
+        return parse(content, RunConfig, path)
+    except StoreError as error:
         raise SpeechError(
             f"the run {run} in {store.url} was begun by another version of Dagsverk ({error}); go on with it "
             "under that version, or remove the run"
         ) from error
 
 
+@dataclass(frozen=True, kw_only=True)
+class Finish:
+    """How a run ended."""
+
+    step: int  # the best one
+    steps: int | None = None  # all of them
+
+
 def finished(store: Store, run: str) -> CheckpointRef | None:
     """The best checkpoint of a run that came to its end; None of any other."""
     try:
-        return CheckpointRef(run, int(read_json(store, f"{run_folder(run)}/finished.json")["step"]))
+        return CheckpointRef(run, read(store, f"{run_folder(run)}/finished.json", Finish).step)
     except NotFound:
         return None

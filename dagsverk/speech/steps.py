@@ -1,51 +1,206 @@
-"""What a step did, in JSON types, for its report. Light: loads no learning library."""
+"""What each step of a speech day says of its last run: kept as JSON, read by pages and summaries.
+
+Light: loads no learning library.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, TypeVar
 
+from pydantic import AliasChoices, Field
+
+from dagsverk.records import keep_report, kept_report, parse, plain
 from dagsverk.speech import runs
+from dagsverk.speech.evaluation.report import Checks, Cut, EvaluationReport, Interval
 from dagsverk.speech.features.shards import Manifest
-from dagsverk.speech.runs import CheckpointRef
+from dagsverk.speech.languages import Language
+from dagsverk.speech.runs import CheckpointRef, TrainingPoint, ValidationPoint
 from dagsverk.store import Store
 
 
-def prepared(about: Manifest, *, new: bool) -> dict[str, Any]:
-    """Clips, hours, speakers, and why clips were set aside. `new`: not the set of the last report."""
-    speakers = sum(totals.speakers for totals in about.splits.values())  # no speaker is in two splits
-    return {
-        "set": about.id,
-        "corpus": about.corpus,
-        "new": new,
-        "clips": sum(totals.clips for totals in about.splits.values()),
-        "audio_s": about.seconds,
-        "speakers": speakers,
-        "splits": {name: asdict(totals) for name, totals in about.splits.items()},
-        "set_aside": {reason: rejections.clips for reason, rejections in about.rejected.items()},
-        "cut": {split: list(numbers) for split, numbers in about.cut.items()},
-        "notes": list(about.notes),
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitCounts:
+    """What a split holds."""
+
+    clips: int
+    audio_s: Annotated[float, Field(validation_alias=AliasChoices("audio_s", "seconds"))]  # seconds: of old
+    speakers: int  # known ones
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """The set of clips that features were made of."""
+
+    set: str
+    corpus: str
+    new: bool  # not the set of the last report
+    clips: int
+    audio_s: float
+    speakers: int
+    splits: Mapping[str, SplitCounts]
+    set_aside: Mapping[str, int]  # reason -> clips
+    cut: Mapping[str, tuple[int, int]]  # split -> clips kept of how many
+    notes: tuple[str, ...]
+    heard_test_speakers: int | None  # test speakers who are in training, too; None: nobody knows
+    bytes: int
+    at: str = field(default_factory=_now)  # ISO 8601, UTC
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finetuned:
+    """The run, the step chosen on dev, and its rates there."""
+
+    run: str
+    step: int
+    steps: int
+    model: str
+    set: str
+    dev_wer: float | None
+    dev_cer: float | None
+    clips_per_s: float | None  # median
+    set_aside: Mapping[str, int]  # reason -> clips
+    new: bool  # not the run of the last report
+    at: str = field(default_factory=_now)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelScores:
+    """A model's normalised rates on the test clips."""
+
+    key: str  # of its report
+    name: str
+    wer: Interval
+    cer: Interval
+    substitutions: int
+    deletions: int
+    insertions: int
+    words: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A version's scores beside those of its base and of the champion until then; kept with the version."""
+
+    candidate: ModelScores
+    base: ModelScores
+    champion_row: ModelScores | None
+    checks: Checks
+    clips: int  # of the test set
+    speakers: int
+    cut: Cut | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registered(Outcome):
+    """The version that a checkpoint came to, and the gate's decision."""
+
+    version: int
+    new: bool  # not a version that was there before
+    promoted: bool
+    reason: str  # that nothing is new, or the decision's
+    decision: str  # its reason
+    rule: str
+    warnings: tuple[str, ...]
+    champion: int | None  # the version in use
+    pushed: str  # the repository's address; empty: not pushed
+    at: str = field(default_factory=_now)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps:
+    """What the steps of a language did last; None before the first run of one."""
+
+    preparation: Prepared | None
+    training: Finetuned | None
+    evaluation: Registered | None
+
+
+_NAMES: dict[type, str] = {Prepared: "preparation", Finetuned: "training", Registered: "evaluation"}
+Step = TypeVar("Step", Prepared, Finetuned, Registered)
+
+
+def keep(store: Store, language: Language, step: Prepared | Finetuned | Registered) -> None:
+    """Replace what was kept of the step's run before."""
+    keep_report(store, language.name, _NAMES[type(step)], plain(step))
+
+
+def kept(store: Store, language: Language, kind: type[Step]) -> Step | None:
+    """What a step did last; None before its first run. Raises StoreError if it is damaged."""
+    content = kept_report(store, language.name, _NAMES[kind])
+    where = f"the report of the last {_NAMES[kind]} of {language.name} in {store.url}"
+    return parse(content, kind, where) if content else None
+
+
+def last_steps(store: Store, language: Language) -> Steps:
+    """What all steps did last."""
+    return Steps(
+        preparation=kept(store, language, Prepared),
+        training=kept(store, language, Finetuned),
+        evaluation=kept(store, language, Registered),
+    )
+
+
+def prepared(about: Manifest, *, new: bool) -> Prepared:
+    """Clips, seconds, speakers, and why clips were set aside."""
+    splits = {
+        name: SplitCounts(clips=totals.clips, audio_s=totals.seconds, speakers=totals.speakers)
+        for name, totals in about.splits.items()
+    }
+    return Prepared(
+        set=about.id,
+        corpus=about.corpus,
+        new=new,
+        clips=sum(split.clips for split in splits.values()),
+        audio_s=about.seconds,
+        speakers=sum(split.speakers for split in splits.values()),  # no speaker is in two splits
+        splits=splits,
+        set_aside={reason: rejections.clips for reason, rejections in about.rejected.items()},
+        cut=about.cut,
+        notes=about.notes,
         # A set with a speaker in two splits is never made; who is not named may be anyone.
-        "heard_test_speakers": None if about.notes else 0,
-        "bytes": sum(shard.bytes for shard in about.shards),
-    }
+        heard_test_speakers=None if about.notes else 0,
+        bytes=sum(shard.bytes for shard in about.shards),
+    )
 
 
-def finetuned(store: Store, chosen: CheckpointRef, *, new: bool) -> dict[str, Any]:
-    """The run, the step chosen on dev, and its rates there. `new`: not the run of the last report."""
-    made, seen = runs.run_config(store, chosen.run), runs.curve(store, chosen.run)
-    looks = [point for point in seen if "dev_wer" in point]
-    best = next((look for look in looks if look["step"] == chosen.step), {})
-    speeds = sorted(point["clips_per_s"] for point in seen if point.get("clips_per_s"))
-    return {
-        "run": chosen.run,
-        "step": chosen.step,
-        "steps": made.finetune.steps,
-        "model": made.finetune.model,
-        "set": made.set_id,
-        "dev_wer": best.get("dev_wer"),
-        "dev_cer": best.get("dev_cer"),
-        "clips_per_s": speeds[len(speeds) // 2] if speeds else None,
-        "set_aside": dict(made.set_aside),
-        "new": new,
-    }
+def finetuned(store: Store, chosen: CheckpointRef, *, new: bool) -> Finetuned:
+    """A finished run, from its settings and its curve."""
+    made, curve = runs.run_config(store, chosen.run), runs.curve(store, chosen.run)
+    validations = [point for point in curve if isinstance(point, ValidationPoint)]
+    best = next((point for point in validations if point.step == chosen.step), None)
+    training = [point for point in curve if isinstance(point, TrainingPoint)]
+    speeds = sorted(point.clips_per_s for point in training if point.clips_per_s)
+    return Finetuned(
+        run=chosen.run,
+        step=chosen.step,
+        steps=made.finetune.steps or chosen.step,
+        model=made.finetune.model,
+        set=made.set_id,
+        dev_wer=best.dev_wer if best else None,
+        dev_cer=best.dev_cer if best else None,
+        clips_per_s=speeds[len(speeds) // 2] if speeds else None,
+        set_aside=made.set_aside,
+        new=new,
+    )
+
+
+def model_scores(report: EvaluationReport) -> ModelScores:
+    """A report in one row."""
+    scores = report.scores.normalised
+    return ModelScores(
+        key=report.key,
+        name=report.model.name,
+        wer=scores.wer,
+        cer=scores.cer,
+        substitutions=scores.substitutions,
+        deletions=scores.deletions,
+        insertions=scores.insertions,
+        words=scores.words,
+    )

@@ -3,21 +3,19 @@
 import atexit
 import functools
 import io
-import json
 import shutil
 import tempfile
 import wave
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 from speech_models import RATE_HZ, small_model, sounds, taught_model
 
-from dagsverk.records import keep_report, write_json
-from dagsverk.speech import runs
+from dagsverk.records import plain, write, write_json
+from dagsverk.speech import results, runs, steps
 from dagsverk.speech.config import EvaluationConfig, FinetuneConfig, PrepareConfig
 from dagsverk.speech.corpora.corpus import Clip, Listing, RejectedClip
-from dagsverk.speech.evaluation import judging, playback
+from dagsverk.speech.evaluation import assessment, playback
 from dagsverk.speech.features import preparation
 from dagsverk.speech.features.prepared import open_prepared
 from dagsverk.speech.languages import language
@@ -59,7 +57,7 @@ class SoundCorpus:
         generator = np.random.default_rng([len(split), number])
         for i in range(9):
             sound = sounds()[i % 3]
-            heard = 0.9 * sound.audio + generator.normal(0, 0.002, len(sound.audio))
+            recording = 0.9 * sound.audio + generator.normal(0, 0.002, len(sound.audio))
             silent = number == 0 and i == 8
             at = 9 * number + i
             clip = Clip(
@@ -74,7 +72,7 @@ class SoundCorpus:
                 licence="CC0-1.0",
             )
             self.clips.append(clip)
-            self.recordings[clip.audio] = wav(np.zeros(RATE_HZ) if silent else heard)
+            self.recordings[clip.audio] = wav(np.zeros(RATE_HZ) if silent else recording)
 
     def listing(self):
         gone = RejectedClip(
@@ -106,55 +104,49 @@ def spoken_store():
 
 
 def fill(folder, cache):
-    """Prepare, judge and register, as the flows do; only the learning itself is not repeated."""
+    """Prepare, score and register, as the flows do; only the learning itself is not repeated."""
     store, corpus = open_store(str(folder)), SoundCorpus()
     set_id = preparation.plan(store, corpus, "sv", PrepareConfig(shard_clips=200), "three sounds")
     preparation.prepare_all(store, set_id, corpus, preparation.pending(store, set_id))
     manifest = preparation.complete(store, set_id)
-    keep_report(store, SWEDISH.name, "preparation", preparation_facts(manifest))
+    steps.keep(store, SWEDISH, steps.prepared(manifest, new=True))
     for run, start in ((EARLIER_RUN, 3.4), (RUN, 3.0)):
-        keep_run(store, run, curve(start))
+        keep_run(store, run, set_id, curve(start))
+    ref = runs.CheckpointRef(RUN, STEPS)
+    steps.keep(store, SWEDISH, steps.finetuned(store, ref, new=True))
+    candidate = assessment.Candidate(
+        ref=ref, model=taught_model(), base=small_model(), curve=runs.curve(store, RUN)
+    )
     clips = open_prepared(store, set_id, ["test"], cache)
-    ref, found = runs.CheckpointRef(RUN, STEPS), curve(3.0)
-    verdict = judging.judge(
-        store, SWEDISH, ref, taught_model(), small_model(), clips, CONFIG, curve=found, cache=cache
+    verdict = assessment.assess(store, candidate, clips, CONFIG, cache)
+    step = registration.register(
+        store, SWEDISH, verdict, taught_model(), manifest=manifest, config=FinetuneConfig()
     )
-    facts = registration.register(
-        store, SWEDISH, ref, verdict, taught_model(), manifest=manifest, config=FinetuneConfig()
-    )
-    keep_report(store, SWEDISH.name, "evaluation", facts)
-    report = registration.results.report(store, SWEDISH, verdict["candidate"])
-    playback.keep_audio(store, SWEDISH, report, corpus)
+    steps.keep(store, SWEDISH, step)
+    playback.keep_audio(store, SWEDISH, results.report(store, SWEDISH, verdict.candidate), corpus)
 
 
-def preparation_facts(manifest):
-    splits = {
-        name: {"clips": split["clips"], "audio_s": split["seconds"], "speakers": split["speakers"]}
-        for name, split in manifest.splits.items()
-    }
-    aside = Counter({reason: rejections.clips for reason, rejections in manifest.rejected.items()})
-    return {
-        "set": manifest.id,
-        "corpus": manifest.corpus,
-        "new": True,
-        "clips": sum(split["clips"] for split in splits.values()),
-        "audio_s": manifest.seconds,
-        "speakers": sum(split["speakers"] for split in splits.values()),
-        "splits": splits,
-        "set_aside": dict(aside),
-        "cut": {split: list(counts) for split, counts in manifest.cut.items()},
-        "notes": [],
-        "heard_test_speakers": 0,
-        "bytes": sum(shard.bytes for shard in manifest.shards),
-    }
-
-
-def keep_run(store, run, points):
+def keep_run(store, run, set_id, points):
     """A run's settings and curve, where training keeps them."""
-    where = runs.run_folder(run)
-    config = FinetuneConfig(steps=STEPS, learning_rate=3e-3).to_dict()
-    write_json(store, f"{where}/config.json", config)
-    write_json(store, f"{where}/curve.json", points)
+    made = runs.RunConfig(
+        run=run,
+        language="sv",
+        set_id=set_id,
+        fingerprint=small_model().fingerprint(),
+        finetune=FinetuneConfig(steps=STEPS, learning_rate=3e-3),
+        groups_per_step=1,
+        threads=1,
+        clips=54,
+        dev_clips=18,
+        set_aside={},
+        version="0.1.0",
+    )
+    write(store, f"{runs.run_folder(run)}/config.json", made)
+    keep_curve(store, run, points)
+
+
+def keep_curve(store, run, points):
+    write_json(store, f"{runs.run_folder(run)}/curve.json", [plain(point) for point in points])
 
 
 def curve(start):
@@ -162,10 +154,10 @@ def curve(start):
     points = []
     for step in range(10, STEPS + 1, 10):
         loss = start * 0.5 ** (step / 40) + 0.05
-        points.append({"step": step, "loss": loss, "learning_rate": 3e-3, "clips_per_s": 80.0})
+        points.append(runs.TrainingPoint(step=step, loss=loss, learning_rate=3e-3, clips_per_s=80.0))
         if step % 40 == 0:
             wer = min(1.0, 0.06 + loss / 2)
-            points.append({"step": step, "dev_loss": 1.1 * loss, "dev_wer": wer, "dev_cer": wer / 2})
+            points.append(runs.ValidationPoint(step=step, dev_loss=1.1 * loss, dev_wer=wer, dev_cer=wer / 2))
     return points
 
 
@@ -173,5 +165,5 @@ def add_point(folder, loss):
     """One more step of the newest run, as a trainer at work would write it."""
     store = open_store(str(folder))
     points = runs.curve(store, RUN)
-    points.append({"step": points[-1]["step"] + 10, "loss": loss, "learning_rate": 1e-3})
-    store.put(f"{runs.run_folder(RUN)}/curve.json", json.dumps(points).encode(), overwrite=True)
+    following = runs.TrainingPoint(step=points[-1].step + 10, loss=loss, learning_rate=1e-3, clips_per_s=80.0)
+    keep_curve(store, RUN, [*points, following])

@@ -16,6 +16,7 @@ from fastapi import Path as InPath
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
+from dagsverk.records import plain
 from dagsverk.speech.errors import AudioError, Busy, SpeechError
 from dagsverk.speech.model.decoded import Task
 from dagsverk.speech.serving import service
@@ -108,10 +109,10 @@ def speech_report(speech: SpeechDesk, name: str) -> dict[str, Any]:
         "champion": None if model is None else {
             "name": model.name, "version": model.version, "metrics": dict(model.metrics),
         },
-        "evaluation": view.shown,
-        "verdict": view.verdicts[-1] if view.verdicts else None,
-        "runs": [dict(run) for run in view.runs],
-        "steps": dict(view.facts),
+        "evaluation": plain(view.shown) if view.shown else None,
+        "verdict": plain(view.verdicts[-1]) if view.verdicts else None,
+        "runs": [plain(run) for run in view.runs],
+        "steps": {name: plain(step) if step else {} for name, step in vars(view.steps).items()},
     }  # fmt: skip
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from dagsverk.speech.evaluation.report import Interval
+from dagsverk.speech.runs import Curve
 from ui.look import GREY, SEA, SUN, chart_layout
 
 CURVES_PX = 420
@@ -21,7 +22,7 @@ class Dot:
 
     name: str
     role: str  # a key of ROLES
-    wer: Mapping[str, Any]  # {"value", "low", "high"}
+    wer: Interval
 
 
 # colour, symbol: told apart without colour too
@@ -36,20 +37,20 @@ def error_rates(dots: Sequence[Dot]) -> go.Figure:
     """A row per model: its word error rate, with the 95 % interval as whiskers."""
     figure = go.Figure(layout=chart_layout(ROW_PX * len(dots) + ROOM_PX))
     for role, (colour, symbol) in ROLES.items():
-        those = [dot for dot in dots if dot.role == role and dot.wer["value"] is not None]
+        those = [dot for dot in dots if dot.role == role and dot.wer.value is not None]
         if not those:
             continue
         figure.add_scatter(
-            x=[dot.wer["value"] for dot in those],
+            x=[dot.wer.value for dot in those],
             y=[dot.name for dot in those],
             error_x={
-                "array": [_reach(dot.wer, "high") for dot in those],
-                "arrayminus": [_reach(dot.wer, "low") for dot in those],
+                "array": [_reach(dot.wer, dot.wer.high) for dot in those],
+                "arrayminus": [_reach(dot.wer, dot.wer.low) for dot in those],
                 "color": colour, "thickness": 2, "width": 6,
             },
             mode="markers", name=role,
             marker={"color": colour, "symbol": symbol, "size": 13, "line": {"width": 2, "color": colour}},
-            customdata=[[_end(dot.wer, "low"), _end(dot.wer, "high")] for dot in those],
+            customdata=[[_end(dot.wer.low), _end(dot.wer.high)] for dot in those],
             hovertemplate="%{x:.1%} (95% interval %{customdata[0]} to %{customdata[1]})",
         )  # fmt: skip
     figure.update_layout(hovermode="closest")
@@ -60,21 +61,19 @@ def error_rates(dots: Sequence[Dot]) -> go.Figure:
     return figure
 
 
-def _reach(wer: Mapping[str, Any], end: str) -> float:
+def _reach(wer: Interval, end: float | None) -> float:
     """From the value to an end of its interval; 0 where it has none."""
-    return 0.0 if wer.get(end) is None else abs(wer[end] - wer["value"])
+    return 0.0 if end is None or wer.value is None else abs(end - wer.value)
 
 
-def _end(wer: Mapping[str, Any], end: str) -> str:
-    return "unknown" if wer.get(end) is None else f"{wer[end]:.1%}"
+def _end(end: float | None) -> str:
+    return "unknown" if end is None else f"{end:.1%}"
 
 
-def learning_curves(
-    curve: Sequence[Mapping[str, Any]], earlier: Sequence[Sequence[Mapping[str, Any]]]
-) -> go.Figure:
+def learning_curves(curve: Curve, earlier: Sequence[Curve]) -> go.Figure:
     """Above the loss, below the error rates on dev; of earlier runs their word error rate alone.
 
-    Args: curve: of the newest run, as `training.curve` gives it. earlier: of runs before it.
+    Args: curve: of the newest run. earlier: of runs before it.
     """
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.1)
     layout = chart_layout(CURVES_PX)
@@ -98,7 +97,7 @@ def learning_curves(
 def _line(
     figure: go.Figure,
     row: int,
-    curve: Sequence[Mapping[str, Any]],
+    curve: Curve,
     key: str,
     name: str,
     colour: str,
@@ -106,7 +105,7 @@ def _line(
     *,
     legend: bool = True,
 ) -> None:
-    points = [(point["step"], point[key]) for point in curve if point.get(key) is not None]
+    points = [(point.step, value) for point in curve if (value := getattr(point, key, None)) is not None]
     if not points:
         return
     figure.add_scatter(

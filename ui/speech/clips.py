@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from dagsverk.speech.evaluation.report import PlayableClip
 from ui import parts
 from ui.parts import Html
 from ui.speech.desk import SpeechView
@@ -33,15 +31,15 @@ def worst(view: SpeechView) -> Html:
     return parts.card("Worst clips", said, Html(f'<ul class="dv-clips">{parts.join(*first)}</ul>{folded}'))
 
 
-def _clip(view: SpeechView, clip: Mapping[str, Any]) -> Html:
+def _clip(view: SpeechView, clip: PlayableClip) -> Html:
     code = view.language.code
-    facts = [f"{clip['errors']} of {clip['words']} words wrong"]
-    facts += [f"{clip['duration_s']:.1f} s"] if clip.get("duration_s") else []
-    facts += [f"speaker {parts.short(clip['speaker'], 24)}"] if clip.get("speaker") else []
+    facts = [f"{clip.errors} of {clip.words} words wrong"]
+    facts += [f"{clip.duration_s:.1f} s"] if clip.duration_s else []
+    facts += [f"speaker {parts.short(clip.speaker, 24)}"] if clip.speaker else []
     lines = [
-        ("Said", _spoken(clip["text"], code)),
-        ("Heard", _spoken(clip["hypothesis"] or "nothing", code if clip["hypothesis"] else "en")),
-        ("Word by word", marked(clip["text"], clip["hypothesis"], code)),
+        ("Said", _spoken(clip.text, code)),
+        ("Heard", _spoken(clip.hypothesis or "nothing", code if clip.hypothesis else "en")),
+        ("Word by word", marked(clip.text, clip.hypothesis, code)),
     ]
     return Html(
         f'<li><div class="dv-clip-head">{parts.element("span", ", ".join(facts), "soft small")}'
@@ -53,16 +51,16 @@ def _spoken(words: str, code: str) -> Html:
     return Html(f'<p lang="{parts.text(code)}">{parts.text(words)}</p>')
 
 
-def _player(view: SpeechView, clip: Mapping[str, Any]) -> Html:
-    if not clip.get("sound"):
-        return parts.element("span", f"no recording: {parts.short(clip['why_silent'], 120)}", "soft small")
-    label = parts.text(f"Clip {parts.short(clip['clip'])}")
+def _player(view: SpeechView, clip: PlayableClip) -> Html:
+    if not clip.sound:
+        return parts.element("span", f"no recording: {parts.short(clip.why_silent, 120)}", "soft small")
+    label = parts.text(f"Clip {parts.short(clip.clip)}")
     return Html(
         f'<audio controls preload="none" src="{sound_address(view, clip)}" aria-label="{label}"></audio>'
     )
 
 
-def sound_address(view: SpeechView, clip: Mapping[str, Any]) -> str:
+def sound_address(view: SpeechView, clip: PlayableClip) -> str:
     """Where the browser finds a kept clip: its artefact's number, below the evaluation's address."""
-    key, number = str(clip["sound"]).removesuffix(".wav").split("/")[-3::2]
+    key, number = str(clip.sound).removesuffix(".wav").split("/")[-3::2]
     return parts.text(f"/api/speech/{view.language.name}/evaluations/{key}/audio/{number}.wav")

@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dagsverk.records import kept_report
-from dagsverk.speech import results
+from dagsverk.records import plain
+from dagsverk.speech import results, steps
+from dagsverk.speech.evaluation.report import EvaluationReport, PlayableClip, Verdict
 from dagsverk.speech.languages import LANGUAGES, Language, language
+from dagsverk.speech.results import Run
+from dagsverk.speech.steps import Steps
 from dagsverk.store import Model, Store, StoreError, Unavailable
 from ui.desk import Desk
 
 FIRST = ("sv", "it")  # these have deployments; any other language is listed once the store knows it
-STEPS = ("preparation", "training", "evaluation")
 
 
 class UnknownLanguage(LookupError):
@@ -45,22 +47,22 @@ class SpeechView:
     card_problem: str  # why the champion's files cannot be trusted; empty when they can
     promotions: Sequence[Mapping[str, Any]]  # oldest first
     models: Sequence[Model]  # all versions, oldest first
-    runs: Sequence[Mapping[str, Any]]  # newest last
-    reports: Mapping[str, Mapping[str, Any]]  # evaluations by key, oldest first
-    verdicts: Sequence[Mapping[str, Any]]  # newest last
-    worst: Sequence[Mapping[str, Any]]  # of `shown`
-    facts: Mapping[str, Mapping[str, Any]]  # by step: what its last run did
+    runs: Sequence[Run]  # newest last
+    reports: Mapping[str, EvaluationReport]  # evaluations by key, oldest first
+    verdicts: Sequence[Verdict]  # newest last
+    worst: Sequence[PlayableClip]  # of `shown`
+    steps: Steps
 
     @property
     def blank(self) -> bool:
         """Nothing has been prepared, trained or scored yet."""
-        return not (self.champion or self.runs or self.reports or any(self.facts.values()))
+        return not (self.champion or self.runs or self.reports or any(vars(self.steps).values()))
 
     @property
-    def shown(self) -> Mapping[str, Any] | None:
+    def shown(self) -> EvaluationReport | None:
         """The report whose groups and worst clips are shown: the champion's, else the newest candidate's."""
         keys = [str(self.champion.info.get("evaluation"))] if self.champion else []
-        keys += [verdict["candidate"] for verdict in reversed(self.verdicts)]
+        keys += [verdict.candidate for verdict in reversed(self.verdicts)]
         return next((self.reports[key] for key in keys if key in self.reports), None)
 
 
@@ -89,15 +91,15 @@ class SpeechDesk:
 
         Raises: Unavailable when what was there before is gone: a folder that is not mounted reads as empty.
         """
-        facts = {step: kept_report(self.store, of.name, step) for step in STEPS}
-        found = json.dumps([results.results_version(self.store, of), facts], sort_keys=True, default=str)
-        known = self._views.get(of.code)
-        if known is not None and known.champion and self.champion(of) is None:
+        steps_kept = plain(steps.last_steps(self.store, of))
+        state = json.dumps([results.results_version(self.store, of), steps_kept], sort_keys=True)
+        present = self._views.get(of.code)
+        if present is not None and present.champion and self.champion(of) is None:
             raise Unavailable(
                 f"{of.title} models that were in {self.store.url} are gone; is the folder mounted? "
                 "If it was emptied on purpose, restart the pages"
             )
-        return hashlib.sha256(found.encode()).hexdigest()[:16]
+        return hashlib.sha256(state.encode()).hexdigest()[:16]
 
     def view(self, of: Language) -> SpeechView:
         """What the monitor shows now; read once per version, whoever asks."""
@@ -122,9 +124,9 @@ class SpeechDesk:
             "promotions": store.champions(of.model_name),
             "models": store.models(of.model_name),
             "runs": results.runs(store, of),
-            "reports": {report["key"]: report for report in results.reports(store, of)},
+            "reports": {report.key: report for report in results.reports(store, of)},
             "verdicts": results.verdicts(store, of),
-            "facts": {step: kept_report(store, of.name, step) for step in STEPS},
+            "steps": steps.last_steps(store, of),
         }
         shown = SpeechView(language=of, version=version, worst=(), **read).shown
         worst = results.worst_clips(store, of, shown) if shown else []

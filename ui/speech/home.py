@@ -49,13 +49,13 @@ def _facts(view: SpeechView) -> Iterator[tuple[object, object]]:
     else:
         yield "Champion", f"version {view.champion.version}"
     if view.champion and view.shown:
-        cut = " (a cut test set)" if view.shown.get("cut") else ""
-        yield "Word error rate", f"{rate(view.shown['scores']['normalised']['wer'])}{cut}"
+        cut = " (a cut test set)" if view.shown.cut else ""
+        yield "Word error rate", f"{rate(view.shown.scores.normalised.wer)}{cut}"
         base = view.reports.get(base_key(view) or "")
         if base:
-            yield "Before fine-tuning", rate(base["scores"]["normalised"]["wer"])
+            yield "Before fine-tuning", rate(base.scores.normalised.wer)
     if view.runs:
-        best = best_wer(view.runs[-1]["curve"])
+        best = best_wer(view.runs[-1].curve)
         on_dev = f", dev WER {best[1]:.1%}" if best else ""
         yield "Newest run", f"{reached(view.runs[-1])}{on_dev}"
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import gradio as gr
 
+from dagsverk.speech.evaluation.report import Interval
 from dagsverk.speech.languages import LANGUAGES, Language
 from dagsverk.store import StoreError
 from ui import frame, parts
@@ -84,15 +82,15 @@ def microphone_notice() -> None:
     frame.block(parts.page(Html(f'<p class="dv-note dv-no-microphone" hidden>{words}</p>')), script=_PREPARE)
 
 
-def rate(found: Mapping[str, Any] | None, digits: int = 1) -> str:
+def rate(interval: Interval | None, digits: int = 1) -> str:
     """An error rate with its 95 % interval; an en dash stands for none."""
-    if found is None or found.get("value") is None:
+    if interval is None or interval.value is None:
         return "–"
-    low, high = found.get("low"), found.get("high")
+    low, high = interval.low, interval.high
     within = (
         f" [{_plain(low, digits)}–{percent(high, digits)}]" if low is not None and high is not None else ""
     )
-    return percent(found["value"], digits) + within
+    return percent(interval.value, digits) + within
 
 
 def _plain(share: float, digits: int) -> str:

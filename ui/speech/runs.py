@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
+from dagsverk.speech.results import Run
+from dagsverk.speech.runs import Curve, TrainingPoint, ValidationPoint
 from dagsverk.speech.serving.champions import speech_command
 from ui import parts
 from ui.parts import Head, Html, percent
@@ -13,13 +12,11 @@ from ui.speech.desk import SpeechView
 EARLIER = 3  # runs whose word error rate is drawn beside the newest one's
 LISTED = 8
 
-Curve = Sequence[Mapping[str, Any]]
-
 
 def curves(view: SpeechView) -> tuple[Curve, list[Curve]]:
     """(the newest run's curve, those of the runs before it, newest first); empty before the first run."""
-    found: list[Curve] = [run["curve"] for run in view.runs if run["curve"]]
-    return (found[-1], found[-1 - EARLIER : -1][::-1]) if found else ([], [])
+    drawn = [run.curve for run in view.runs if run.curve]
+    return (drawn[-1], drawn[-1 - EARLIER : -1][::-1]) if drawn else ((), [])
 
 
 def title(view: SpeechView) -> Html:
@@ -28,8 +25,8 @@ def title(view: SpeechView) -> Html:
         words = parts.element("p", "Loss and error rates are drawn here while a model learns.", "soft small")
         return parts.join(head, words)
     newest = view.runs[-1]
-    said = f"Run {newest['run'][:9]}: {reached(newest)}."
-    best = best_wer(newest["curve"])
+    said = f"Run {newest.run[:9]}: {reached(newest)}."
+    best = best_wer(newest.curve)
     if best is not None:
         said += (
             f" The least word error rate on dev was {percent(best[1], 1)}, at step {best[0]:,}; dev clips "
@@ -56,32 +53,29 @@ def table(view: SpeechView) -> Html:
 
 def best_wer(curve: Curve) -> tuple[int, float] | None:
     """(step, rate) of the least word error rate on dev; of equals the first."""
-    scored = [(point["dev_wer"], point["step"]) for point in curve if point.get("dev_wer") is not None]
+    scored = [
+        (point.dev_wer, point.step)
+        for point in curve
+        if isinstance(point, ValidationPoint) and point.dev_wer is not None
+    ]
     return (min(scored)[1], min(scored)[0]) if scored else None
 
 
-def _row(run: Mapping[str, Any]) -> list[object]:
-    best = best_wer(run["curve"])
-    losses = [point["loss"] for point in run["curve"] if point.get("loss") is not None]
-    settings = _settings(run)
+def _row(run: Run) -> list[object]:
+    best = best_wer(run.curve)
+    losses = [point.loss for point in run.curve if isinstance(point, TrainingPoint)]
+    settings = run.config.finetune if run.config else None
     return [
-        run["run"][:12],
-        parts.short(settings.get("model", "–"), 40),
+        run.run[:12],
+        parts.short(settings.model if settings else "–", 40),
         reached(run),
-        parts.number(settings.get("learning_rate"), 2),
+        parts.number(settings.learning_rate if settings else None, 2),
         parts.number(losses[-1]) if losses else "–",
         f"{percent(best[1], 1)} at step {best[0]:,}" if best else "–",
     ]
 
 
-def _settings(run: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The run's settings, wherever its configuration keeps them."""
-    config: Mapping[str, Any] = run["config"]
-    inner = config.get("config", config)
-    return inner if isinstance(inner, Mapping) else config
-
-
-def reached(run: Mapping[str, Any]) -> str:
-    steps = [point["step"] for point in run["curve"]] + list(run["checkpoints"])
-    reached, wanted = max(steps, default=0), _settings(run).get("steps")
-    return f"{reached:,} of {wanted:,} steps" if wanted else f"{reached:,} steps"
+def reached(run: Run) -> str:
+    steps = [*(point.step for point in run.curve), *run.checkpoints]
+    last, wanted = max(steps, default=0), run.config.finetune.steps if run.config else None
+    return f"{last:,} of {wanted:,} steps" if wanted else f"{last:,} steps"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
+from dagsverk.speech.evaluation.report import Check, EvaluationReport, Interval
 from dagsverk.speech.registry.gate import cut_words
 from dagsverk.speech.serving.champions import speech_command
 from dagsverk.store import Model
@@ -45,37 +45,35 @@ def first_day(view: SpeechView) -> Html:
 
 
 def warnings(view: SpeechView) -> Iterator[Html]:
-    """A cut test set, failed traps, files that cannot be trusted."""
+    """A cut test set, failed checks, files that cannot be trusted."""
     shown = view.shown
-    if shown and shown.get("cut"):
-        words = f"scores below are of {cut_words(shown)}; a cut says less than the whole test set."
+    if shown and shown.cut:
+        words = f"scores below are of {cut_words(shown.cut)}; a cut says less than the whole test set."
         yield parts.join(parts.element("strong", "The test set was cut: "), words)
-    for trap in traps_of(view):
-        if not trap["passed"]:
-            yield parts.join(parts.element("strong", f"Check failed, {trap['name']}: "), trap["detail"])
+    for check in checks_of(view):
+        if not check.passed:
+            yield parts.join(parts.element("strong", f"Check failed, {check.name}: "), check.detail)
     if view.card_problem:
         yield parts.join(parts.element("strong", "The champion cannot be trusted: "), view.card_problem)
 
 
-def traps_of(view: SpeechView) -> Sequence[Mapping[str, Any]]:
-    """The checks of the checkpoint that was judged last."""
-    return view.verdicts[-1]["traps"] if view.verdicts else ()
+def checks_of(view: SpeechView) -> Sequence[Check]:
+    """The checks of the checkpoint that was scored last."""
+    return view.verdicts[-1].checks if view.verdicts else ()
 
 
 def number_row(view: SpeechView) -> Html:
     """Champion's word error rate, the untrained model's, what was learnt from, what it was tested on."""
-    learnt = view.facts.get("preparation") or {}
-    training = (learnt.get("splits") or {}).get("train") or {}
+    preparation = view.steps.preparation
+    training = preparation.splits.get("train") if preparation else None
     return parts.tiles(
         (
             wer_tile(view),
             _base_tile(view),
             Tile(
                 label="Learnt from",
-                figure=_hours(training.get("audio_s")),
-                note=f"{training['clips']:,} clips, {training['speakers']:,} voices"
-                if training
-                else "not known",
+                figure=_hours(training.audio_s if training else None),
+                note=f"{training.clips:,} clips, {training.speakers:,} voices" if training else "not known",
             ),
             _test_tile(view.shown),
         )
@@ -87,9 +85,9 @@ def wer_tile(view: SpeechView) -> Tile:
     label = "Word error rate"
     if shown is None:
         return Tile(label=label, figure="–", note="nothing scored yet")
-    wer = shown["scores"]["normalised"]["wer"]
+    wer = shown.scores.normalised.wer
     who = f"version {model.version}" if model else "candidate, not in use"
-    return Tile(label=label, figure=percent(wer["value"], 1), note=f"{_within(wer)}; {who}")
+    return Tile(label=label, figure=percent(wer.value, 1), note=f"{_within(wer)}; {who}")
 
 
 def _base_tile(view: SpeechView) -> Tile:
@@ -97,23 +95,23 @@ def _base_tile(view: SpeechView) -> Tile:
     label = "Before fine-tuning"
     if base is None:
         return Tile(label=label, figure="–", note="not scored yet")
-    wer = base["scores"]["normalised"]["wer"]
-    return Tile(label=label, figure=percent(wer["value"], 1), note=f"{_within(wer)}; same clips")
+    wer = base.scores.normalised.wer
+    return Tile(label=label, figure=percent(wer.value, 1), note=f"{_within(wer)}; same clips")
 
 
-def _test_tile(shown: Mapping[str, Any] | None) -> Tile:
+def _test_tile(shown: EvaluationReport | None) -> Tile:
     label = "Tested on"
     if shown is None:
         return Tile(label=label, figure="–")
-    cut = ", a cut" if shown.get("cut") else ""
-    note = f"{shown['speakers']:,} voices, {seconds(shown['audio_s'])}{cut}"
-    return Tile(label=label, figure=f"{shown['clips']:,} clips", note=note)
+    cut = ", a cut" if shown.cut else ""
+    note = f"{shown.speakers:,} voices, {seconds(shown.audio_s)}{cut}"
+    return Tile(label=label, figure=f"{shown.clips:,} clips", note=note)
 
 
-def _within(wer: Mapping[str, Any]) -> str:
-    if wer.get("low") is None or wer.get("high") is None:
+def _within(wer: Interval) -> str:
+    if wer.low is None or wer.high is None:
         return "no interval"
-    return f"95% {percent(wer['low'], 1)} to {percent(wer['high'], 1)}"
+    return f"95% {percent(wer.low, 1)} to {percent(wer.high, 1)}"
 
 
 def _hours(length_s: float | None) -> str:
@@ -127,18 +125,18 @@ def base_key(view: SpeechView) -> str | None:
     if view.shown is None:
         return None
     for verdict in reversed(view.verdicts):
-        base = view.reports.get(verdict["base"])
+        base = view.reports.get(verdict.base)
         if base and comparable(base, view.shown):
-            return str(base["key"])
+            return base.key
     return None
 
 
-def comparable(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def comparable(one: EvaluationReport, other: EvaluationReport) -> bool:
     """Scored on the same clips, in the same way."""
-    return all(one[name] == other[name] for name in ("set", "split", "normaliser"))
+    return (one.set, one.split, one.normaliser) == (other.set, other.split, other.normaliser)
 
 
-def named_reports(view: SpeechView) -> list[tuple[str, str, Mapping[str, Any]]]:
+def named_reports(view: SpeechView) -> list[tuple[str, str, EvaluationReport]]:
     """(name, role, report) of all models scored on the clips that the shown one was scored on.
 
     The untrained model first, the one in use last.
@@ -149,10 +147,10 @@ def named_reports(view: SpeechView) -> list[tuple[str, str, Mapping[str, Any]]]:
     base = base_key(view)
     names = {str(model.info.get("evaluation")): f"Version {model.version}" for model in view.models}
     for verdict in view.verdicts:
-        names.setdefault(verdict["candidate"], f"Run {verdict['run'][:9]}, step {verdict['step']}")
+        names.setdefault(verdict.candidate, f"Run {verdict.run[:9]}, step {verdict.step}")
     in_use = str(view.champion.info.get("evaluation")) if view.champion else ""
     others = [
-        (names.get(key, parts.short(report["model"]["name"], 24)), "candidate", report)
+        (names.get(key, parts.short(report.model.name, 24)), "candidate", report)
         for key, report in view.reports.items()
         if key not in (base, in_use) and comparable(report, shown)
     ]
@@ -165,12 +163,12 @@ def named_reports(view: SpeechView) -> list[tuple[str, str, Mapping[str, Any]]]:
 
 def _base_name(view: SpeechView) -> str:
     named = view.champion.info.get("base_model") if view.champion else None
-    return parts.short(named or view.reports[base_key(view) or ""]["model"]["name"], 24)
+    return parts.short(named or view.reports[base_key(view) or ""].model.name, 24)
 
 
 def dots(view: SpeechView) -> list[Dot]:
     return [
-        Dot(name=name, role=role, wer=report["scores"]["normalised"]["wer"])
+        Dot(name=name, role=role, wer=report.scores.normalised.wer)
         for name, role, report in named_reports(view)
     ]
 
@@ -183,11 +181,11 @@ def compared_title(view: SpeechView) -> Html:
             title, parts.element("p", "Drawn as soon as a model has been scored.", "soft small")
         )
     said = (
-        f"Word error rate on the same {shown['clips']:,} clips of {shown['speakers']:,} voices; whiskers are "
+        f"Word error rate on the same {shown.clips:,} clips of {shown.speakers:,} voices; whiskers are "
         "95% intervals, speakers being drawn. Normalised: case and punctuation do not count."
     )
-    if shown.get("cut"):
-        said += f" The test set is a cut: {cut_words(shown)}."
+    if shown.cut:
+        said += f" The test set is a cut: {cut_words(shown.cut)}."
     return parts.join(title, parts.element("p", said, "soft small"))
 
 
@@ -198,39 +196,39 @@ def compared_table(view: SpeechView) -> Html:
     heads.append(Head(title="Substituted, missing, added", numeric=True))
     rows = []
     for name, _, report in named_reports(view):
-        scores = report["scores"]
-        cells = [rate(scores[kind][which]) for kind in ("normalised", "raw") for which in ("wer", "cer")]
-        counts = (scores["normalised"][kind] for kind in ("substitutions", "deletions", "insertions"))
+        normalised, raw = report.scores.normalised, report.scores.raw
+        cells = [rate(one) for scores in (normalised, raw) for one in (scores.wer, scores.cer)]
+        counts = (normalised.substitutions, normalised.deletions, normalised.insertions)
         rows.append([name, *cells, ", ".join(f"{count:,}" for count in counts)])
-    cut = "; the test set is a cut" if view.shown and view.shown.get("cut") else ""
+    cut = "; the test set is a cut" if view.shown and view.shown.cut else ""
     return parts.table(f"Test set, with 95% intervals{cut}", heads, rows) if rows else Html("")
 
 
 def groups(view: SpeechView) -> Html:
     """How well each group of speakers and clips is understood."""
     shown = view.shown
-    if shown is None or not shown["groups"]:
+    if shown is None or not shown.groups:
         words = "Gender, age and accent come with the recordings; with scores they are compared here."
         return parts.card("Groups", "", parts.empty("No groups yet", words), width="w7")
-    least = shown["config"]["min_group_clips"]
+    least = shown.config.min_group_clips
     heads = [Head(title="Group"), Head(title="Clips", numeric=True), Head(title="Voices", numeric=True)]
     heads += [Head(title="WER", numeric=True), Head(title="Against all others", numeric=True)]
     rows = []
-    for group in shown["groups"]:
-        name = f"{GROUPINGS.get(group['by'], group['by'])}: {group['value']}"
-        everyone = group["clips"] == shown["clips"]  # nothing to compare it with
-        scored = rate(group["wer"]) if group["wer"] else "all clips" if everyone else "too few"
-        rows.append([name, f"{group['clips']:,}", f"{group['speakers']:,}", scored, gap(group["gap"])])
+    for group in shown.groups:
+        name = f"{GROUPINGS.get(group.by, group.by)}: {group.value}"
+        everyone = group.clips == shown.clips  # nothing to compare it with
+        scored = rate(group.wer) if group.wer else "all clips" if everyone else "too few"
+        rows.append([name, f"{group.clips:,}", f"{group.speakers:,}", scored, gap(group.gap)])
     said = f"Groups of fewer than {least} clips are counted and not scored. Gaps are in percentage points."
     return parts.card("Groups", said, parts.table("Test set, with 95% intervals", heads, rows), width="w7")
 
 
-def gap(found: Mapping[str, Any] | None) -> Html:
+def gap(difference: Interval | None) -> Html:
     """A difference of rates in percentage points; a word where it is more than chance."""
-    if found is None or found.get("value") is None:
+    if difference is None or difference.value is None:
         return Html("–")
-    low, high = found.get("low"), found.get("high")
-    words = _signed(found["value"])
+    low, high = difference.low, difference.high
+    words = _signed(difference.value)
     if low is None or high is None:
         return Html(words)
     words += f" [{_signed(low)} to {_signed(high)}]"
@@ -244,38 +242,38 @@ def _signed(share: float) -> str:
 
 
 def checks(view: SpeechView) -> Html:
-    """The traps of the last judged checkpoint, each with its verdict in words."""
-    listed = traps_of(view)
+    """The sanity checks of the last scored checkpoint, each with its verdict in words."""
+    listed = checks_of(view)
     if not listed:
         return parts.card(
             "Checks", "", parts.empty("Not checked yet", "Known traps are tried here."), width="w5"
         )
     heads = [Head(title="Check"), Head(title="Found"), Head(title="Verdict")]
     rows = [
-        (trap["name"], parts.short(trap["detail"], 200),
-         parts.chip("passed ✓", "good") if trap["passed"] else parts.chip("failed ✗", "bad"))
-        for trap in listed
+        (check.name, parts.short(check.detail, 200),
+         parts.chip("passed ✓", "good") if check.passed else parts.chip("failed ✗", "bad"))
+        for check in listed
     ]  # fmt: skip
     verdict = view.verdicts[-1]
-    caption = f"Run {verdict['run'][:9]}, step {verdict['step']}"
+    caption = f"Run {verdict.run[:9]}, step {verdict.step}"
     return parts.card("Checks", "What fine-tuned models are known to get wrong.",
                       parts.table(caption, heads, rows), width="w5")  # fmt: skip
 
 
 def set_aside(view: SpeechView) -> Html:
     """Clips that were not used, by reason."""
-    facts = view.facts.get("preparation") or {}
-    reasons: Mapping[str, int] = facts.get("set_aside") or {}
+    step = view.steps.preparation
     title = "Clips set aside"
-    if not facts:
+    if step is None:
         return parts.card(
             title, "", parts.empty("Nothing prepared yet", "They are counted here."), width="w5"
         )
+    reasons = step.set_aside
     total = sum(reasons.values())
     if not total:
-        words = f"All {facts['clips']:,} clips of {parts.short(facts['corpus'])} could be used."
+        words = f"All {step.clips:,} clips of {parts.short(step.corpus)} could be used."
         return parts.card(title, "", parts.empty("None", words), width="w5")
-    said = f"{total:,} of {total + facts['clips']:,} clips of {parts.short(facts['corpus'])} were not used."
+    said = f"{total:,} of {total + step.clips:,} clips of {parts.short(step.corpus)} were not used."
     rows = [(reason, f"{n:,}") for reason, n in sorted(reasons.items(), key=lambda pair: -pair[1])]
     heads = [Head(title="Reason"), Head(title="Clips", numeric=True)]
     return parts.card(title, said, parts.table("By reason", heads, rows), width="w5")
@@ -286,12 +284,12 @@ def champion(view: SpeechView) -> Html:
     pairs: list[tuple[object, object]] = []
     if view.champion is not None:
         pairs += _champion_facts(view.champion)
-    last = view.facts.get("evaluation") or {}
-    if last.get("reason"):
-        pairs.append(("Last decision", last["reason"]))
-    if last.get("warnings"):
-        told = (words[:1].upper() + words[1:] for words in last["warnings"])
-        pairs.append(("Warnings", parts.join(*(parts.element("div", words) for words in told))))
+    last = view.steps.evaluation
+    if last and last.reason:
+        pairs.append(("Last decision", last.reason))
+    if last and last.warnings:
+        lines = (words[:1].upper() + words[1:] for words in last.warnings)
+        pairs.append(("Warnings", parts.join(*(parts.element("div", words) for words in lines))))
     newest_first = list(view.promotions)[: -MOST_PROMOTIONS - 1 : -1]
     if newest_first:
         said = (

@@ -16,13 +16,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.special import stdtr, stdtrit
+
+from dagsverk.speech.evaluation.report import Interval
 
 CONFIDENCE = 0.95
 UNSEEN = (
@@ -31,20 +33,6 @@ UNSEEN = (
 _BLOCK_DRAWS = 4_000_000  # drawn at a time: bounds the memory, some 100 MB
 
 Floats: TypeAlias = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A number and its 95 % limits; None where no honest ones can be had (one speaker, nothing to score)."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    p: float | None = None  # of a difference: two-sided, that there is none
-
-    def to_dict(self) -> dict[str, Any]:
-        """In JSON types."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -110,14 +98,14 @@ def bootstrap(
 
 def _resampled(per_speaker: Floats, resamples: int, rng: np.random.Generator) -> Floats:
     k = len(per_speaker)
-    found = np.zeros((resamples, per_speaker.shape[1]))
+    sums = np.zeros((resamples, per_speaker.shape[1]))
     block = max(1, _BLOCK_DRAWS // max(k, 1))
     for start in range(0, resamples if k else 0, block):
         n = min(block, resamples - start)
         drawn = rng.integers(0, k, size=(n, k)) + np.arange(n)[:, None] * k
         times = np.bincount(drawn.ravel(), minlength=n * k).reshape(n, k)  # each speaker was drawn
-        found[start : start + n] = times.astype(np.float64) @ per_speaker
-    return found
+        sums[start : start + n] = times.astype(np.float64) @ per_speaker
+    return sums
 
 
 def _divided(errors: Floats | np.float64, lengths: Floats | np.float64) -> Any:

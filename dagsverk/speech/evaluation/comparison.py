@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
+from dagsverk.speech.config import EvaluationConfig
 from dagsverk.speech.evaluation.bootstrap import bootstrap
+from dagsverk.speech.evaluation.description import N_RATE_COLUMNS, group_columns, rate_columns, rate_pairs
 from dagsverk.speech.evaluation.groups import find_groups
-from dagsverk.speech.evaluation.report import N_RATE_COLUMNS, group_columns, rate_columns, rate_pairs
+from dagsverk.speech.evaluation.report import Comparison, Difference, EvaluationReport, GroupChange
 from dagsverk.speech.results import clip_rows
 from dagsverk.store import Store
 
 SAME = ("language", "set", "split", "normaliser")  # what two comparable reports have in common
 
 
-def compare(store: Store, first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+def compare(store: Store, first: EvaluationReport, second: EvaluationReport) -> Comparison:
     """First minus second report on the same clips and the same resamples: below 0 the first is better.
 
     Groups are those with the first report's least number of clips; `gap_change` says how much a group's
@@ -25,57 +24,55 @@ def compare(store: Store, first: Mapping[str, Any], second: Mapping[str, Any]) -
     Raises ValueError when the two are not of the same clips, normalised alike.
     """
     check_comparable(first, second)
-    return {
-        "first": first["key"],
-        "second": second["key"],
-        **difference(clip_rows(store, first), clip_rows(store, second), first["config"]),
-    }
+    paired = difference(clip_rows(store, first), clip_rows(store, second), first.config)
+    return Comparison(first=first.key, second=second.key, **vars(paired))
 
 
-def check_comparable(first: Mapping[str, Any], second: Mapping[str, Any]) -> None:
+def check_comparable(first: EvaluationReport, second: EvaluationReport) -> None:
     """Raises ValueError when the two reports are not of the same clips, normalised alike."""
     for name in SAME:
-        if first[name] != second[name]:
+        one, other = getattr(first, name), getattr(second, name)
+        if one != other:
             raise ValueError(
-                f"reports {first['key']} and {second['key']} cannot be compared: {name} is {first[name]} and "
-                f"{second[name]}; evaluate both models on the same set with the same version"
+                f"reports {first.key} and {second.key} cannot be compared: {name} is {one} and {other}; "
+                "evaluate both models on the same set with the same version"
             )
 
 
-def difference(first: pd.DataFrame, second: pd.DataFrame, config: Mapping[str, Any]) -> dict[str, Any]:
+def difference(first: pd.DataFrame, second: pd.DataFrame, config: EvaluationConfig) -> Difference:
     """The paired part of `compare`, from per-clip rows. Raises ValueError unless they are of the same
     clips."""
     other = second.set_index("clip_id").reindex(first["clip_id"]).reset_index()
     if len(first) != len(second) or other["words"].isna().any():
         raise ValueError(f"{len(first)} and {len(second)} clips that are not the same cannot be compared")
-    groups = [group for group in find_groups(first, config["min_group_clips"]) if group.large]
+    groups = [group for group in find_groups(first, config.min_group_clips) if group.large]
     sides = [
         np.column_stack([rate_columns(rows), *(group_columns(rows, group) for group in groups)])
         for rows in (first, other)
     ]
     shift = sides[0].shape[1]  # from a column of the first model to that of the second
-    sums = bootstrap(
-        np.column_stack(sides), first["speaker"], resamples=config["resamples"], seed=config["seed"]
-    )
+    sums = bootstrap(np.column_stack(sides), first["speaker"], resamples=config.resamples, seed=config.seed)
 
     def rate(errors: int, length: int) -> tuple[tuple[int, int], tuple[int, int]]:
         return (errors, length), (errors + shift, length + shift)
 
-    told = []
+    changes = []
     for i, group in enumerate(groups):
         place = N_RATE_COLUMNS + 4 * i
         inside, outside = rate(place, place + 1), rate(place + 2, place + 3)
-        told.append(
-            {
-                "by": group.by,
-                "value": group.value,
-                "clips": int(group.member.sum()),
-                "wer": sums.difference(*inside).to_dict(),
-                "gap_change": sums.change(inside, outside).to_dict(),
-            }
+        changes.append(
+            GroupChange(
+                by=group.by,
+                value=group.value,
+                clips=int(group.member.sum()),
+                wer=sums.difference(*inside),
+                gap_change=sums.change(inside, outside),
+            )
         )
-    return {
-        "clips": len(first),
-        **{name: sums.difference(*rate(*pair)).to_dict() for name, pair in rate_pairs().items()},
-        "groups": told,
-    }
+    pairs = rate_pairs()
+    return Difference(
+        clips=len(first),
+        wer=sums.difference(*rate(*pairs["wer"])),
+        cer=sums.difference(*rate(*pairs["cer"])),
+        groups=tuple(changes),
+    )

@@ -1,7 +1,7 @@
-"""A model and a set of clips -> what it heard, and an honest report of it. Both are made once and kept.
+"""A model and a set of clips -> its hypotheses, and an honest report of them. Both are made once and kept.
 
-What a model hears in a set is decoded once, ever, whatever is asked of it afterwards: the test split of a set
-is heard once by each model. Dev picks a run's checkpoint (see `training`), so test picks nothing.
+A set is decoded by a model once, ever, whatever is asked of it afterwards: each model has one hypothesis of
+each clip of the test split. Dev picks a run's checkpoint (see `training`), so test picks nothing.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from dagsverk.records import remembered
+from dagsverk.records import parse, plain, remembered
 from dagsverk.speech.config import EvaluationConfig
+from dagsverk.speech.corpora.corpus import Split
 from dagsverk.speech.evaluation import normaliser
-from dagsverk.speech.evaluation.report import describe, score_clips
+from dagsverk.speech.evaluation.description import describe, score_clips
+from dagsverk.speech.evaluation.report import FORMAT, Cut, DecodingSpeed, EvaluationReport, ScoredModel
 from dagsverk.speech.features.prepared import PreparedClips
 from dagsverk.speech.features.shards import manifest
 from dagsverk.speech.languages import Language
@@ -33,10 +35,9 @@ from dagsverk.speech.model.models import SpeechModel
 from dagsverk.speech.results import evaluation_folder, folder
 from dagsverk.store import Conflict, NotFound, Store
 
-FORMAT = 1  # of reports; part of their key
 _READ_S = 4800.0  # of audio held in memory at a time: 150 MB of log-mel with 80 bins
 
-Tick = Callable[[int, int], None]  # clips heard, of how many
+Tick = Callable[[int, int], None]  # clips decoded, of how many
 
 
 def evaluate(
@@ -47,14 +48,13 @@ def evaluate(
     config: EvaluationConfig,
     *,
     tick: Tick | None = None,
-) -> dict[str, Any]:
-    """The report of what the model hears in these clips; the stored one if it was made before.
+) -> EvaluationReport:
+    """The report of the model on these clips; the stored one if it was made before.
 
     Args:
         clips: all of one split of a set. If the set's manifest says that the split was cut, so does the
             report.
-        tick: called as clips are heard.
-    Returns: JSON types, see `report.describe` and below. Rates may exceed 1.
+        tick: called as clips are decoded.
     Raises: ValueError if the clips are of several splits, or none; or of another number of bins than the
     model's.
     """
@@ -65,29 +65,27 @@ def evaluate(
     key = _digest([FORMAT, normaliser.VERSION, *subject, settings])
     root = evaluation_folder(language, key)
 
-    def report() -> dict[str, Any]:
-        heard, decoding = transcripts(store, language, model, clips, config, fingerprint, tick)
-        rows = score_clips(
-            clips.rows.rename(columns={"id": "clip_id"}).merge(heard, on="clip_id"), language.code
+    def made() -> EvaluationReport:
+        hypotheses, speed = transcripts(store, language, model, clips, config, fingerprint, tick)
+        about = clips.rows.rename(columns={"id": "clip_id"})
+        rows = score_clips(about.merge(hypotheses, on="clip_id"), language.code)
+        return EvaluationReport(
+            key=key,
+            at=dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"),
+            language=language.code,
+            model=ScoredModel(fingerprint=fingerprint, name=model.name, full_windows=model.full_windows),
+            set=clips.set_id,
+            split=split,
+            cut=_cut(store, clips.set_id, split),
+            config=config,
+            normaliser=normaliser.VERSION,
+            decoding=speed,
+            rows=_keep_rows(store, root, rows),
+            **vars(describe(rows, config)),
         )
-        path = _keep_rows(store, root, rows)
-        return {
-            "key": key,
-            "format": FORMAT,
-            "at": dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"),
-            "language": language.code,
-            "model": {"fingerprint": fingerprint, "name": model.name, "full_windows": model.full_windows},
-            "set": clips.set_id,
-            "split": split,
-            "cut": _cut(store, clips.set_id, split),
-            "config": settings,
-            "normaliser": normaliser.VERSION,
-            **describe(rows, config),
-            "decoding": decoding,
-            "rows": path,
-        }
 
-    return remembered(store, f"{root}/report.json", report)
+    path = f"{root}/report.json"
+    return parse(remembered(store, path, lambda: plain(made())), EvaluationReport, f"report {path}")
 
 
 def transcripts(
@@ -98,8 +96,8 @@ def transcripts(
     config: EvaluationConfig,
     fingerprint: str,
     tick: Tick | None = None,
-) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """What the model hears in each clip (clip_id, hypothesis, finished), and how fast; decoded once and kept.
+) -> tuple[pd.DataFrame, DecodingSpeed]:
+    """The model's hypotheses (clip_id, hypothesis, finished), and how fast they came; decoded once and kept.
 
     Depends on the weights (`fingerprint`), the clips and the beams; not on how many clips are decoded
     together.
@@ -109,7 +107,7 @@ def transcripts(
     try:
         return _read_transcripts(store.get(path))
     except NotFound:
-        table = _hear(language, model, clips, config, tick)
+        table = _decode_all(language, model, clips, config, tick)
     try:
         store.put(path, table)
     except Conflict:  # another process was first: its texts are the ones that count
@@ -117,14 +115,14 @@ def transcripts(
     return _read_transcripts(table)
 
 
-def _hear(
+def _decode_all(
     language: Language, model: SpeechModel, clips: PreparedClips, config: EvaluationConfig, tick: Tick | None
 ) -> bytes:
     texts: dict[str, tuple[str, bool]] = {}
     with accelerated(model):
         device, started = _device_name(model), time.perf_counter()
         for part in _parts(clips.rows["frames"], max(_READ_S, config.batch_s)):
-            found = decode(
+            decoded = decode(
                 model,
                 [clips.mel(i) for i in part],
                 [clips.floor(i) for i in part],
@@ -133,24 +131,24 @@ def _hear(
                 batch_s=config.batch_s,
             )
             names = clips.rows["id"].iloc[part]
-            texts |= {name: (clip.text, clip.finished) for name, clip in zip(names, found, strict=True)}
+            texts |= {name: (clip.text, clip.finished) for name, clip in zip(names, decoded, strict=True)}
             if tick is not None:
                 tick(len(texts), len(clips.rows))
         seconds = time.perf_counter() - started
-    decoding = {
-        "seconds": round(seconds, 2),
-        "clips_per_s": round(len(texts) / seconds, 2),
-        "audio_s_per_s": round(float(clips.rows["duration_s"].sum()) / seconds, 1),
-        "device": device,
-        "beams": config.beams,
-    }
+    speed = DecodingSpeed(
+        seconds=round(seconds, 2),
+        clips_per_s=round(len(texts) / seconds, 2),
+        audio_s_per_s=round(float(clips.rows["duration_s"].sum()) / seconds, 1),
+        device=device,
+        beams=config.beams,
+    )
     ids = list(clips.rows["id"])
     columns = {
         "clip_id": ids,
         "hypothesis": [texts[name][0] for name in ids],
         "finished": [texts[name][1] for name in ids],
     }
-    table = pa.table(columns).replace_schema_metadata({"decoding": json.dumps(decoding)})
+    table = pa.table(columns).replace_schema_metadata({"decoding": json.dumps(plain(speed))})
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd")
     return sink.getvalue()
@@ -159,21 +157,21 @@ def _hear(
 def _parts(frames: pd.Series[int], most_s: float) -> Iterator[list[int]]:
     """Places of clips, the longest first, with at most so many seconds of audio together (or one clip)."""
     part: list[int] = []
-    held = 0.0
+    held_s = 0.0
     for place in frames.to_numpy().argsort(kind="stable")[::-1]:
         seconds = frames.iloc[place] / 100
-        if part and held + seconds > most_s:
+        if part and held_s + seconds > most_s:
             yield part
-            part, held = [], 0.0
+            part, held_s = [], 0.0
         part.append(int(place))
-        held += seconds
+        held_s += seconds
     if part:
         yield part
 
 
-def _read_transcripts(data: bytes) -> tuple[pd.DataFrame, dict[str, Any]]:
+def _read_transcripts(data: bytes) -> tuple[pd.DataFrame, DecodingSpeed]:
     table = pq.read_table(io.BytesIO(data))
-    return table.to_pandas(), json.loads(table.schema.metadata[b"decoding"])
+    return table.to_pandas(), parse(json.loads(table.schema.metadata[b"decoding"]), DecodingSpeed)
 
 
 def _keep_rows(store: Store, root: str, rows: pd.DataFrame) -> str:
@@ -185,18 +183,18 @@ def _keep_rows(store: Store, root: str, rows: pd.DataFrame) -> str:
     return path
 
 
-def _only_split(clips: PreparedClips) -> str:
+def _only_split(clips: PreparedClips) -> Split:
     splits = sorted(set(clips.rows["split"]))
     if len(splits) != 1:
         raise ValueError(
             f"want clips of one split, got {' and '.join(splits) or 'no clips'} of {clips.set_id}"
         )
-    return str(splits[0])
+    return cast(Split, splits[0])
 
 
-def _cut(store: Store, set_id: str, split: str) -> dict[str, int] | None:
+def _cut(store: Store, set_id: str, split: str) -> Cut | None:
     kept, of = manifest(store, set_id).cut.get(split, (0, 0))
-    return {"clips": kept, "of": of} if of else None
+    return Cut(kept, of) if of else None
 
 
 @contextmanager

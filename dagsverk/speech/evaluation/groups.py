@@ -1,4 +1,4 @@
-"""Which clips belong together when a model is judged: by who speaks, and by how.
+"""Which clips belong together when a model is scored: by who speaks, and by how.
 
 Light: loads no learning library.
 """
@@ -34,14 +34,14 @@ def find_groups(rows: pd.DataFrame, min_clips: int) -> list[Group]:
     Large is one with at least `min_clips` clips, and another clip outside it to be compared with.
     Args: rows: see `group_clips`; and scored.
     """
-    heard = rows["scored"].to_numpy(dtype=bool)
+    scored = rows["scored"].to_numpy(dtype=bool)
     labels = group_clips(rows)
-    found = []
+    groups = []
     for by in labels:
-        for value in sorted(labels[by][heard].dropna().unique(), key=_place):
-            member = (labels[by] == value).to_numpy(dtype=bool) & heard
-            found.append(Group(str(by), value, member, bool(min_clips <= member.sum() < heard.sum())))
-    return found
+        for value in sorted(labels[by][scored].dropna().unique(), key=_place):
+            member = (labels[by] == value).to_numpy(dtype=bool) & scored
+            groups.append(Group(str(by), value, member, bool(min_clips <= member.sum() < scored.sum())))
+    return groups
 
 
 def _place(value: str) -> tuple[int, str]:
@@ -57,16 +57,16 @@ def group_clips(rows: pd.DataFrame) -> pd.DataFrame:
 
     Args: rows: with STATED, duration_s and words (of the normalised reference).
     """
-    found = {
+    labels = {
         name: rows[name].fillna("").replace("", NOT_STATED)
         for name in STATED
         if name in rows and (rows[name].fillna("") != "").any()
     }
-    found["length"] = _by_length(rows["duration_s"])
+    labels["length"] = _by_length(rows["duration_s"])
     rate = _by_rate(rows["words"] / rows["duration_s"])
     if rate is not None:
-        found["rate"] = rate
-    return pd.DataFrame(found, index=rows.index)
+        labels["rate"] = rate
+    return pd.DataFrame(labels, index=rows.index)
 
 
 def _by_length(duration_s: pd.Series[float]) -> pd.Series[str]:
@@ -75,10 +75,10 @@ def _by_length(duration_s: pd.Series[float]) -> pd.Series[str]:
 
 def _by_rate(words_per_s: pd.Series[float]) -> pd.Series[str] | None:
     """Thirds of these clips, from slow to fast: languages differ too much for limits of their own."""
-    known = words_per_s[np.isfinite(words_per_s) & (words_per_s > 0)]
-    if known.empty:
+    spoken = words_per_s[np.isfinite(words_per_s) & (words_per_s > 0)]
+    if spoken.empty:
         return None
-    low, high = (float(q) for q in np.quantile(known, [1 / 3, 2 / 3]))
+    low, high = (float(q) for q in np.quantile(spoken, [1 / 3, 2 / 3]))
     if not low < high:
         return None
     names = [f"slow, < {low:.1f} words/s", "medium", f"fast, >= {high:.1f} words/s"]

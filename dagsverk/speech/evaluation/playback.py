@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from typing import Any
-
+from dagsverk.records import write
 from dagsverk.speech.audio.sandbox import CLIPS
 from dagsverk.speech.audio.waveform import encode_wav
-from dagsverk.speech.corpora.corpus import Clip, Corpus, RejectedClip
+from dagsverk.speech.corpora.corpus import Clip, Corpus, RejectedClip, Split
 from dagsverk.speech.errors import AudioError, SpeechError
+from dagsverk.speech.evaluation.report import EvaluationReport, KeptAudio, WorstClip
 from dagsverk.speech.languages import Language
 from dagsverk.speech.results import evaluation_folder
 from dagsverk.store import Store
@@ -17,14 +15,13 @@ from dagsverk.store import Store
 LONGEST_S = 30.0  # that a model hears
 
 
-def keep_audio(store: Store, language: Language, report: Mapping[str, Any], corpus: Corpus) -> dict[str, Any]:
+def keep_audio(store: Store, language: Language, report: EvaluationReport, corpus: Corpus) -> KeptAudio:
     """Keep the audio of the report's worst clips as small WAV artefacts; replaces what was kept before.
 
-    Returns: {"clips": {clip id: artefact}, "missing": {clip id: why}}. A corpus that this machine cannot
-    reach only makes them missing.
+    A corpus that this machine cannot reach only makes them missing.
     """
-    root = evaluation_folder(language, report["key"])
-    clips = [_clip(language, row, report["split"]) for row in report["worst"]]
+    root = evaluation_folder(language, report.key)
+    clips = [_clip(language, clip, report.split) for clip in report.worst]
     ranks = {clip.id: rank for rank, clip in enumerate(clips)}
     sounds: dict[str, str] = {}
     missing: dict[str, str] = {}
@@ -41,23 +38,23 @@ def keep_audio(store: Store, language: Language, report: Mapping[str, Any], corp
             sounds[clip.id] = path
     except (SpeechError, OSError) as error:
         why = f"{corpus.name} cannot be read here: {error}"
-    kept = {
-        "clips": sounds,
-        "missing": {clip.id: missing.get(clip.id, why) for clip in clips if clip.id not in sounds},
-    }
-    store.put(f"{root}/audio.json", json.dumps(kept).encode(), overwrite=True)
+    kept = KeptAudio(
+        clips=sounds,
+        missing={clip.id: missing.get(clip.id, why) for clip in clips if clip.id not in sounds},
+    )
+    write(store, f"{root}/audio.json", kept)
     return kept
 
 
-def _clip(language: Language, row: Mapping[str, Any], split: Any) -> Clip:
+def _clip(language: Language, clip: WorstClip, split: Split) -> Clip:
     return Clip(
-        id=row["clip"],
-        audio=row["audio"],
-        text=row["text"],
+        id=clip.clip,
+        audio=clip.audio,
+        text=clip.text,
         language=language.code,
         split=split,
-        speaker=row["speaker"],
-        duration_s=row["duration_s"],
+        speaker=clip.speaker or "",
+        duration_s=clip.duration_s,
     )
 
 

@@ -1,167 +1,229 @@
-"""What an evaluation says, from what was heard in each clip: rates with intervals, groups, the worst clips.
+"""What evaluations say, as types: the report of one model, the comparison of two, a checkpoint's verdict.
 
-Light: loads no learning library.
+Kept as JSON under the same names, read and written by `dagsverk.records`. Rates are edits per word or
+character of the reference and may exceed 1. Light: loads no learning library.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
 
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
+from pydantic import Field
 
 from dagsverk.speech.config import EvaluationConfig
-from dagsverk.speech.evaluation.bootstrap import Interval, Sums, bootstrap
-from dagsverk.speech.evaluation.groups import Group, find_groups
-from dagsverk.speech.evaluation.scoring import RAW, count_errors, total, word_errors
-from dagsverk.speech.serving.repetition import loops
+from dagsverk.speech.corpora.corpus import Split
 
-ABOUT_CLIP = (
-    "clip_id",
-    "audio",
-    "speaker",
-    "gender",
-    "age",
-    "accent",
-    "duration_s",
-    "text",
-    "hypothesis",
-    "finished",
-)
-_PAIRS = {  # columns of `rate_columns`: (errors, length)
-    "": {"wer": (0, 1), "cer": (2, 3)},
-    RAW: {"wer": (4, 5), "cer": (6, 7)},
-}
-N_RATE_COLUMNS = 8
+FORMAT = 1  # of reports; part of their key
 
 
-def score_clips(clips: pd.DataFrame, language: str) -> pd.DataFrame:
-    """ABOUT_CLIP, the counts of `scoring.count_errors`, and loop: said over and over; one row per clip."""
-    counts = count_errors(list(clips["text"]), list(clips["hypothesis"]), language)
-    loop = [
-        loops(heard) and not loops(said)
-        for heard, said in zip(clips["hypothesis"], clips["text"], strict=True)
-    ]
-    return pd.concat([clips[list(ABOUT_CLIP)].reset_index(drop=True), counts.assign(loop=loop)], axis=1)
+@dataclass(frozen=True)
+class Interval:
+    """A number and its 95 % limits; None where no honest ones can be had (one speaker, nothing to score)."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None  # of a difference: two-sided, that there is none
 
 
-def describe(rows: pd.DataFrame, config: EvaluationConfig) -> dict[str, Any]:
-    """All that a report says about its clips, in JSON types. Args: rows: from `score_clips`."""
-    groups = find_groups(rows, config.min_group_clips)
-    columns = [group_columns(rows, group) for group in groups if group.large]
-    sums = bootstrap(
-        np.column_stack([rate_columns(rows), *columns]),
-        rows["speaker"],
-        resamples=config.resamples,
-        seed=config.seed,
-    )
-    told = _describe_groups(rows, groups, sums)
-    known = rows["speaker"].fillna("")
-    return {
-        "clips": len(rows),
-        "speakers": _speakers(rows),
-        "clips_without_speaker": int((known == "").sum()),
-        "audio_s": float(rows["duration_s"].sum()),
-        "empty_references": int((~rows["scored"]).sum()),
-        "empty_hypotheses": int((rows["hypothesis"].str.strip() == "").sum()),
-        "loops": int(rows["loop"].sum()),
-        "unfinished": int((~rows["finished"]).sum()),  # stopped at the limit of tokens: mostly loops
-        "scores": {"normalised": _scores(rows, sums, ""), "raw": _scores(rows, sums, RAW)},
-        "groups": told,
-        "worst_groups": worst_groups(told),
-        "worst": worst_clips(rows, config.worst),
-    }
+@dataclass(frozen=True)
+class Cut:
+    """How much of a split was kept, where the corpus was cut; drawn by speaker."""
+
+    clips: int
+    of: int
 
 
-def rate_columns(rows: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """(clips, 8): word errors, words, character errors, characters; the same of the raw texts."""
-    return np.column_stack(
-        [
-            column
-            for prefix in ("", RAW)
-            for column in (
-                word_errors(rows, raw=prefix == RAW),
-                rows[prefix + "words"],
-                rows[prefix + "character_errors"],
-                rows[prefix + "characters"],
-            )
-        ]
-    ).astype(np.float64)
+@dataclass(frozen=True)
+class Check:
+    """A known way to go wrong that was looked for in a model."""
+
+    name: str
+    passed: bool
+    refuses: bool  # whether failing keeps the model from being promoted
+    detail: str  # what there was, in a sentence
 
 
-def rate_pairs(*, raw: bool = False) -> dict[str, tuple[int, int]]:
-    """Where wer and cer are in `rate_columns`: (errors, length)."""
-    return _PAIRS[RAW if raw else ""]
+Checks = Annotated[tuple[Check, ...], Field(alias="traps")]  # their name in JSON since the first store
 
 
-def group_columns(rows: pd.DataFrame, group: Group) -> npt.NDArray[np.float64]:
-    """(clips, 4): word errors and words of the group's members, and of all others."""
-    errors, words = word_errors(rows).to_numpy(), rows["words"].to_numpy()
-    member = group.member
-    return np.column_stack([errors * member, words * member, errors * ~member, words * ~member])
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Error rates of a model on a set of clips, and the counts that they are made of."""
+
+    wer: Interval
+    cer: Interval
+    words: int  # of the references
+    hits: int
+    substitutions: int
+    deletions: int
+    insertions: int
+    characters: int  # of the references, spaces between words included
+    character_errors: int
 
 
-def worst_groups(groups: list[dict[str, Any]]) -> dict[str, Any]:
-    """For each way to group, the scored group whose rate exceeds that of all others most."""
-    found: dict[str, Any] = {}
-    for group in groups:
-        if group["gap"] is None or group["gap"]["value"] is None:
-            continue
-        present = found.get(group["by"])
-        if present is None or group["gap"]["value"] > present["gap"]["value"]:
-            found[group["by"]] = {
-                "value": group["value"],
-                "wer": group["wer"]["value"],
-                "gap": group["gap"],
-            }
-    return found
+@dataclass(frozen=True)
+class BothScores:
+    """Of the texts without case and punctuation, and of the texts as they are written."""
+
+    normalised: Scores
+    raw: Scores
 
 
-def worst_clips(rows: pd.DataFrame, n: int) -> list[dict[str, Any]]:
-    """The n clips with the most wrong words, those with a higher rate first among equals."""
-    table = rows.assign(errors=word_errors(rows))
-    table = table[table["scored"] & (table["errors"] > 0)]
-    table = table.assign(wer=table["errors"] / table["words"])
-    table = table.sort_values(["errors", "wer", "clip_id"], ascending=[False, False, True]).head(n)
-    table = table.rename(columns={"clip_id": "clip"})
-    kept = ["clip", "audio", "speaker", "duration_s", "text", "hypothesis", "words", "errors", "wer"]
-    return [
-        {str(name): _plain(value) for name, value in clip.items()} for clip in table[kept].to_dict("records")
-    ]
+@dataclass(frozen=True, kw_only=True)
+class GroupScore:
+    """Clips that share a value, such as gender = female; a small group is counted and not scored."""
+
+    by: str
+    value: str
+    clips: int
+    speakers: int  # known ones
+    words: int
+    wer: Interval | None
+    gap: Interval | None  # its word error rate minus that of all other clips
 
 
-def _scores(rows: pd.DataFrame, sums: Sums, prefix: str) -> dict[str, Any]:
-    intervals: dict[str, Interval] = {
-        name: sums.rate(*pair) for name, pair in rate_pairs(raw=prefix == RAW).items()
-    }
-    counts = total(rows, raw=prefix == RAW).to_dict()
-    return {**counts, **{name: interval.to_dict() for name, interval in intervals.items()}}
+@dataclass(frozen=True)
+class WorstGroup:
+    """Of one way to group, the scored group whose rate exceeds that of all others most."""
+
+    value: str
+    wer: float
+    gap: Interval
 
 
-def _describe_groups(rows: pd.DataFrame, groups: list[Group], sums: Sums) -> list[dict[str, Any]]:
-    """`sums` holds `group_columns` of the large ones, in their order, after `rate_columns`."""
-    told, place = [], N_RATE_COLUMNS
-    for group in groups:
-        members = rows[group.member]
-        wer = gap = None
-        if group.large:
-            inside, outside = (place, place + 1), (place + 2, place + 3)
-            wer, gap = sums.rate(*inside).to_dict(), sums.difference(inside, outside).to_dict()
-            place += 4
-        sizes = {
-            "clips": len(members),
-            "speakers": _speakers(members),
-            "words": int(members["words"].sum()),
-        }
-        told.append({"by": group.by, "value": group.value, **sizes, "wer": wer, "gap": gap})
-    return told
+@dataclass(frozen=True, kw_only=True)
+class WorstClip:
+    """A clip that the model understands badly."""
+
+    clip: str  # its id
+    audio: str  # where the corpus has it
+    speaker: str | None
+    duration_s: float
+    text: str
+    hypothesis: str
+    words: int
+    errors: int
+    wer: float
 
 
-def _speakers(rows: pd.DataFrame) -> int:
-    known = rows["speaker"].fillna("")
-    return int(known[known != ""].nunique())
+@dataclass(frozen=True, kw_only=True)
+class PlayableClip(WorstClip):
+    """With the artefact that can be played, or why there is none."""
+
+    sound: str | None
+    why_silent: str | None
 
 
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+@dataclass(frozen=True)
+class KeptAudio:
+    """Which of a report's worst clips can be played."""
+
+    clips: Mapping[str, str]  # clip -> the artefact of its sound
+    missing: Mapping[str, str]  # clip -> why it has none
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredModel:
+    """Which model a report is about."""
+
+    fingerprint: str
+    name: str
+    full_windows: bool = False  # every clip is padded to 30 s
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodingSpeed:
+    """How fast the clips were decoded, and on what."""
+
+    seconds: float
+    clips_per_s: float
+    audio_s_per_s: float
+    device: str
+    beams: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What a report says about its clips."""
+
+    clips: int
+    speakers: int  # known ones
+    clips_without_speaker: int
+    audio_s: float
+    empty_references: int  # not scored
+    empty_hypotheses: int
+    loops: int  # clips in which the model says the same over and over, and nobody did
+    unfinished: int  # stopped at the limit of tokens: mostly loops
+    scores: BothScores
+    groups: tuple[GroupScore, ...]
+    worst_groups: Mapping[str, WorstGroup]  # by the way to group
+    worst: tuple[WorstClip, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationReport(Description):
+    """One model on one split of a set of clips."""
+
+    key: str
+    at: str  # ISO 8601, UTC
+    language: str  # Whisper's code
+    model: ScoredModel
+    set: str
+    split: Split
+    cut: Cut | None
+    config: EvaluationConfig
+    normaliser: int  # the version of its rules
+    decoding: DecodingSpeed
+    rows: str  # the artefact with a row per clip
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupChange:
+    """A group in a comparison of two models."""
+
+    by: str
+    value: str
+    clips: int
+    wer: Interval  # difference of the two models' rates
+    gap_change: Interval  # how much further it is behind all others with the first model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """First minus second model, of rates on the same clips: below 0 the first is better."""
+
+    clips: int
+    wer: Interval
+    cer: Interval
+    groups: tuple[GroupChange, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison(Difference):
+    """The same of two reports."""
+
+    first: str  # the key of its report
+    second: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """A checkpoint against the model that it was trained from and the champion, on the same clips."""
+
+    at: str  # ISO 8601, UTC
+    run: str
+    step: int
+    language: str  # Whisper's code
+    set: str
+    candidate: str  # the key of its report; so are the next two
+    base: str
+    champion: str | None  # None: there was none, or `problems` says why it could not be compared
+    champion_version: int | None
+    against_base: Comparison
+    against_champion: Comparison | None
+    checks: Checks
+    problems: tuple[str, ...]

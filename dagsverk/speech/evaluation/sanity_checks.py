@@ -1,14 +1,13 @@
 """The known ways in which a fine-tuned Whisper goes wrong unseen by its word error rate, each looked for.
 
-They are looked for when a checkpoint is judged and when it is registered. One that `refuses` keeps a model
-from being promoted; any other is told as a warning.
+They are looked for when a checkpoint is scored and when it is registered. A failed check that `refuses` keeps
+a model from being promoted; any other is a warning.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,12 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from dagsverk.speech.errors import ModelError
 from dagsverk.speech.evaluation.normaliser import normalise
+from dagsverk.speech.evaluation.report import Check
 from dagsverk.speech.features import log_mel
 from dagsverk.speech.languages import language as whisper_language
 from dagsverk.speech.model.models import SpeechModel
 from dagsverk.speech.model.tokens import prompt
+from dagsverk.speech.runs import CurvePoint, ValidationPoint
 from dagsverk.speech.serving.repetition import loops
 from dagsverk.speech.serving.torch_engine import TorchEngine
 from dagsverk.speech.serving.transcriber import Transcriber
@@ -43,132 +44,114 @@ than then these those some into just because only very can
 ENGLISH = frozenset(_COMMON_WORDS.split())
 
 
-@dataclass(frozen=True)
-class Trap:
-    """One thing that was looked for."""
-
-    name: str
-    passed: bool
-    refuses: bool  # whether failing keeps the model from being promoted
-    detail: str  # what was found, in a sentence
-
-    def to_dict(self) -> dict[str, Any]:
-        """In JSON types."""
-        return asdict(self)
-
-
-def heard_traps(
+def check_model(
     model: SpeechModel,
     language: str,
     *,
     hypotheses: Sequence[str],
     references: Sequence[str],
-    curve: Sequence[Mapping[str, Any]],
-) -> list[Trap]:
-    """All that can be told from a model, what it heard in clips of its language, and its run's curve."""
+    curve: Sequence[CurvePoint],
+) -> list[Check]:
+    """All that shows in a model, its hypotheses for clips of its language, and its run's curve."""
     return [
-        curve_trap(curve),
-        loop_trap(hypotheses, references),
-        english_trap(hypotheses, references, language),
-        silence_trap(model, language),
+        check_curve(curve),
+        check_loops(hypotheses, references),
+        check_language(hypotheses, references, language),
+        check_silence(model, language),
     ]
 
 
-def folder_trap(folder: Path, language: str) -> Trap:
+def check_folder(folder: Path, language: str) -> Check:
     """Whether whoever loads the folder and calls `generate` gets this language, transcribed.
 
-    The trap behind most published models that score worse than before training: the language is then guessed,
-    clip by clip. Args: folder: as `save_model_folder` writes it.
+    The fault behind most published models that score worse than before training: the language is then
+    guessed, clip by clip. Args: folder: as `save_model_folder` writes it.
     """
     name = "language and task are saved"
-    told = _saved_config(folder)
-    fixed = {part: told.get(part) for part in ("language", "task")}
+    saved = _saved_config(folder)
+    fixed = {part: saved.get(part) for part in ("language", "task")}
     if _code(fixed["language"]) != language or fixed["task"] != "transcribe":
         wrong = f"generation_config.json says {fixed}, want {language} and transcribe"
-        return Trap(name, False, True, f"{wrong}: others would hear the model guess")
+        return Check(name, False, True, f"{wrong}: others would hear the model guess")
     try:
         used = _prompt_of_library(folder)
         wanted = prompt(WhisperTokenizer.from_pretrained(folder), language)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ModelError) as error:
-        return Trap(name, False, True, f"the saved folder cannot be used: {error}")
+        return Check(name, False, True, f"the saved folder cannot be used: {error}")
     if used != wanted:
-        return Trap(name, False, True, f"the library prompts the saved model with {used}, want {wanted}")
-    return Trap(name, True, True, f"whoever loads it transcribes {language}")
+        return Check(name, False, True, f"the library prompts the saved model with {used}, want {wanted}")
+    return Check(name, True, True, f"whoever loads it transcribes {language}")
 
 
-def curve_trap(curve: Sequence[Mapping[str, Any]]) -> Trap:
-    """Whether at a run's end the loss on dev is lower than where its WER was best, and the WER higher.
-
-    Args: curve: of `training.curve`; entries with dev_loss and dev_wer count.
-    """
+def check_curve(curve: Sequence[CurvePoint]) -> Check:
+    """Whether at a run's end the loss on dev is lower than where its WER was best, and the WER higher."""
     name = "errors fall with the loss"
-    wanted = ("dev_loss", "dev_wer")
-    seen = [entry for entry in curve if all(entry.get(part) is not None for part in wanted)]
-    if len(seen) < 2:
-        return Trap(name, True, False, f"dev was looked at {len(seen)} times, too few to tell")
-    best, last = min(seen, key=lambda entry: float(entry["dev_wer"])), seen[-1]
-    rose = last["dev_wer"] - best["dev_wer"]
+    dev = [
+        (point.step, point.dev_loss, point.dev_wer)
+        for point in curve
+        if isinstance(point, ValidationPoint) and point.dev_loss is not None and point.dev_wer is not None
+    ]
+    if len(dev) < 2:
+        return Check(name, True, False, f"dev was looked at {len(dev)} times, too few to tell")
+    (best_step, best_loss, best_wer), (step, loss, wer) = min(dev, key=lambda point: point[2]), dev[-1]
     words = (
-        f"from step {best['step']} to {last['step']} the loss on dev went from {best['dev_loss']:.3f} to "
-        f"{last['dev_loss']:.3f} and the word error rate from {best['dev_wer']:.1%} to {last['dev_wer']:.1%}"
+        f"from step {best_step} to {step} the loss on dev went from {best_loss:.3f} to {loss:.3f} and the "
+        f"word error rate from {best_wer:.1%} to {wer:.1%}"
     )
-    if rose > WORSE_BY and last["dev_loss"] < best["dev_loss"]:
-        return Trap(name, False, False, f"{words}: look at language and task")
-    return Trap(name, True, False, words)
+    if wer - best_wer > WORSE_BY and loss < best_loss:
+        return Check(name, False, False, f"{words}: look at language and task")
+    return Check(name, True, False, words)
 
 
-def loop_trap(hypotheses: Sequence[str], references: Sequence[str]) -> Trap:
+def check_loops(hypotheses: Sequence[str], references: Sequence[str]) -> Check:
     """Whether the model says the same over and over, where nobody did."""
     looping = [
-        place
-        for place, (heard, said) in enumerate(zip(hypotheses, references, strict=True))
-        if loops(heard) and not loops(said)
+        hypothesis
+        for hypothesis, reference in zip(hypotheses, references, strict=True)
+        if loops(hypothesis) and not loops(reference)
     ]
     share = len(looping) / max(1, len(hypotheses))
     words = f"{len(looping)} of {len(hypotheses)} clips are heard as a loop"
-    example = f", such as {hypotheses[looping[0]][:60]!r}" if looping else ""
-    return Trap("no loops", share <= MAX_LOOPING_SHARE, False, words + example)
+    example = f", such as {looping[0][:60]!r}" if looping else ""
+    return Check("no loops", share <= MAX_LOOPING_SHARE, False, words + example)
 
 
-def english_trap(hypotheses: Sequence[str], references: Sequence[str], language: str) -> Trap:
+def check_language(hypotheses: Sequence[str], references: Sequence[str], language: str) -> Check:
     """Whether English is heard where another language is spoken. Other mix-ups are not looked for.
 
     Evidence are common English words that no reference has.
     """
     name = "the right language"
     if language == "en":
-        return Trap(name, True, True, "English was asked for")
-    known = {word for text in references for word in _words(text, language)}
-    evidence = ENGLISH - known
-    texts = [words for text in hypotheses if len(words := _words(text, language)) >= ENOUGH_WORDS]
+        return Check(name, True, True, "English was asked for")
+    evidence = ENGLISH - {word for text in references for word in _words(text, language)}
+    texts = [text for text in (_words(text, language) for text in hypotheses) if len(text) >= ENOUGH_WORDS]
     english = [
-        words
-        for words in texts
-        if sum(word in evidence for word in words) >= max(2, ENGLISH_SHARE * len(words))
+        text for text in texts if sum(word in evidence for word in text) >= max(2, ENGLISH_SHARE * len(text))
     ]
     share = len(english) / max(1, len(texts))
-    found = f"{len(english)} of {len(texts)} texts of {ENOUGH_WORDS} words or more are English"
+    words = f"{len(english)} of {len(texts)} texts of {ENOUGH_WORDS} words or more are English"
     example = f", such as {' '.join(english[0])[:60]!r}" if english else ""
-    return Trap(name, share <= MAX_ENGLISH_SHARE, True, found + example)
+    return Check(name, share <= MAX_ENGLISH_SHARE, True, words + example)
 
 
-def silence_trap(model: SpeechModel, language: str) -> Trap:
+def check_silence(model: SpeechModel, language: str) -> Check:
     """Whether words come out of silence and noise as people meet them: through the transcriber.
 
-    What the model says of them when it is asked directly is told, too.
+    The detail also says what the model makes of them when it is asked directly.
     """
     sounds = silence_and_noise()
     engine = TorchEngine(model)
     transcriber = Transcriber(engine, language)
     written = sum(len(transcriber.transcribe(sound).text.split()) for sound in sounds)
     mels = [log_mel.log_mel(sound, model.n_mels) for sound in sounds]
-    said = sum(len(one.text.split()) for one in engine.decode(mels, language=language))
-    return Trap(
+    direct = sum(len(one.text.split()) for one in engine.decode(mels, language=language))
+    return Check(
         "silent on silence and noise",
         written == 0,
         True,
         f"{written} words are written of {NOISE_S * len(sounds):g} s of silence and noise; asked directly, "
-        f"without the check for sound, the model says {said}",
+        f"without the check for sound, the model says {direct}",
     )
 
 
@@ -184,10 +167,10 @@ def silence_and_noise() -> list[np.ndarray]:
 
 def _saved_config(folder: Path) -> dict[str, Any]:
     try:
-        told = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
+        config = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return config if isinstance(config, dict) else {}
 
 
 def _code(saved: Any) -> str:

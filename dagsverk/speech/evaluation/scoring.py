@@ -59,12 +59,13 @@ def count_errors(references: Sequence[str], hypotheses: Sequence[str], language:
             f"{len(references)} references and {len(hypotheses)} hypotheses: want a pair per clip"
         )
     normalised = [normalise(text, language) for text in references]
-    heard = [normalise(text, language) for text in hypotheses]
+    normalised_hypotheses = [normalise(text, language) for text in hypotheses]
     scored = np.array([bool(text) for text in normalised], dtype=bool)
     joined = language in UNSPACED
     columns: dict[str, Any] = {"scored": scored}
-    for prefix, said, found in (("", normalised, heard), (RAW, list(references), list(hypotheses))):
-        table = _counts(*_only(said, found, scored), joined=joined)
+    forms = (("", normalised, normalised_hypotheses), (RAW, list(references), list(hypotheses)))
+    for prefix, *texts in forms:
+        table = _counts(*(_only(of_all, scored) for of_all in texts), joined=joined)
         for name, values in zip(COUNTS, table.T, strict=True):
             columns[prefix + name] = np.zeros(len(scored), dtype=np.int64)
             columns[prefix + name][scored] = values
@@ -91,11 +92,8 @@ def _ratio(errors: int, length: int) -> float:
     return errors / length if length else float("nan")
 
 
-def _only(said: list[str], heard: list[str], scored: np.ndarray) -> tuple[list[str], list[str]]:
-    return (
-        [text for text, kept in zip(said, scored, strict=True) if kept],
-        [text for text, kept in zip(heard, scored, strict=True) if kept],
-    )
+def _only(texts: list[str], scored: np.ndarray) -> list[str]:
+    return [text for text, kept in zip(texts, scored, strict=True) if kept]
 
 
 def _counts(references: list[str], hypotheses: list[str], *, joined: bool) -> np.ndarray:
@@ -116,8 +114,8 @@ _COLUMN = {"equal": 0, "substitute": 1, "delete": 2, "insert": 3}
 
 def _edits(process: Callable[..., Any], references: list[str], hypotheses: list[str]) -> np.ndarray:
     """(clips, 4): hits, substitutions, deletions, insertions."""
-    found = np.zeros((len(references), 4), dtype=np.int64)
-    for row, alignment in zip(found, process(references, hypotheses).alignments, strict=True):
+    edits = np.zeros((len(references), 4), dtype=np.int64)
+    for row, alignment in zip(edits, process(references, hypotheses).alignments, strict=True):
         for chunk in alignment:
             length = (
                 chunk.hyp_end_idx - chunk.hyp_start_idx
@@ -125,4 +123,4 @@ def _edits(process: Callable[..., Any], references: list[str], hypotheses: list[
                 else chunk.ref_end_idx - chunk.ref_start_idx
             )
             row[_COLUMN[chunk.type]] += length
-    return found
+    return edits

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from dagsverk.speech.evaluation.report import Check, EvaluationReport
 from dagsverk.speech.languages import Language
 from dagsverk.speech.registry.gate import Decision, cut_words, percent, voices
 
@@ -20,32 +22,39 @@ INTERVALS = (
 )
 
 
+@dataclass(frozen=True)
+class Reports:
+    """Of a candidate, of the model it was trained from, and of the champion until then, if there was one."""
+
+    candidate: EvaluationReport
+    base: EvaluationReport
+    champion: EvaluationReport | None
+
+
 def model_card(
     language: Language,
     *,
-    reports: Mapping[str, Mapping[str, Any] | None],
+    reports: Reports,
     decision: Decision,
-    traps: Sequence[Mapping[str, Any]],
+    checks: Sequence[Check],
     settings: Mapping[str, Any],
     lineage: Mapping[str, Any],
 ) -> str:
     """The card's Markdown, with the YAML header that the Hub shows.
 
     Args:
-        reports: "candidate" (this model), "base", and "champion" (None: there was none).
+        reports: of this model, of its base, and of the champion until then.
         settings: of the fine-tuning, of the preparation: {"fine_tuning": {...}, "preparation": {...}}.
         lineage: where it came from: corpus, set, run, step, base_model, code, ...
     """
-    candidate = reports["candidate"]
-    if candidate is None:
-        raise ValueError("a card needs the report of the model itself")
+    candidate = reports.candidate
     sections = [
         f"# {language.title}: Whisper {_origin(str(lineage['base_model']))}",
         f"Writes down what is said in {language.title}. Reads 16 kHz mono audio, up to 30 s at a time.",
         "## Decision\n\n" + _decision(decision),
-        "## Scores\n\n" + _scores(candidate, reports),
+        "## Scores\n\n" + _scores(reports),
         "## Groups\n\n" + _groups(candidate),
-        "## Limits\n\n" + _limits(candidate, traps),
+        "## Limits\n\n" + _limits(candidate, checks),
         "## Data\n\n" + _list(lineage),
         "## Settings\n\n"
         + "\n\n".join(f"{_words(name)}:\n\n{_list(part)}" for name, part in settings.items()),
@@ -55,18 +64,17 @@ def model_card(
     return _header(language, candidate, lineage) + "\n\n".join(sections) + "\n"
 
 
-def _header(language: Language, report: Mapping[str, Any], lineage: Mapping[str, Any]) -> str:
+def _header(language: Language, report: EvaluationReport, lineage: Mapping[str, Any]) -> str:
     """YAML between two lines of dashes; every value in JSON, which YAML contains."""
-    scores = report["scores"]
     metrics = [
-        {"type": name, "value": round(100 * interval["value"], 2), "name": f"{name.upper()} ({form}), %"}
-        for form in ("normalised", "raw")
-        for name in ("wer", "cer")
-        if (interval := scores[form][name])["value"] is not None
+        {"type": name, "value": round(100 * rate.value, 2), "name": f"{name.upper()} ({form}), %"}
+        for form, scores in (("normalised", report.scores.normalised), ("raw", report.scores.raw))
+        for name, rate in (("wer", scores.wer), ("cer", scores.cer))
+        if rate.value is not None
     ]
     result = {
         "task": {"type": "automatic-speech-recognition"},
-        "dataset": {"name": lineage["corpus"], "type": lineage["source"], "split": report["split"]},
+        "dataset": {"name": lineage["corpus"], "type": lineage["source"], "split": report.split},
         "metrics": metrics,
     }
     base = str(lineage["base_model"])
@@ -89,61 +97,61 @@ def _decision(decision: Decision) -> str:
     return "\n\n".join([decision.reason, *warnings, f"Rule: {decision.rule}"])
 
 
-def _scores(candidate: Mapping[str, Any], reports: Mapping[str, Mapping[str, Any] | None]) -> str:
-    names = {"candidate": "this model", "base": "before fine-tuning", "champion": "champion until then"}
-    rows = []
-    for role, report in reports.items():
-        if report is None:
-            continue
-        normalised, raw = report["scores"]["normalised"], report["scores"]["raw"]
-        edits = " / ".join(str(normalised[part]) for part in ("substitutions", "deletions", "insertions"))
-        rates = [percent(scores[rate]) for scores in (normalised, raw) for rate in ("wer", "cer")]
-        rows.append((names[role], *rates, edits))
+def _scores(reports: Reports) -> str:
+    candidate = reports.candidate
+    rows = [_row("this model", candidate), _row("before fine-tuning", reports.base)]
+    if reports.champion is not None:
+        rows.append(_row("champion until then", reports.champion))
     header = ("model", "WER", "CER", "WER, raw", "CER, raw", "substituted / deleted / inserted words")
-    hours = candidate["audio_s"] / 3600
     about = (
-        f"{candidate['clips']} {candidate['split']} clips, {hours:.2f} h, {voices(candidate)}, "
-        f"{candidate['scores']['normalised']['words']} words."
+        f"{candidate.clips} {candidate.split} clips, {candidate.audio_s / 3600:.2f} h, {voices(candidate)}, "
+        f"{candidate.scores.normalised.words} words."
     )
-    if candidate["cut"]:
-        about += f" **A cut of the test split: {cut_words(candidate)}.**"
-    if candidate["empty_references"]:
-        about += f" {candidate['empty_references']} clips have no words in their text and are not scored."
+    if candidate.cut:
+        about += f" **A cut of the test split: {cut_words(candidate.cut)}.**"
+    if candidate.empty_references:
+        about += f" {candidate.empty_references} clips have no words in their text and are not scored."
     return f"{about}\n\n{_table(header, rows)}\n\n{INTERVALS}"
 
 
-def _groups(report: Mapping[str, Any]) -> str:
+def _row(name: str, report: EvaluationReport) -> tuple[str, ...]:
+    normalised, raw = report.scores.normalised, report.scores.raw
+    rates = (percent(rate) for scores in (normalised, raw) for rate in (scores.wer, scores.cer))
+    edits = f"{normalised.substitutions} / {normalised.deletions} / {normalised.insertions}"
+    return (name, *rates, edits)
+
+
+def _groups(report: EvaluationReport) -> str:
     rows = [
         (
-            f"{group['by']}: {group['value']}",
-            str(group["clips"]),
-            str(group["speakers"]) if group["speakers"] else "unnamed",
-            percent(group["wer"]) if group["wer"] else "too few to score",
-            percent(group["gap"]) if group["gap"] else "",
+            f"{group.by}: {group.value}",
+            str(group.clips),
+            str(group.speakers) if group.speakers else "unnamed",
+            percent(group.wer) if group.wer else "too few to score",
+            percent(group.gap) if group.gap else "",
         )
-        for group in report["groups"]
+        for group in report.groups
     ]
-    least = report["config"]["min_group_clips"]
+    least = report.config.min_group_clips
     note = f"Scored from {least} clips on. The gap is the group's WER minus that of all other clips."
     return f"{_table(('group', 'clips', 'voices', 'WER', 'gap'), rows)}\n\n{note}"
 
 
-def _limits(report: Mapping[str, Any], traps: Sequence[Mapping[str, Any]]) -> str:
+def _limits(report: EvaluationReport, checks: Sequence[Check]) -> str:
     lines = [
-        f"- {by}: most errors for {worst['value']}, WER {100 * worst['wer']:.1f} %, "
-        f"{100 * worst['gap']['value']:+.1f} points against all others"
-        for by, worst in report["worst_groups"].items()
-        if worst["gap"]["value"] > 0
-    ]
-    checks = [
-        f"- {trap['name']}: {'passed' if trap['passed'] else '**failed**'}; {trap['detail']}"
-        for trap in traps
-    ]
-    said = [
         "- Scores hold for recordings like the test clips; other rooms, accents and topics are unknown.",
         "- Timestamps were not trained; translation into English was not judged.",
     ]
-    return "\n".join([*said, *lines, *checks])
+    lines += [
+        f"- {by}: most errors for {worst.value}, WER {100 * worst.wer:.1f} %, "
+        f"{100 * worst.gap.value:+.1f} points against all others"
+        for by, worst in report.worst_groups.items()
+        if worst.gap.value is not None and worst.gap.value > 0
+    ]
+    lines += [
+        f"- {check.name}: {'passed' if check.passed else '**failed**'}; {check.detail}" for check in checks
+    ]
+    return "\n".join(lines)
 
 
 def _use(language: Language) -> str:
@@ -156,8 +164,8 @@ def _use(language: Language) -> str:
     )
 
 
-def _list(facts: Mapping[str, Any]) -> str:
-    return "\n".join(f"- {_words(name)}: {_value(value)}" for name, value in facts.items())
+def _list(entries: Mapping[str, Any]) -> str:
+    return "\n".join(f"- {_words(name)}: {_value(value)}" for name, value in entries.items())
 
 
 def _origin(base: str) -> str:

@@ -1,0 +1,175 @@
+"""Rows of clips with their hypotheses -> what a report says: rates with intervals, groups, the worst clips.
+
+Light: loads no learning library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dagsverk.speech.config import EvaluationConfig
+from dagsverk.speech.evaluation.bootstrap import Sums, bootstrap
+from dagsverk.speech.evaluation.groups import Group, find_groups
+from dagsverk.speech.evaluation.report import (
+    BothScores,
+    Description,
+    GroupScore,
+    Scores,
+    WorstClip,
+    WorstGroup,
+)
+from dagsverk.speech.evaluation.scoring import COUNTS, RAW, count_errors, word_errors
+from dagsverk.speech.serving.repetition import loops
+
+ABOUT_CLIP = (
+    "clip_id",
+    "audio",
+    "speaker",
+    "gender",
+    "age",
+    "accent",
+    "duration_s",
+    "text",
+    "hypothesis",
+    "finished",
+)
+_PAIRS = {  # columns of `rate_columns`: (errors, length)
+    "": {"wer": (0, 1), "cer": (2, 3)},
+    RAW: {"wer": (4, 5), "cer": (6, 7)},
+}
+N_RATE_COLUMNS = 8
+
+
+def score_clips(clips: pd.DataFrame, language: str) -> pd.DataFrame:
+    """ABOUT_CLIP, the counts of `scoring.count_errors`, and loop: said over and over; one row per clip."""
+    counts = count_errors(list(clips["text"]), list(clips["hypothesis"]), language)
+    loop = [
+        loops(hypothesis) and not loops(reference)
+        for hypothesis, reference in zip(clips["hypothesis"], clips["text"], strict=True)
+    ]
+    return pd.concat([clips[list(ABOUT_CLIP)].reset_index(drop=True), counts.assign(loop=loop)], axis=1)
+
+
+def describe(rows: pd.DataFrame, config: EvaluationConfig) -> Description:
+    """All that a report says about its clips. Args: rows: from `score_clips`."""
+    groups = find_groups(rows, config.min_group_clips)
+    columns = [group_columns(rows, group) for group in groups if group.large]
+    sums = bootstrap(
+        np.column_stack([rate_columns(rows), *columns]),
+        rows["speaker"],
+        resamples=config.resamples,
+        seed=config.seed,
+    )
+    scored_groups = _score_groups(rows, groups, sums)
+    return Description(
+        clips=len(rows),
+        speakers=_speakers(rows),
+        clips_without_speaker=int((rows["speaker"].fillna("") == "").sum()),
+        audio_s=float(rows["duration_s"].sum()),
+        empty_references=int((~rows["scored"]).sum()),
+        empty_hypotheses=int((rows["hypothesis"].str.strip() == "").sum()),
+        loops=int(rows["loop"].sum()),
+        unfinished=int((~rows["finished"]).sum()),
+        scores=BothScores(normalised=_scores(rows, sums, ""), raw=_scores(rows, sums, RAW)),
+        groups=scored_groups,
+        worst_groups=worst_groups(scored_groups),
+        worst=worst_clips(rows, config.worst),
+    )
+
+
+def rate_columns(rows: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """(clips, 8): word errors, words, character errors, characters; the same of the raw texts."""
+    return np.column_stack(
+        [
+            column
+            for prefix in ("", RAW)
+            for column in (
+                word_errors(rows, raw=prefix == RAW),
+                rows[prefix + "words"],
+                rows[prefix + "character_errors"],
+                rows[prefix + "characters"],
+            )
+        ]
+    ).astype(np.float64)
+
+
+def rate_pairs(*, raw: bool = False) -> dict[str, tuple[int, int]]:
+    """Where wer and cer are in `rate_columns`: (errors, length)."""
+    return _PAIRS[RAW if raw else ""]
+
+
+def group_columns(rows: pd.DataFrame, group: Group) -> npt.NDArray[np.float64]:
+    """(clips, 4): word errors and words of the group's members, and of all others."""
+    errors, words = word_errors(rows).to_numpy(), rows["words"].to_numpy()
+    member = group.member
+    return np.column_stack([errors * member, words * member, errors * ~member, words * ~member])
+
+
+def worst_groups(groups: Sequence[GroupScore]) -> dict[str, WorstGroup]:
+    """For each way to group, the scored group whose rate exceeds that of all others most."""
+    worst: dict[str, WorstGroup] = {}
+    for group in groups:
+        if group.wer is None or group.gap is None or group.wer.value is None or group.gap.value is None:
+            continue
+        present = worst.get(group.by)
+        if present is None or group.gap.value > (present.gap.value or 0.0):
+            worst[group.by] = WorstGroup(group.value, group.wer.value, group.gap)
+    return worst
+
+
+def worst_clips(rows: pd.DataFrame, n: int) -> tuple[WorstClip, ...]:
+    """The n clips with the most wrong words, those with a higher rate first among equals."""
+    table = rows.assign(errors=word_errors(rows), speaker=rows["speaker"].fillna(""))
+    table = table[table["scored"] & (table["errors"] > 0)]
+    table = table.assign(wer=table["errors"] / table["words"])
+    table = table.sort_values(["errors", "wer", "clip_id"], ascending=[False, False, True]).head(n)
+    table = table.rename(columns={"clip_id": "clip"})[[field.name for field in fields(WorstClip)]]
+    return tuple(
+        WorstClip(**{str(name): _plain(value) for name, value in clip.items()})
+        for clip in table.to_dict("records")
+    )
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _scores(rows: pd.DataFrame, sums: Sums, prefix: str) -> Scores:
+    pairs = rate_pairs(raw=prefix == RAW)
+    counts = {name: int(rows[prefix + name].sum()) for name in COUNTS}
+    return Scores(wer=sums.rate(*pairs["wer"]), cer=sums.rate(*pairs["cer"]), **counts)
+
+
+def _score_groups(rows: pd.DataFrame, groups: Sequence[Group], sums: Sums) -> tuple[GroupScore, ...]:
+    """`sums` holds `group_columns` of the large ones, in their order, after `rate_columns`."""
+    scores, place = [], N_RATE_COLUMNS
+    for group in groups:
+        members = rows[group.member]
+        wer = gap = None
+        if group.large:
+            inside, outside = (place, place + 1), (place + 2, place + 3)
+            wer, gap = sums.rate(*inside), sums.difference(inside, outside)
+            place += 4
+        scores.append(
+            GroupScore(
+                by=group.by,
+                value=group.value,
+                clips=len(members),
+                speakers=_speakers(members),
+                words=int(members["words"].sum()),
+                wer=wer,
+                gap=gap,
+            )
+        )
+    return tuple(scores)
+
+
+def _speakers(rows: pd.DataFrame) -> int:
+    named = rows["speaker"].fillna("")
+    return int(named[named != ""].nunique())
