@@ -124,16 +124,16 @@ def test_a_folder_that_is_swapped_for_a_link_again_and_again_never_leads_out(fol
     attacker = threading.Thread(target=swap)
     attacker.start()
     try:
-        found = set()
+        contents = set()
         for _ in range(2000):
             try:
-                found.add(Below(folder).read("clips/1.wav", 100))
+                contents.add(Below(folder).read("clips/1.wav", 100))
             except (NotRegular, OSError):
-                found.add(None)
+                contents.add(None)
     finally:
         over.set()
         attacker.join()
-    assert b"secret" not in found
+    assert b"secret" not in contents
 
 
 NAMES = st.sampled_from(["..", ".", "", "a", "b", "up", "out", "root", "file", "secret", "in", "nul\0"])

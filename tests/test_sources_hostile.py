@@ -146,8 +146,8 @@ def test_objects_that_do_not_fit_together_are_fetched_one_by_one(bucket):
     paths = [f"rows/{number}" for number in range(6)]
     for number, path in enumerate(paths):
         bucket.pipe_file(path, bytes([number]) * 400)
-    found = list(read_objects(bucket, [*paths, "rows/none"], 1000))
-    assert [content[0] for content in found[:-1]] == list(range(6))
-    assert isinstance(found[-1], FileNotFoundError)
+    contents = list(read_objects(bucket, [*paths, "rows/none"], 1000))
+    assert [content[0] for content in contents[:-1]] == list(range(6))
+    assert isinstance(contents[-1], FileNotFoundError)
     with pytest.raises(TooLarge):
         read_object(bucket, paths[0], 399)

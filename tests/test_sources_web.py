@@ -140,26 +140,26 @@ def site():
 @pytest.fixture
 def look_ups(monkeypatch):
     """Names and what they lead to, one answer per look-up, the last one again and again; and how often."""
-    known, counts, real = {}, {}, socket.getaddrinfo
+    addresses, counts, real = {}, {}, socket.getaddrinfo
 
     def look_up(host, port, *arguments, **options):
         name = host.decode() if isinstance(host, bytes) else host
-        if name not in known:
+        if name not in addresses:
             return real(host, port, *arguments, **options)
         counts[name] = counts.get(name, 0) + 1
-        answers = known[name]
+        answers = addresses[name]
         return [
             (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port or 0))
             for address in answers[min(counts[name], len(answers)) - 1]
         ]
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    return known, counts
+    return addresses, counts
 
 
 def test_a_host_is_looked_up_once_and_that_address_is_used(site, look_ups, monkeypatch):
-    known, counts = look_ups
-    known["two-faced.example"] = [["127.0.0.1"], ["127.0.0.2"]]
+    addresses, counts = look_ups
+    addresses["two-faced.example"] = [["127.0.0.1"], ["127.0.0.2"]]
     monkeypatch.setattr(web, "is_public", lambda address: address == "127.0.0.1")
     raw = read_source(SYSTEM, f"http://two-faced.example:{site.port}/rows.csv")
     assert len(raw.rows) == 1
@@ -168,8 +168,8 @@ def test_a_host_is_looked_up_once_and_that_address_is_used(site, look_ups, monke
 
 
 def test_a_host_that_turns_inwards_at_a_second_look_reaches_nothing(site, look_ups, monkeypatch):
-    known, counts = look_ups
-    known["two-faced.example"] = [["192.88.99.77"], ["127.0.0.1"]]  # the first is nobody's
+    addresses, counts = look_ups
+    addresses["two-faced.example"] = [["192.88.99.77"], ["127.0.0.1"]]  # the first is nobody's
     monkeypatch.setattr(web, "TIMEOUT_S", 0.3)
     monkeypatch.setattr(web, "is_public", lambda address: address != "127.0.0.1")
     with pytest.raises(SourceError):
@@ -273,8 +273,8 @@ def test_a_password_comes_from_netrc_and_goes_to_its_own_host_over_tls_alone(
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     read_source(SYSTEM, f"https://localhost:{safe_site.port}{to(f'http://localhost:{site.port}/rows.csv')}")
     read_source(SYSTEM, f"https://127.0.0.1:{safe_site.port}/rows.csv")
-    told = ["Authorization" in headers for _, headers in (*safe_site.asked, *site.asked)]
-    assert told == [True, False, False]
+    authorised = ["Authorization" in headers for _, headers in (*safe_site.asked, *site.asked)]
+    assert authorised == [True, False, False]
 
 
 def test_a_damaged_netrc_is_told_without_its_words(safe_site, tmp_path, monkeypatch):

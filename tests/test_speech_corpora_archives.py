@@ -106,16 +106,16 @@ def peak_mib(path):
     done = subprocess.run(
         [sys.executable, "-c", code, str(path)], check=True, capture_output=True, text=True, timeout=120
     )
-    told, _, peak = done.stdout.strip().rpartition("\n")
-    return told, int(peak)
+    output, _, peak = done.stdout.strip().rpartition("\n")
+    return output, int(peak)
 
 
 @pytest.mark.slow
 def test_a_packed_table_of_one_and_a_half_gigabytes_is_refused_before_it_is_read(tmp_path):
     path = bomb(tmp_path / "own.tar.gz", "metadata.csv", 1536 << 20, first=plain([member("1.wav", wav(0.2))]))
     assert path.stat().st_size < 16 << 20
-    told, peak = peak_mib(path)
-    assert "grows to more than 100 times its size" in told or "metadata.csv has more than" in told
+    output, peak = peak_mib(path)
+    assert "grows to more than 100 times its size" in output or "metadata.csv has more than" in output
     assert peak < 100
 
 

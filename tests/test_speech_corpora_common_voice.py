@@ -49,9 +49,9 @@ def test_a_release_is_read_where_it_lies(tmp_path, form):
     assert (first.speaker, first.gender, first.age, first.licence) == ("a0", "male", "twenties", "CC0-1.0")
     assert first.duration_s == 0.3
     assert next(clip.accent for clip in listing.clips if clip.split == "test") == "Skåne"
-    heard = dict(corpus.read(listing.clips))
-    assert [clip.id for clip in heard] == [clip.id for clip in listing.clips]
-    pitches = {np.argmax(np.abs(np.fft.rfft(read_samples(sound)[:4800]))) for sound in heard.values()}
+    sounds = dict(corpus.read(listing.clips))
+    assert [clip.id for clip in sounds] == [clip.id for clip in listing.clips]
+    pitches = {np.argmax(np.abs(np.fft.rfft(read_samples(sound)[:4800]))) for sound in sounds.values()}
     assert len(pitches) == 10  # each clip got its own recording
 
 
@@ -129,16 +129,16 @@ def test_a_table_without_a_needed_column_is_told(tmp_path):
 
 
 def test_quotes_in_sentences_are_letters_like_others(tmp_path):
-    said = ['"Nej', 'Hon sa: "ja" och gick', "''", '"a", "b"', "l'acqua"]
+    texts = ['"Nej', 'Hon sa: "ja" och gick', "''", '"a", "b"', "l'acqua"]
     files = release(
         {
-            "train": [row(f"s{i}", i, text) for i, text in enumerate(said)],
+            "train": [row(f"s{i}", i, text) for i, text in enumerate(texts)],
             "dev": [row("x", 8)],
             "test": [row("y", 9)],
         }
     )
     clips = opened(lay_out(files, tmp_path / "cv")).listing().clips
-    assert [clip.text for clip in clips if clip.split == "train"] == ['"Nej', said[1], '"a", "b"', "l'acqua"]
+    assert [clip.text for clip in clips if clip.split == "train"] == ['"Nej', texts[1], '"a", "b"', "l'acqua"]
 
 
 def test_what_is_wrong_with_rows_is_set_aside_and_counted(tmp_path):
@@ -171,8 +171,8 @@ def test_what_is_wrong_with_rows_is_set_aside_and_counted(tmp_path):
 
 
 def test_markup_and_control_characters_are_cleaned_from_texts(tmp_path):
-    said = "\u202aHej <b>du</b>\u0007 &amp; jag\u200b"
-    files = release({"train": [row("a", 1, said)], "dev": [row("b", 2)], "test": [row("c", 3)]})
+    text = "\u202aHej <b>du</b>\u0007 &amp; jag\u200b"
+    files = release({"train": [row("a", 1, text)], "dev": [row("b", 2)], "test": [row("c", 3)]})
     assert opened(lay_out(files, tmp_path / "cv")).listing().clips[-1].text == "Hej du & jag"
 
 
@@ -183,9 +183,9 @@ def test_no_speaker_is_ever_heard_in_two_splits_and_no_row_is_lost(drawn):
         for i, (speaker, split) in enumerate([("", "train"), ("", "dev"), ("", "test"), *drawn])
     ]
     listing = make_listing(clips, [], [])
-    heard = {}
+    split_of = {}
     for clip in listing.clips:
-        assert not clip.speaker or heard.setdefault(clip.speaker, clip.split) == clip.split
+        assert not clip.speaker or split_of.setdefault(clip.speaker, clip.split) == clip.split
     assert len(listing.clips) + len(listing.rejected) == len(clips)
     test_speakers = {speaker for speaker, split in drawn if split == "test"}
     assert test_speakers <= {
@@ -295,10 +295,10 @@ def test_clips_asked_for_that_are_gone_are_told_as_missing(tmp_path):
     corpus = opened(folder)
     clips = corpus.listing().clips
     (folder / clips[0].audio).unlink()
-    found = {clip.id: sound for clip, sound in corpus.read(clips)}
-    assert isinstance(found[clips[0].id], RejectedClip)
-    assert found[clips[0].id].reason == "missing audio"
-    assert sum(isinstance(sound, bytes) for sound in found.values()) == 9
+    sounds = {clip.id: sound for clip, sound in corpus.read(clips)}
+    assert isinstance(sounds[clips[0].id], RejectedClip)
+    assert sounds[clips[0].id].reason == "missing audio"
+    assert sum(isinstance(sound, bytes) for sound in sounds.values()) == 9
 
 
 # ------------------------------------------------------------------ fingerprints

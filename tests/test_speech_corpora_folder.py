@@ -273,10 +273,10 @@ def test_splits_drawn_by_speaker_are_of_about_the_stated_sizes_and_share_no_spea
 
 def test_a_split_that_a_corpus_lacks_is_drawn_from_train_and_the_others_are_left_alone():
     clips = [clip(i, f"s{i}") for i in range(200)] + [clip(1000 + i, f"t{i}", "test") for i in range(5)]
-    found = {c.id: c.split for c in make_listing(clips, [], []).clips}
-    assert all(found[f"c{1000 + i}"] == "test" for i in range(5))
-    assert Counter(found.values())["test"] == 5
-    assert 5 < Counter(found.values())["dev"] < 50
+    listed = {c.id: c.split for c in make_listing(clips, [], []).clips}
+    assert all(listed[f"c{1000 + i}"] == "test" for i in range(5))
+    assert Counter(listed.values())["test"] == 5
+    assert 5 < Counter(listed.values())["dev"] < 50
 
 
 def test_with_too_few_speakers_splits_are_drawn_by_clip_and_that_is_said(tmp_path):

@@ -76,9 +76,9 @@ def test_a_clip_that_becomes_something_else_after_it_was_listed_is_not_read(tmp_
     clips = corpus.listing().clips
     (folder / "bad.wav").unlink()
     make(folder / "bad.wav")
-    found = {clip.id: sound for clip, sound in opened(folder).read(clips)}
-    assert isinstance(found.pop("bad.wav"), RejectedClip)
-    assert list(found.values()) == [wav(0.2)] * 3
+    sounds = {clip.id: sound for clip, sound in opened(folder).read(clips)}
+    assert isinstance(sounds.pop("bad.wav"), RejectedClip)
+    assert list(sounds.values()) == [wav(0.2)] * 3
 
 
 def test_a_table_that_is_no_regular_file_is_told_and_not_read(tmp_path, make):

@@ -54,13 +54,13 @@ def state(store: Store) -> dict[str, tuple[int, bytes]]:
 def test_prepared_clips_are_those_of_the_corpus_with_their_spectra(store: Store, cache: Path) -> None:
     corpus = ToneCorpus()
     made = prepare(store, corpus)
-    found = open_prepared(store, made.id, ("train", "dev", "test"), cache)
-    assert sorted(found.rows["id"]) == sorted(clip.id for clip in corpus.rows)
+    opened = open_prepared(store, made.id, ("train", "dev", "test"), cache)
+    assert sorted(opened.rows["id"]) == sorted(clip.id for clip in corpus.rows)
     by_id = {clip.id: clip for clip in corpus.rows}
-    for i, row in enumerate(found.rows.itertuples()):
+    for i, row in enumerate(opened.rows.itertuples()):
         clip = by_id[row.id]
         assert (row.text, row.speaker, row.split) == (clip.text, clip.speaker, clip.split)
-        mel, wanted = found.mel(i), log_mel.log_mel(read_samples(encode_wav(tone(seed(clip)))))
+        mel, wanted = opened.mel(i), log_mel.log_mel(read_samples(encode_wav(tone(seed(clip)))))
         assert type(mel) is np.ndarray and mel.dtype == np.float32
         assert mel.shape == wanted.shape and np.abs(mel - wanted).max() < 0.004
         assert (row.frames, row.duration_s) == (40, 0.4)
@@ -146,8 +146,8 @@ def test_bad_clips_are_set_aside_counted_and_shown_and_the_others_kept(store: St
     wanted = {name: reason for name, (_, reason) in BAD.items()}
     wanted |= {"gone": "no text column", "train-0 ": "duplicate id"}
     wanted |= {"train-7": "empty text", "train-8": "text too long"}
-    found = {(one.clip, reason) for reason, counted in made.rejected.items() for one in counted.examples}
-    assert found == {(name.strip(), reason) for name, reason in wanted.items()}
+    rejected = {(one.clip, reason) for reason, counted in made.rejected.items() for one in counted.examples}
+    assert rejected == {(name.strip(), reason) for name, reason in wanted.items()}
     assert all(counted.clips == 1 for counted in made.rejected.values())
     kept = open_prepared(store, made.id, ("train",), cache).rows["id"]
     assert sorted(kept) == ["train-10", "train-11", "train-9"]
@@ -158,8 +158,8 @@ def test_texts_are_cleaned_and_the_longest_that_fit_are_kept(store: Store, cache
     texts = {"train-0": "\ufeffEtt  <i>två</i>\n&amp; tre", "train-1": "å" * 221 + "a"}  # 443 bytes
     rows = [replace(clip, text=texts.get(clip.id, clip.text)) for clip in clips()]
     made = prepare(store, ToneCorpus(rows=rows))
-    found = open_prepared(store, made.id, ("train",), cache).rows.set_index("id")["text"]
-    assert found["train-0"] == "Ett två & tre" and found["train-1"] == texts["train-1"]
+    kept = open_prepared(store, made.id, ("train",), cache).rows.set_index("id")["text"]
+    assert kept["train-0"] == "Ett två & tre" and kept["train-1"] == texts["train-1"]
 
 
 def test_a_row_that_no_file_can_hold_is_set_aside(store: Store) -> None:
@@ -254,18 +254,18 @@ def test_every_split_may_be_asked_for_and_none(store: Store, cache: Path) -> Non
     made = prepare(store, ToneCorpus())
     counts = {"train": 6, "dev": 2, "test": 2}
     for split, count in counts.items():
-        found = open_prepared(store, made.id, (split,), cache)  # type: ignore[arg-type]
-        assert set(found.rows["split"]) == {split} and len(found) == count
+        opened = open_prepared(store, made.id, (split,), cache)  # type: ignore[arg-type]
+        assert set(opened.rows["split"]) == {split} and len(opened) == count
     assert len(open_prepared(store, made.id, (), cache)) == 0
 
 
 def test_padding_with_the_floor_is_what_the_extractor_makes_of_silence(store: Store, cache: Path) -> None:
-    found = open_prepared(store, prepare(store, ToneCorpus()).id, ("train",), cache)
-    for i in range(len(found)):
-        mel = found.mel(i)
+    opened = open_prepared(store, prepare(store, ToneCorpus()).id, ("train",), cache)
+    for i in range(len(opened)):
+        mel = opened.mel(i)
         assert (
-            found.floor(i) == pytest.approx(max(mel.max() - 2, -1.5), abs=1e-6)
-            and mel.min() >= found.floor(i) - 1e-6
+            opened.floor(i) == pytest.approx(max(mel.max() - 2, -1.5), abs=1e-6)
+            and mel.min() >= opened.floor(i) - 1e-6
         )
 
 

@@ -94,8 +94,8 @@ def peak_bytes(store: Store, count: int, cache: Path) -> int:
     try:
         preparation.prepare_all(store, set_id, corpus, [0, 1, 2])
         preparation.complete(store, set_id)
-        found = open_prepared(store, set_id, ("train",), cache)
-        assert sum(len(found.mel(i)) for i in range(len(found))) == 100 * count
+        opened = open_prepared(store, set_id, ("train",), cache)
+        assert sum(len(opened.mel(i)) for i in range(len(opened))) == 100 * count
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -33,12 +33,12 @@ def prepare(store: Store, corpus: ToneCorpus) -> shards.Manifest:
 def test_prepared_clips_come_back_from_every_store(store: Store, tmp_path: Path) -> None:
     corpus = ToneCorpus()
     made = prepare(store, corpus)
-    found = open_prepared(store, shards.newest(store, "italian"), ("train", "test"), tmp_path / "cache")
+    opened = open_prepared(store, shards.newest(store, "italian"), ("train", "test"), tmp_path / "cache")
     by_id = {clip.id: clip for clip in corpus.rows}
-    assert found.n_mels == 128 and found.language == "it" and len(found) == 8
-    for i, name in enumerate(found.rows["id"]):
+    assert opened.n_mels == 128 and opened.language == "it" and len(opened) == 8
+    for i, name in enumerate(opened.rows["id"]):
         wanted = log_mel.log_mel(read_samples(encode_wav(tone(seed(by_id[name])))), 128)
-        assert np.abs(found.mel(i) - wanted).max() < 0.004
+        assert np.abs(opened.mel(i) - wanted).max() < 0.004
     read = len(corpus.given)
     assert prepare(store, corpus) == made and len(corpus.given) == read
 

@@ -72,8 +72,8 @@ def test_a_shard_is_read_a_few_clips_at_a_time_and_says_what_it_is(tmp_path: Pat
     shards.write_shard(tmp_path / "a", given_rows, set_id="sv-1", n_mels=128)
     with pq.ParquetFile(tmp_path / "a") as file:
         groups = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
-        found, about = file.read().to_pylist(), file.schema_arrow.metadata
-    assert groups == [64, 64, 64, 8] and found == given_rows
+        written, about = file.read().to_pylist(), file.schema_arrow.metadata
+    assert groups == [64, 64, 64, 8] and written == given_rows
     assert about == {b"dagsverk.format": b"1", b"dagsverk.set": b"sv-1", b"dagsverk.n_mels": b"128"}
 
 
@@ -81,8 +81,8 @@ def test_datasets_reads_a_shard_as_it_is(tmp_path: Path) -> None:
     from datasets import Dataset
 
     shards.write_shard(tmp_path / "a.parquet", rows(3), set_id="sv-1", n_mels=80)
-    found = Dataset.from_parquet(str(tmp_path / "a.parquet"), cache_dir=str(tmp_path / "cache"))
-    assert found["id"][:] == ["clip-0", "clip-1", "clip-2"] and found[2]["mel"] == rows(3)[2]["mel"]
+    written = Dataset.from_parquet(str(tmp_path / "a.parquet"), cache_dir=str(tmp_path / "cache"))
+    assert written["id"][:] == ["clip-0", "clip-1", "clip-2"] and written[2]["mel"] == rows(3)[2]["mel"]
 
 
 def example() -> shards.Manifest:

@@ -58,12 +58,12 @@ def test_cleaning_what_is_clean_changes_nothing(text):
 
 @given(ANY)
 def test_what_is_left_is_one_line_in_nfc_without_control_characters(text):
-    found = clean_text(text)
-    assert found == " ".join(found.split())
-    assert unicodedata.is_normalized("NFC", found)
-    assert not {unicodedata.category(character) for character in found} & {"Cc", "Cs", "Co"}
-    assert "<|" not in found or "|>" not in found[found.index("<|") :]
-    found.encode()
+    cleaned = clean_text(text)
+    assert cleaned == " ".join(cleaned.split())
+    assert unicodedata.is_normalized("NFC", cleaned)
+    assert not {unicodedata.category(character) for character in cleaned} & {"Cc", "Cs", "Co"}
+    assert "<|" not in cleaned or "|>" not in cleaned[cleaned.index("<|") :]
+    cleaned.encode()
 
 
 @given(

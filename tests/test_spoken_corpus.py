@@ -43,7 +43,7 @@ def corpus(request: pytest.FixtureRequest) -> SpokenCorpus:
 
 
 @pytest.fixture(scope="module")
-def heard(corpus: SpokenCorpus) -> dict[str, bytes]:
+def sounds(corpus: SpokenCorpus) -> dict[str, bytes]:
     """Clip -> WAV file, in the corpus's order."""
     read = {clip.id: audio for clip, audio in corpus.read(corpus.listing().clips)}
     assert not [audio for audio in read.values() if isinstance(audio, RejectedClip)]
@@ -102,13 +102,13 @@ def test_only_training_hears_altered_voices(corpus: SpokenCorpus):
     assert len(set(tracts["train"])) > 5
 
 
-def test_a_clip_read_alone_sounds_as_it_does_among_others(corpus: SpokenCorpus, heard: dict[str, bytes]):
+def test_a_clip_read_alone_sounds_as_it_does_among_others(corpus: SpokenCorpus, sounds: dict[str, bytes]):
     clip = corpus.listing().clips[-1]
-    assert list(corpus.read([clip])) == [(clip, heard[clip.id])]
+    assert list(corpus.read([clip])) == [(clip, sounds[clip.id])]
 
 
-def test_clips_last_half_a_second_to_ten_and_are_no_silence(heard: dict[str, bytes]):
-    for clip, audio in heard.items():
+def test_clips_last_half_a_second_to_ten_and_are_no_silence(sounds: dict[str, bytes]):
+    for clip, audio in sounds.items():
         sound = samples(audio) / 32768
         assert 0.5 <= len(sound) / 22050 <= 10, clip
         assert np.sqrt(np.mean(sound**2)) > 0.01, clip  # -40 dBFS
@@ -145,7 +145,7 @@ def test_half_the_clips_of_every_split_are_spoken_by_women(language: str):
 def test_no_sentence_is_said_in_two_splits_and_none_twice(language: str):
     corpus = SpokenCorpus(language)
     texts = {split: [clip.text for clip in corpus.clips(split)] for split in SPLITS}
-    assert {split: len(set(said)) for split, said in texts.items()} == dict(DEFAULT_CLIPS)
+    assert {split: len(set(sentences)) for split, sentences in texts.items()} == dict(DEFAULT_CLIPS)
     assert len(set().union(*texts.values())) == sum(DEFAULT_CLIPS.values())
 
 
@@ -204,8 +204,8 @@ def test_words_agree_with_their_noun(language: str, slot: str, text: str, englis
 )
 def test_no_sentence_breaks_a_rule_of_its_articles(language: str, wrong: str):
     chance = random.Random(1)
-    said = {GRAMMARS[language].sentence(chance).text.lower() for _ in range(5000)}
-    assert not [text for text in said if re.search(wrong, text)]
+    sentences = {GRAMMARS[language].sentence(chance).text.lower() for _ in range(5000)}
+    assert not [text for text in sentences if re.search(wrong, text)]
 
 
 def test_a_sentence_is_capitalised_and_its_english_says_the_same():
@@ -222,8 +222,8 @@ def test_a_pattern_whose_english_forgets_a_slot_is_refused():
 
 def test_a_sentence_belongs_to_one_split_for_good():
     # Stated here: if the rule changed, sentences of test would be heard in training by models made before.
-    said = ["Har du en röd hatt?", "Anna sjunger vid sjön.", "Har du en blå hatt?"]
-    assert [split_of(text) for text in said] == ["train", "test", "train"]
+    sentences = ["Har du en röd hatt?", "Anna sjunger vid sjön.", "Har du en blå hatt?"]
+    assert [split_of(text) for text in sentences] == ["train", "test", "train"]
 
 
 @pytest.mark.parametrize("language", ["en", "klingon"])
@@ -270,22 +270,22 @@ def test_absent_voices_are_an_error_and_no_crash(monkeypatch: pytest.MonkeyPatch
 
 def test_a_synthesiser_that_is_killed_is_passing_trouble_and_not_said_to_be_badly_installed():
     pytest.importorskip("espeakng_loader")
-    said = espeak.speak([espeak.Utterance(text=f"hej {n}", voice="sv+f1") for n in range(300)])
-    next(said)
+    answers = espeak.speak([espeak.Utterance(text=f"hej {n}", voice="sv+f1") for n in range(300)])
+    next(answers)
     worker = next(p for p in psutil.Process().children() if "dagsverk.speech.corpora.espeak" in p.cmdline())
     worker.kill()
     with pytest.raises(Killed, match="try again"):
-        list(said)
+        list(answers)
     assert issubclass(Killed, PASSING)
 
 
-def test_a_voice_that_does_not_exist_costs_its_own_clip_only(corpus: SpokenCorpus, heard: dict[str, bytes]):
+def test_a_voice_that_does_not_exist_costs_its_own_clip_only(corpus: SpokenCorpus, sounds: dict[str, bytes]):
     good = corpus.listing().clips[0]
     bad = replace(good, id="bad", audio="spoken:xx+nobody?rate=170&pitch=50&range=50&tract=100")
     (_, refused), (_, audio) = corpus.read([bad, good])
     assert isinstance(refused, RejectedClip) and refused.reason == "not spoken"
     assert "xx+nobody" in refused.detail
-    assert audio == heard[good.id]
+    assert audio == sounds[good.id]
 
 
 @pytest.mark.parametrize(
@@ -304,5 +304,5 @@ def test_listing_loads_neither_torch_nor_espeak():
         "print({'torch', 'numpy', 'espeakng_loader'} & set(sys.modules))"
     )
     root = Path(__file__).parents[1]
-    said = subprocess.run([sys.executable, "-c", code], cwd=root, check=True, capture_output=True, text=True)
-    assert said.stdout.strip() == "set()"
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "set()"
