@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import tracemalloc
 from pathlib import Path
@@ -56,6 +58,35 @@ def test_each_sound_is_written_down_with_the_times_of_its_window(transcriber):
     assert (transcript.language, transcript.task) == ("sv", "transcribe")
 
 
+OTHER_ENGINE = """
+import sys
+import numpy as np
+from dagsverk.speech.model.decoded import Decoded
+from dagsverk.speech.serving.transcriber import Transcriber
+
+class Engine:
+    name, n_mels, batch_s = "other", 80, 30.0
+    def decode(self, mels, *, language, task="transcribe", beams=1, check=None):
+        return [Decoded(f"{language} {task} {mel.shape[1]} bins", (), -0.5, 0.25, True) for mel in mels]
+
+time_s = np.arange(32_000) / 16_000
+tone = np.sin(2 * np.pi * 300 * time_s) * (0.55 + 0.45 * np.sin(2 * np.pi * 4 * time_s))
+audio = np.concatenate([np.zeros(16_000), 0.3 * tone, np.zeros(16_000)]).astype(np.float32)
+(segment,) = Transcriber(Engine(), "sv").transcribe(audio).segments
+assert (segment.mean_log_probability, segment.no_speech_probability) == (-0.5, 0.25)
+assert not {"torch", "transformers"} & sys.modules.keys()
+print(segment.text)
+"""
+
+
+def test_any_engine_that_keeps_the_protocol_transcribes_without_a_learning_library():
+    root = Path(__file__).resolve().parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", OTHER_ENGINE], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "sv transcribe 80 bins\n"
+
+
 def test_bytes_files_and_samples_give_the_same_transcript(transcriber, tmp_path):
     wav = encode_wav(recording())
     (tmp_path / "a.wav").write_bytes(wav)
@@ -96,7 +127,7 @@ def _make_say_no_speech(model: SpeechModel, clip: Sound) -> None:
 
 
 def test_a_loop_is_written_once():
-    model, clip = small_model(seed=5), sounds()[1]  # untaught models say a byte or two over and over
+    model, clip = small_model(seed=12), sounds()[1]  # untaught models say a byte or two over and over
     (greedy,) = decode(model, [clip.mel], [clip.floor], language="sv")
     (with_beams,) = decode(model, [clip.mel], [clip.floor], language="sv", beams=5)
     assert loops(greedy.text)
@@ -164,6 +195,18 @@ def test_a_model_that_was_taught_is_asked_to_translate():
     assert transcriber.transcribe(recording(), task="translate").task == "translate"
 
 
+def test_progress_of_two_tasks_is_told_after_each_and_never_goes_back():
+    reports: list[tuple[float, float]] = []
+    transcriber = Transcriber(TorchEngine(taught_model()), "sv", can_translate=True)
+    text, english = transcriber.transcribe_for(
+        ["transcribe", "translate"], recording(), lambda *progress: reports.append(progress)
+    )
+    assert (text.task, english.task) == ("transcribe", "translate")
+    done = [done_s for done_s, _ in reports]
+    assert done == sorted(done)
+    assert (done[0], done[-1]) == (0.0, text.duration_s)
+
+
 def test_what_is_no_audio_is_refused(transcriber):
     with pytest.raises(AudioError, match="not audio"):
         transcriber.transcribe(b"en text, ingen inspelning " * 20)
@@ -211,6 +254,15 @@ def test_a_new_champion_takes_over(store, tmp_path):
     assert new.transcriber is not old.transcriber
     assert new.transcriber.can_translate
     assert new.transcriber.transcribe(recording()).text == "\n".join(TEXTS)
+
+
+def test_the_same_weights_with_other_settings_are_another_champion(store, tmp_path):
+    promoted(store, tmp_path / "first", small_model(seed=1))
+    assert not load_champion(store, SWEDISH, tmp_path / "cache").transcriber.can_translate
+    promoted(store, tmp_path / "second", small_model(seed=1), translates=True)
+    champion = load_champion(store, SWEDISH, tmp_path / "cache")
+    assert champion.transcriber.can_translate
+    assert champion.transcriber.name == "whisper_swedish 2"
 
 
 def test_a_changed_copy_in_the_cache_is_fetched_again(store, tmp_path):

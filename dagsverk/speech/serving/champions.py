@@ -7,7 +7,7 @@ import shutil
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from dagsverk.speech.errors import ModelError
 from dagsverk.speech.languages import Language
@@ -15,6 +15,10 @@ from dagsverk.store import Conflict, Model, NotFound, Store, StoreError
 
 if TYPE_CHECKING:
     from dagsverk.speech.serving.transcriber import Transcriber
+
+SETTINGS = ("translates", "longest_s")  # of a version, that its transcriber depends on besides its files
+
+_Identity: TypeAlias = tuple[str, int, list[object]]  # what its files hold, version, settings
 
 
 class NoSpeechModel(NotFound):
@@ -45,7 +49,7 @@ def promoted(store: Store, language: Language) -> Model:
 def is_loaded(language: Language, model: Model) -> bool:
     """Whether `load_champion` answers at once."""
     held = _loaded.get(language.code)
-    return held is not None and held[0] == _content(model)
+    return held is not None and held[0] == _identity(model)
 
 
 def load_champion(store: Store, language: Language, cache: Path) -> Champion:
@@ -55,18 +59,24 @@ def load_champion(store: Store, language: Language, cache: Path) -> Champion:
     Raises: NoSpeechModel before the first promotion; StoreError if its files are not whole or no model.
     """
     model = promoted(store, language)
-    content = _content(model)
+    identity = _identity(model)
     with _lock:
         held = _loaded.get(language.code)
-        if held is None or held[0] != content:
-            folder = _fetch(store, model, cache / "models" / f"{model.name}-{model.version}-{content}")
-            held = content, _opened(folder, model, language)
+        if held is None or held[0] != identity:
+            folder = _fetch(
+                store, model, cache / "models" / f"{model.name}-{model.version}-{_content(model)}"
+            )
+            held = identity, _opened(folder, model, language)
             _loaded[language.code] = held  # the one before is let go
         return Champion(model, held[1])
 
 
-_loaded: dict[str, tuple[str, Transcriber]] = {}  # by language: what its files hold, and it
+_loaded: dict[str, tuple[_Identity, Transcriber]] = {}  # by language: which one, and it
 _lock = threading.Lock()
+
+
+def _identity(model: Model) -> _Identity:
+    return _content(model), model.version, [model.info.get(name) for name in SETTINGS]
 
 
 def _content(model: Model) -> str:
