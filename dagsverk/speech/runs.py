@@ -134,6 +134,7 @@ class Finish:
 
     step: int  # the best one
     steps: int | None = None  # all of them
+    trail: str = ""  # SHA-256 over all clips trained on, in order
 
 
 def finished(store: Store, run: str) -> CheckpointRef | None:

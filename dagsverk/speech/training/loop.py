@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 import torch
 from accelerate import Accelerator
 
-from dagsverk.records import plain, write_json
+from dagsverk.records import write
 from dagsverk.speech.cache import cache_folder
 from dagsverk.speech.config import FinetuneConfig
 from dagsverk.speech.errors import Interrupted, SpeechError
 from dagsverk.speech.model.models import NANO, SpeechModel
-from dagsverk.speech.runs import CheckpointRef, RunConfig, TrainingPoint, ValidationPoint, run_folder
+from dagsverk.speech.runs import CheckpointRef, Finish, RunConfig, TrainingPoint, ValidationPoint, run_folder
 from dagsverk.speech.training import checkpoints
 from dagsverk.speech.training.batches import Batch, Position, Sampler
 from dagsverk.speech.training.checkpoints import Best, State
@@ -242,7 +242,7 @@ class Loop:
 
     def _write_curve(self) -> None:
         if self._main:
-            write_json(self._store, f"{run_folder(self._run)}/curve.json", plain(self._state.curve))
+            write(self._store, f"{run_folder(self._run)}/curve.json", self._state.curve)
 
     def _save(self) -> None:
         if self._main:
@@ -255,8 +255,8 @@ class Loop:
         best = self._state.best.step if self._state.best else self._total
         if self._main:
             self._write_curve()
-            content = {"step": best, "steps": self._total, "trail": self._state.trail}
-            write_json(self._store, f"{run_folder(self._run)}/finished.json", content)
+            finish = Finish(step=best, steps=self._total, trail=self._state.trail)
+            write(self._store, f"{run_folder(self._run)}/finished.json", finish)
             self._progress.finished(best)
         self._accelerator.wait_for_everyone()
         return CheckpointRef(self._run, best)
