@@ -32,20 +32,6 @@ def test_a_year_that_was_entered_is_written_as_a_year():
 
 
 @pytest.mark.parametrize(
-    "value, nouns, words",
-    [
-        (0, ("clip",), "0 clips"),
-        (1, ("clip",), "1 clip"),
-        (2009, ("clip",), "2,009 clips"),
-        (2, ("city", "cities"), "2 cities"),
-        (2009, (), "2,009"),
-    ],
-)
-def test_what_is_counted_has_separators_and_a_noun_that_agrees(value, nouns, words):
-    assert parts.count(value, *nouns) == words
-
-
-@pytest.mark.parametrize(
     "name, words",
     [
         ("nano", "nano"),

@@ -17,7 +17,6 @@ from ui_site import serving
 from dagsverk.speech.serving.service import RECORDINGS
 from ui.speech import recorder, transcribe
 from ui.speech.desk import SpeechDesk
-from ui.tabular.desk import TabularDesk
 
 LOW_TONE = wav(sounds()[0].audio)
 BOMB = silent_flac(4 * 3600, 96_000, stated=False)  # 0.3 MB that take seconds of work to refuse
@@ -123,7 +122,7 @@ def busy(address):
 def speech(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGSVERK_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield SpeechDesk(TabularDesk(str(spoken_store())))
+        yield SpeechDesk(str(spoken_store()))
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ class UnknownSystem(LookupError):
 
 def build_api(desk: TabularDesk, speech: SpeechDesk | None = None) -> FastAPI:
     """A FastAPI app with the REST routes. An error is {"error": sentence}, for inputs with "problems"."""
-    speech = speech or SpeechDesk(desk)
+    speech = speech or SpeechDesk(desk.opened)
     app = FastAPI(
         title="Dagsverk",
         version=package_version(),

@@ -29,7 +29,7 @@ def build_pages(
     desk: TabularDesk, refresh_s: float = REFRESH_S, speech: SpeechDesk | None = None
 ) -> gr.Blocks:
     """All pages: home, for every system one that predicts and one that watches, and those for speech."""
-    speech = speech or SpeechDesk(desk)
+    speech = speech or SpeechDesk(desk.opened)
     demo: gr.Blocks = gr.Blocks(
         title=frame.NAME, analytics_enabled=False, delete_cache=(SWEEP_S, UPLOAD_LIVES_S)
     )
@@ -53,7 +53,7 @@ def build_pages(
 
 def build_app(desk: TabularDesk, refresh_s: float = REFRESH_S, rules: Rules = OWN_ONLY) -> fastapi.FastAPI:
     """The app that uvicorn serves. Nothing is read from the store before the first request."""
-    speech = SpeechDesk(desk)
+    speech = SpeechDesk(desk.opened)
     app = api.build_api(desk, speech)
     app.mount("/look", StaticFiles(directory=look.ASSETS))
     pages = build_pages(desk, refresh_s, speech)

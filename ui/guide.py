@@ -101,7 +101,7 @@ def _speech() -> Html:
         parts.element("h2", "Speech"),
         parts.element("p", limits),
         parts.element("pre", parts.element("code", command)),
-        parts.element("p", "answers with"),
+        parts.element("p", "answers, for example, with"),
         parts.element("pre", parts.element("code", answer)),
     )
 

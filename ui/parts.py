@@ -198,15 +198,6 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits}g}" if abs(value) < 10**digits else f"{value:.0f}"
 
 
-def count(value: int, one: str = "", many: str = "") -> str:
-    """So many things: thousands are separated, and the noun agrees: "1 clip", "2,009 clips".
-
-    Args: one, many: the noun; `many` is `one` with an s unless it is given.
-    """
-    noun = one if value == 1 else many or (f"{one}s" if one else "")
-    return f"{value:,} {noun}".rstrip()
-
-
 def percent(share: float | None, digits: int = 0) -> str:
     """A share of 1 as a percentage; never 0 % or 100 % for what is neither."""
     if share is None or math.isnan(share):

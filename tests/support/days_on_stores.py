@@ -129,7 +129,7 @@ def artefacts() -> dict[str, object]:
 def pages(systems: Sequence[str]) -> dict[str, object]:
     """What the pages draw, and what REST answers."""
     desk, store = TabularDesk(), open_store()
-    heard = SpeechDesk(desk)
+    heard = SpeechDesk(desk.opened)
     client = TestClient(build_api(desk, heard))
     found: dict[str, object] = {"health": client.get("/healthz").json()}
     for name in systems:

@@ -88,7 +88,7 @@ def learning_curves(curve: Curve, earlier: Sequence[Curve]) -> go.Figure:
     _line(figure, 2, curve, "dev_cer", "dev CER", SEA, "dot")
     figure.update_xaxes(layout["xaxis"])
     figure.update_yaxes(layout["yaxis"])
-    figure.update_xaxes(title_text="steps", row=2, col=1)
+    figure.update_xaxes(title_text="steps", tickformat=",d", rangemode="tozero", row=2, col=1)
     figure.update_yaxes(title_text="loss", rangemode="tozero", row=1, col=1)
     figure.update_yaxes(title_text="error rate", tickformat=".0%", rangemode="tozero", row=2, col=1)
     return figure

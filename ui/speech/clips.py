@@ -23,12 +23,12 @@ def worst(view: SpeechView) -> Html:
     if others:
         rest = f'<ul class="dv-clips">{parts.join(*others)}</ul>'
         folded = f"<details><summary>{len(others)} more</summary>{rest}</details>"
-    said = parts.join(
+    note = parts.join(
         "Those with the most wrong words. In the last line of each, words ",
         Html("<del>struck out</del>"), " were said and not heard, words ", Html("<ins>underlined</ins>"),
         " were heard and not said.",
     )  # fmt: skip
-    return parts.card("Worst clips", said, Html(f'<ul class="dv-clips">{parts.join(*first)}</ul>{folded}'))
+    return parts.card("Worst clips", note, Html(f'<ul class="dv-clips">{parts.join(*first)}</ul>{folded}'))
 
 
 def _clip(view: SpeechView, clip: PlayableClip) -> Html:

@@ -5,20 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tempfile
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from dagsverk.records import plain
 from dagsverk.speech import results, steps
 from dagsverk.speech.evaluation.report import EvaluationReport, PlayableClip, Verdict
+from dagsverk.speech.features.shards import manifest
 from dagsverk.speech.languages import LANGUAGES, Language, language
 from dagsverk.speech.results import Run
-from dagsverk.speech.steps import Steps
-from dagsverk.store import Model, Store, StoreError, Unavailable
+from dagsverk.speech.steps import Prepared, Steps
+from dagsverk.store import Model, StoreError, Unavailable
 from ui.desk import Desk
 
 FIRST = ("sv", "it")  # these have deployments; any other language is listed once the store knows it
@@ -52,6 +50,7 @@ class SpeechView:
     verdicts: Sequence[Verdict]  # newest last
     worst: Sequence[PlayableClip]  # of `shown`
     steps: Steps
+    tested: Prepared | None  # the set that `shown` is of, where it is still there
 
     @property
     def blank(self) -> bool:
@@ -66,55 +65,52 @@ class SpeechView:
         return next((self.reports[key] for key in keys if key in self.reports), None)
 
 
-class SpeechDesk:
-    """Reads on behalf of the speech pages and the REST API; safe to call from several threads."""
+class SpeechDesk(Desk[Language, SpeechView]):
+    """Reads languages: their models, runs and scores."""
 
-    def __init__(self, desk: Desk[Any, Any]) -> None:
-        self._desk = desk
-        self._views: dict[str, SpeechView] = {}
-        self._lock = threading.RLock()
-
-    @property
-    def store(self) -> Store:
-        return self._desk.store
+    card_file = "README.md"
 
     def languages(self) -> list[Language]:
         """Swedish and Italian, then whatever else the store knows."""
-        known = {found.code for found in results.speech_languages(self.store)}
-        return [LANGUAGES[code] for code in (*FIRST, *sorted(known - set(FIRST)))]
+        stored = {of.code for of in results.speech_languages(self.store)}
+        return [LANGUAGES[code] for code in (*FIRST, *sorted(stored - set(FIRST)))]
 
     def champion(self, of: Language) -> Model | None:
         return self.store.champion(of.model_name)
 
-    def version(self, of: Language) -> str:
-        """Cheap to read, and different whenever `view` would be.
+    def tests_of(self, of: Language, model: Model) -> tuple[EvaluationReport | None, Prepared | None]:
+        """The report that a version was judged by, and the set that it is of; None for what is not there.
 
-        Raises: Unavailable when what was there before is gone: a folder that is not mounted reads as empty.
+        Never an error: a page that transcribes does so without them.
         """
+        try:
+            report = results.report(self.store, of, str(model.info["evaluation"]))
+            return report, self._set(report)
+        except (KeyError, StoreError, OSError):
+            return None, None
+
+    def _set(self, report: EvaluationReport | None) -> Prepared | None:
+        """The set that a report is of, as it says itself."""
+        try:
+            return steps.prepared(manifest(self.store, report.set), new=False) if report else None
+        except Unavailable:
+            raise
+        except (StoreError, ValueError):
+            return None
+
+    def _version(self, of: Language) -> str:
         steps_kept = plain(steps.last_steps(self.store, of))
         state = json.dumps([results.results_version(self.store, of), steps_kept], sort_keys=True)
-        present = self._views.get(of.code)
-        if present is not None and present.champion and self.champion(of) is None:
-            raise Unavailable(
-                f"{of.title} models that were in {self.store.url} are gone; is the folder mounted? "
-                "If it was emptied on purpose, restart the pages"
-            )
         return hashlib.sha256(state.encode()).hexdigest()[:16]
 
-    def view(self, of: Language) -> SpeechView:
-        """What the monitor shows now; read once per version, whoever asks."""
-        with self._lock:
-            version = self.version(of)
-            known = self._views.get(of.code)
-            if known is None or known.version != version:
-                known = self._views[of.code] = self._read(of, version)
-            return known
+    def _is_gone(self, before: SpeechView, _: Hashable) -> bool:
+        return before.champion is not None and self.champion(before.language) is None
 
     def sound(self, of: Language, key: str, number: int) -> bytes:
         """The WAV of the n-th worst clip of an evaluation. Raises NotFound."""
         return self.store.get(f"speech/{of.name}/evaluations/{key}/audio/{number}.wav")
 
-    def _read(self, of: Language, version: str) -> SpeechView:
+    def _read(self, of: Language, version: Hashable) -> SpeechView:
         store, champion = self.store, self.champion(of)
         card, card_problem = self._card(champion)
         read: dict[str, Any] = {
@@ -128,29 +124,17 @@ class SpeechDesk:
             "verdicts": results.verdicts(store, of),
             "steps": steps.last_steps(store, of),
         }
-        shown = SpeechView(language=of, version=version, worst=(), **read).shown
+        shown = SpeechView(language=of, version=str(version), worst=(), tested=None, **read).shown
         worst = results.worst_clips(store, of, shown) if shown else []
-        return SpeechView(language=of, version=version, worst=worst, **read)
+        tested = self._set(shown)
+        return SpeechView(language=of, version=str(version), worst=worst, tested=tested, **read)
 
     def _card(self, model: Model | None) -> tuple[str, str]:
-        """(the champion's card, why it cannot be had)."""
-        if model is None or "README.md" not in model.files:
-            return "", ""
-        try:
-            return read_card(self.store, model), ""
-        except Unavailable:
-            raise
-        except StoreError as error:
-            return "", str(error)
-
-
-def read_card(store: Store, model: Model) -> str:
-    """The model's card, without the block of settings at its head."""
-    with tempfile.TemporaryDirectory(prefix="dagsverk-card-") as folder:
-        text = (store.download(model, Path(folder) / "model") / "README.md").read_text(encoding="utf-8")
-    if text.startswith("---\n"):
-        text = text.partition("\n---\n")[2]
-    return harmless(text.strip())
+        """(the model's card without the settings at its head and without HTML, why it cannot be had)"""
+        text, problem = super()._card(model)
+        if text.startswith("---\n"):
+            text = text.partition("\n---\n")[2]
+        return harmless(text.strip()), problem
 
 
 def harmless(markdown: str) -> str:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 
 from dagsverk.speech.serving.champions import speech_command
 from ui import parts
 from ui.parts import Html
+from ui.speech import sentences
 from ui.speech.desk import SpeechDesk, SpeechView
 from ui.speech.parts import rate
 from ui.speech.runs import best_wer, reached
 from ui.speech.sections import base_key
 
 
-def versions(speech: SpeechDesk) -> tuple[str, ...]:
+def versions(speech: SpeechDesk) -> tuple[Hashable, ...]:
     """Different whenever a card would be."""
     return tuple(speech.version(language) for language in speech.languages())
 
@@ -50,7 +51,8 @@ def _facts(view: SpeechView) -> Iterator[tuple[object, object]]:
         yield "Champion", f"version {view.champion.version}"
     if view.champion and view.shown:
         cut = " (a cut test set)" if view.shown.cut else ""
-        yield "Word error rate", f"{rate(view.shown.scores.normalised.wer)}{cut}"
+        scored = f"{sentences.clips_and_voices(view.shown)}{cut}"
+        yield "Word error rate", f"{rate(view.shown.scores.normalised.wer)} on {scored}"
         base = view.reports.get(base_key(view) or "")
         if base:
             yield "Before fine-tuning", rate(base.scores.normalised.wer)
@@ -63,9 +65,9 @@ def _facts(view: SpeechView) -> Iterator[tuple[object, object]]:
 def _ways(view: SpeechView) -> Html:
     code = view.language.code
     name = parts.element("span", f" {view.language.title}", "sr-only")
-    heard = parts.link(parts.join("Transcribe", name), f"/transcribe?language={code}", "first")
+    transcribe = parts.link(parts.join("Transcribe", name), f"/transcribe?language={code}", "first")
     watched = parts.link(parts.join("Speech monitor", name), f"/speech-monitor?language={code}")
-    return parts.element("div", parts.join(heard, watched), "go")
+    return parts.element("div", parts.join(transcribe, watched), "go")
 
 
 def _waves() -> Html:

@@ -84,8 +84,8 @@ def look(speech: SpeechDesk, code: str, seen: Seen) -> list[Any]:
     except (StoreError, OSError) as error:
         if seen == (code, UNREADABLE):
             return [gr.skip()] * (OUTPUTS + 2)
-        said = parts.page(sections.trouble(error, same))
-        return [(code, UNREADABLE), said, *_undrawn(keep=same)]
+        trouble = parts.page(sections.trouble(error, same))
+        return [(code, UNREADABLE), trouble, *_undrawn(keep=same)]
     return [(code, view.version), "", *_drawn(view)]
 
 

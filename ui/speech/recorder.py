@@ -56,10 +56,10 @@ def build(demo: gr.Blocks, speech: SpeechDesk, systems: Sequence[System]) -> Non
     prompt = gr.State(None)
     with gr.Row(equal_height=False):
         with gr.Column(scale=7, min_width=300, elem_classes="dv-form"):
-            sentence = frame.block(min_height_px=104)
+            sentence = frame.block(parts.page(parts.working("Choosing a sentence …")), min_height_px=104)
             sound = microphone("Read it aloud")
             microphone_notice()
-            said = frame.block()
+            message = frame.block()
             with gr.Row(elem_classes="dv-buttons"):
                 keep = gr.Button("Keep", variant="primary", size="lg", min_width=80)
                 skip = gr.Button("Skip", size="lg", min_width=80)
@@ -78,11 +78,11 @@ def build(demo: gr.Blocks, speech: SpeechDesk, systems: Sequence[System]) -> Non
     demo.load(begin, None, [language, *shown], **quiet)
     language.input(None, language, None, js=REMEMBER_LANGUAGE)
     gr.on([name.change, language.input, own.change], another, where, shown, **quiet)
-    sound.stop_recording(listen, sound, said, **quiet)
-    sound.clear(lambda: "", None, said, **quiet)
+    sound.stop_recording(listen, sound, message, **quiet)
+    sound.clear(lambda: "", None, message, **quiet)
     skip.click(skip_one, [*where, prompt], shown, **quiet)
-    keep.click(keep_one, [*where, speaker, consent, sound, prompt], [*shown, sound, said], **quiet)
-    undo.click(undo_one, [name, language], [kept, said], **quiet)
+    keep.click(keep_one, [*where, speaker, consent, sound, prompt], [*shown, sound, message], **quiet)
+    undo.click(undo_one, [name, language], [kept, message], **quiet)
 
 
 def _settings() -> tuple[gr.Textbox, gr.Radio, gr.Textbox, gr.Checkbox, gr.Textbox]:
@@ -117,8 +117,8 @@ def another(name: Text, code: str, own: Text, prompt: Prompt | None = None) -> l
     except (ValueError, CorpusError, OSError) as error:
         return [None, parts.page(parts.note("This data set cannot be used.", str(error), bad=True)), ""]
     skipped = prompt["skipped"] if prompt else []
-    found = next_prompt(language, own, {clip.text for clip in clips}, skipped)
-    return [found, parts.page(sentence_box(language, found, own)), kept_page(recordings, language, clips)]
+    chosen = next_prompt(language, own, {clip.text for clip in clips}, skipped)
+    return [chosen, parts.page(sentence_box(language, chosen, own)), kept_page(recordings, language, clips)]
 
 
 def data_set(name: Text) -> Recordings:
@@ -175,14 +175,14 @@ def checked(sound: str) -> tuple[bytes, float, str]:
     from dagsverk.speech.audio import waveform  # FFmpeg: on first use
 
     limits = PrepareConfig()  # what preparation would set aside is not kept
-    heard = DECODERS.read_samples(Path(sound), max_s=limits.max_clip_s)
+    samples = DECODERS.read_samples(Path(sound), max_s=limits.max_clip_s)
     waveform.check(
-        heard, min_s=MIN_S, max_s=limits.max_clip_s, silence_dbfs=limits.silence_dbfs,
+        samples, min_s=MIN_S, max_s=limits.max_clip_s, silence_dbfs=limits.silence_dbfs,
         max_clipped_share=limits.max_clipped_share,
     )  # fmt: skip
-    quiet = waveform.loudness_dbfs(heard) < QUIET_DBFS
+    quiet = waveform.loudness_dbfs(samples) < QUIET_DBFS
     hint = "It is very quiet: come closer to the microphone, or record it again." if quiet else ""
-    return waveform.encode_wav(heard), len(heard) / waveform.SAMPLE_RATE_HZ, hint
+    return waveform.encode_wav(samples), len(samples) / waveform.SAMPLE_RATE_HZ, hint
 
 
 def refused(error: AudioError) -> Html:
@@ -218,8 +218,8 @@ def keep_one(
         return [*stay, parts.page(refused(error))]
     except (ValueError, SpeechError, OSError) as error:
         return [*stay, parts.page(parts.note("Not kept.", str(error), bad=True))]
-    told = parts.note("Kept.", f"“{clip.text}”, {clip.duration_s:.1f} s.")
-    return [*another(name, code, own, prompt), None, parts.page(told)]
+    message = parts.note("Kept.", f"“{clip.text}”, {clip.duration_s:.1f} s.")
+    return [*another(name, code, own, prompt), None, parts.page(message)]
 
 
 def _missing(speaker: Text, consent: bool, sound: str | None, prompt: Prompt | None) -> str:
@@ -240,8 +240,8 @@ def undo_one(name: Text, code: str) -> list[str]:
         gone, clips = recordings.undo(), recordings.clips()
     except (ValueError, CorpusError, OSError) as error:
         return ["", parts.page(parts.note("Nothing was removed.", str(error), bad=True))]
-    told = parts.note("Removed:", f"“{gone.text}”.") if gone else parts.note("There is no clip to remove.")
-    return [kept_page(recordings, LANGUAGES[code], clips), parts.page(told)]
+    message = parts.note("Removed:", f"“{gone.text}”.") if gone else parts.note("There is no clip to remove.")
+    return [kept_page(recordings, LANGUAGES[code], clips), parts.page(message)]
 
 
 def kept_page(recordings: Recordings, language: Language, clips: Sequence[Recording]) -> str:
@@ -258,13 +258,13 @@ def kept_page(recordings: Recordings, language: Language, clips: Sequence[Record
     heads = [Head(title="Sentence"), Head(title="Speaker"), Head(title="Language")]
     heads.append(Head(title="Length", numeric=True))
     speakers = len({clip.speaker for clip in clips})
-    said = f"{len(clips):,} clip{'s' * (len(clips) > 1)}, {seconds(total)}, "
-    said += f"{speakers} speaker{'s' * (speakers > 1)}."
+    total_words = f"{len(clips):,} clip{'s' * (len(clips) > 1)}, {seconds(total)}, "
+    total_words += f"{speakers} speaker{'s' * (speakers > 1)}."
     if len(clips) < ENOUGH:
-        said += f" From about {ENOUGH} on there are some to learn from, to choose by and to test on."
+        total_words += f" From about {ENOUGH} on there are some to learn from, to choose by and to test on."
     return parts.page(
         parts.card(
-            f"Kept in {recordings.name}", said,
+            f"Kept in {recordings.name}", total_words,
             parts.table("The last ones, newest first", heads, rows),
             parts.element("h3", "Train on it"),
             parts.element("pre", parts.element("code", training_command(recordings, language))),

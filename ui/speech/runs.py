@@ -5,6 +5,7 @@ from __future__ import annotations
 from dagsverk.speech.results import Run
 from dagsverk.speech.runs import Curve, TrainingPoint, ValidationPoint
 from dagsverk.speech.serving.champions import speech_command
+from dagsverk.words import counted
 from ui import parts
 from ui.parts import Head, Html, percent
 from ui.speech.desk import SpeechView
@@ -25,14 +26,14 @@ def title(view: SpeechView) -> Html:
         words = parts.element("p", "Loss and error rates are drawn here while a model learns.", "soft small")
         return parts.join(head, words)
     newest = view.runs[-1]
-    said = f"Run {newest.run[:9]}: {reached(newest)}."
+    summary = f"Run {newest.run[:9]}: {reached(newest)}."
     best = best_wer(newest.curve)
     if best is not None:
-        said += (
+        summary += (
             f" The least word error rate on dev was {percent(best[1], 1)}, at step {best[0]:,}; dev clips "
         )
-        said += "choose the checkpoint, test clips are scored once."
-    return parts.join(head, parts.element("p", said, "soft small"))
+        summary += "choose the checkpoint, test clips are scored once."
+    return parts.join(head, parts.element("p", summary, "soft small"))
 
 
 def table(view: SpeechView) -> Html:
@@ -44,10 +45,8 @@ def table(view: SpeechView) -> Html:
         Head(title=name, numeric=True) for name in ("Steps", "Peak learning rate", "Loss", "Best dev WER")
     ]
     rows = [_row(run) for run in list(view.runs)[: -LISTED - 1 : -1]]
-    n = len(view.runs)
-    caption = f"{n} run{'s' * (n > 1)}, newest first" + (
-        f"; the newest {LISTED} are listed" if n > LISTED else ""
-    )
+    caption = f"{counted(len(view.runs), 'run')}, newest first"
+    caption += f"; the newest {LISTED} are listed" if len(view.runs) > LISTED else ""
     return parts.table(caption, heads, rows)
 
 
@@ -67,7 +66,7 @@ def _row(run: Run) -> list[object]:
     settings = run.config.finetune if run.config else None
     return [
         run.run[:12],
-        parts.short(settings.model if settings else "–", 40),
+        parts.last_part(settings.model if settings else "–", 40),
         reached(run),
         parts.number(settings.learning_rate if settings else None, 2),
         parts.number(losses[-1]) if losses else "–",

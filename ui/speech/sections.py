@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dagsverk.speech.evaluation.report import Check, EvaluationReport, Interval
-from dagsverk.speech.registry.gate import cut_words
 from dagsverk.speech.serving.champions import speech_command
 from dagsverk.store import Model
+from dagsverk.words import counted
 from ui import parts
 from ui.parts import Head, Html, Tile, percent
+from ui.speech import sentences
 from ui.speech.charts import Dot
 from ui.speech.desk import SpeechView
-from ui.speech.parts import rate, seconds
+from ui.speech.parts import rate
 
 GROUPINGS = {
     "gender": "Gender",
@@ -35,20 +36,17 @@ def overview(view: SpeechView) -> Html:
 
 
 def first_day(view: SpeechView) -> Html:
-    words = (
-        f"A day of {view.language.title} prepares recordings, fine-tunes Whisper on them and scores it on "
-        "voices it has not heard. Start one in the Prefect UI, or with this command: the page then fills."
-    )
-    return parts.empty(
-        f"No {view.language.title} model has been trained yet", words, speech_command(view.language)
-    )
+    language = view.language
+    title = f"No {language.title} model has been trained yet"
+    return parts.empty(title, sentences.first_day(language), speech_command(language))
 
 
 def warnings(view: SpeechView) -> Iterator[Html]:
     """A cut test set, failed checks, files that cannot be trusted."""
     shown = view.shown
     if shown and shown.cut:
-        words = f"scores below are of {cut_words(shown.cut)}; a cut says less than the whole test set."
+        cut = sentences.cut_words(shown.cut, shown)
+        words = f"scores below are of {cut}; a cut says less than the whole test set."
         yield parts.join(parts.element("strong", "The test set was cut: "), words)
     for check in checks_of(view):
         if not check.passed:
@@ -73,7 +71,7 @@ def number_row(view: SpeechView) -> Html:
             Tile(
                 label="Learnt from",
                 figure=_hours(training.audio_s if training else None),
-                note=f"{training.clips:,} clips, {training.speakers:,} voices" if training else "not known",
+                note=sentences.learnt_from(training),
             ),
             _test_tile(view.shown),
         )
@@ -87,7 +85,7 @@ def wer_tile(view: SpeechView) -> Tile:
         return Tile(label=label, figure="–", note="nothing scored yet")
     wer = shown.scores.normalised.wer
     who = f"version {model.version}" if model else "candidate, not in use"
-    return Tile(label=label, figure=percent(wer.value, 1), note=f"{_within(wer)}; {who}")
+    return Tile(label=label, figure=percent(wer.value, 1), note=f"{sentences.within(wer)}; {who}")
 
 
 def _base_tile(view: SpeechView) -> Tile:
@@ -96,22 +94,14 @@ def _base_tile(view: SpeechView) -> Tile:
     if base is None:
         return Tile(label=label, figure="–", note="not scored yet")
     wer = base.scores.normalised.wer
-    return Tile(label=label, figure=percent(wer.value, 1), note=f"{_within(wer)}; same clips")
+    return Tile(label=label, figure=percent(wer.value, 1), note=f"{sentences.within(wer)}; same clips")
 
 
 def _test_tile(shown: EvaluationReport | None) -> Tile:
     label = "Tested on"
     if shown is None:
         return Tile(label=label, figure="–")
-    cut = ", a cut" if shown.cut else ""
-    note = f"{shown.speakers:,} voices, {seconds(shown.audio_s)}{cut}"
-    return Tile(label=label, figure=f"{shown.clips:,} clips", note=note)
-
-
-def _within(wer: Interval) -> str:
-    if wer.low is None or wer.high is None:
-        return "no interval"
-    return f"95% {percent(wer.low, 1)} to {percent(wer.high, 1)}"
+    return Tile(label=label, figure=counted(shown.clips, "clip"), note=sentences.tested_on(shown))
 
 
 def _hours(length_s: float | None) -> str:
@@ -150,20 +140,20 @@ def named_reports(view: SpeechView) -> list[tuple[str, str, EvaluationReport]]:
         names.setdefault(verdict.candidate, f"Run {verdict.run[:9]}, step {verdict.step}")
     in_use = str(view.champion.info.get("evaluation")) if view.champion else ""
     others = [
-        (names.get(key, parts.short(report.model.name, 24)), "candidate", report)
+        (names.get(key, parts.last_part(report.model.name, 24)), "candidate", report)
         for key, report in view.reports.items()
         if key not in (base, in_use) and comparable(report, shown)
     ]
-    found = [(f"{_base_name(view)}, before", "before fine-tuning", view.reports[base])] if base else []
-    found += others[-MOST_CANDIDATES:]
+    named = [(f"{_base_name(view)}, before", "before fine-tuning", view.reports[base])] if base else []
+    named += others[-MOST_CANDIDATES:]
     if in_use in view.reports:
-        found.append((f"{names[in_use]}, in use", "in use", view.reports[in_use]))
-    return found
+        named.append((f"{names[in_use]}, in use", "in use", view.reports[in_use]))
+    return named
 
 
 def _base_name(view: SpeechView) -> str:
     named = view.champion.info.get("base_model") if view.champion else None
-    return parts.short(named or view.reports[base_key(view) or ""].model.name, 24)
+    return parts.last_part(named or view.reports[base_key(view) or ""].model.name, 24)
 
 
 def dots(view: SpeechView) -> list[Dot]:
@@ -180,13 +170,7 @@ def compared_title(view: SpeechView) -> Html:
         return parts.join(
             title, parts.element("p", "Drawn as soon as a model has been scored.", "soft small")
         )
-    said = (
-        f"Word error rate on the same {shown.clips:,} clips of {shown.speakers:,} voices; whiskers are "
-        "95% intervals, speakers being drawn. Normalised: case and punctuation do not count."
-    )
-    if shown.cut:
-        said += f" The test set is a cut: {cut_words(shown.cut)}."
-    return parts.join(title, parts.element("p", said, "soft small"))
+    return parts.join(title, parts.element("p", sentences.compared(shown), "soft small"))
 
 
 def compared_table(view: SpeechView) -> Html:
@@ -218,9 +202,10 @@ def groups(view: SpeechView) -> Html:
         name = f"{GROUPINGS.get(group.by, group.by)}: {group.value}"
         everyone = group.clips == shown.clips  # nothing to compare it with
         scored = rate(group.wer) if group.wer else "all clips" if everyone else "too few"
-        rows.append([name, f"{group.clips:,}", f"{group.speakers:,}", scored, gap(group.gap)])
-    said = f"Groups of fewer than {least} clips are counted and not scored. Gaps are in percentage points."
-    return parts.card("Groups", said, parts.table("Test set, with 95% intervals", heads, rows), width="w7")
+        voices = f"{group.speakers:,}" if group.speakers else "not named"
+        rows.append([name, f"{group.clips:,}", voices, scored, gap(group.gap)])
+    note = f"Groups of fewer than {least} clips are counted and not scored. Gaps are in percentage points."
+    return parts.card("Groups", note, parts.table("Test set, with 95% intervals", heads, rows), width="w7")
 
 
 def gap(difference: Interval | None) -> Html:
@@ -271,12 +256,12 @@ def set_aside(view: SpeechView) -> Html:
     reasons = step.set_aside
     total = sum(reasons.values())
     if not total:
-        words = f"All {step.clips:,} clips of {parts.short(step.corpus)} could be used."
+        words = sentences.not_used(step, parts.last_part(step.corpus))
         return parts.card(title, "", parts.empty("None", words), width="w5")
-    said = f"{total:,} of {total + step.clips:,} clips of {parts.short(step.corpus)} were not used."
+    note = sentences.not_used(step, parts.last_part(step.corpus))
     rows = [(reason, f"{n:,}") for reason, n in sorted(reasons.items(), key=lambda pair: -pair[1])]
     heads = [Head(title="Reason"), Head(title="Clips", numeric=True)]
-    return parts.card(title, said, parts.table("By reason", heads, rows), width="w5")
+    return parts.card(title, note, parts.table("By reason", heads, rows), width="w5")
 
 
 def champion(view: SpeechView) -> Html:
@@ -288,14 +273,14 @@ def champion(view: SpeechView) -> Html:
     if last and last.reason:
         pairs.append(("Last decision", last.reason))
     if last and last.warnings:
-        lines = (words[:1].upper() + words[1:] for words in last.warnings)
-        pairs.append(("Warnings", parts.join(*(parts.element("div", words) for words in lines))))
+        warned = (words[:1].upper() + words[1:] for words in last.warnings)
+        pairs.append(("Warnings", parts.join(*(parts.element("div", words) for words in warned))))
     newest_first = list(view.promotions)[: -MOST_PROMOTIONS - 1 : -1]
     if newest_first:
-        said = (
+        lines = (
             f"Version {p['version']} on {str(p['promoted_at'])[:10]}: {p['reason']}" for p in newest_first
         )
-        pairs.append(("Promotions", parts.join(*(parts.element("div", line) for line in said))))
+        pairs.append(("Promotions", parts.join(*(parts.element("div", line) for line in lines))))
     nothing = "" if view.champion else parts.empty(
         "No champion yet", "A model is put to use when it is better than the one before it beyond chance.",
         speech_command(view.language),
@@ -318,5 +303,5 @@ def _champion_facts(model: Model) -> list[tuple[object, object]]:
         ("Prepared set", "set"),
     ):
         if info.get(key) is not None:
-            pairs.append((name, parts.short(info[key], 60)))
+            pairs.append((name, parts.last_part(info[key], 60)))
     return pairs

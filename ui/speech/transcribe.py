@@ -26,7 +26,8 @@ from dagsverk.store import Model, StoreError
 from dagsverk.tabular.system import System
 from ui import frame, parts
 from ui.limits import MAX_MEDIA_BYTES
-from ui.parts import Html, percent
+from ui.parts import Html
+from ui.speech import sentences
 from ui.speech.desk import SpeechDesk
 from ui.speech.parts import (
     REMEMBER_LANGUAGE,
@@ -86,7 +87,8 @@ def build(demo: gr.Blocks, speech: SpeechDesk, systems: Sequence[System]) -> Non
                 button = gr.Button("Transcribe", variant="primary", size="lg")
                 stop = gr.Button("Stop", size="lg", visible=False)
         with gr.Column(scale=6, min_width=300, elem_id="answer"):
-            shown = frame.block(min_height_px=300, script=COPY)
+            waiting = parts.page(parts.working("Looking which model listens …"))
+            shown = frame.block(waiting, min_height_px=300, script=COPY)
     frame.foot()
 
     def begin(request: gr.Request) -> list[Any]:
@@ -130,7 +132,7 @@ def welcome(speech: SpeechDesk, code: str) -> str:
     except (StoreError, OSError) as error:
         return parts.page(parts.note("No model could be asked.", parts.short(error, 300), bad=True))
     words = "Record something or give a file, then press Transcribe. The text is shown here."
-    return parts.page(parts.empty(f"Ready for {language.title}", words), promise(language, model))
+    return parts.page(parts.empty(f"Ready for {language.title}", words), promise(speech, language, model))
 
 
 def no_model(language: Language) -> Html:
@@ -150,7 +152,7 @@ def respond(speech: SpeechDesk, code: str, given: str | None) -> Iterator[str]:
         return
     try:
         for stage in transcribe_and_translate(speech.store, language, Path(given)):
-            yield parts.page(_stage(stage))
+            yield parts.page(_stage(speech, stage))
     except NoSpeechModel:
         yield parts.page(no_model(language))
     except AudioError as error:
@@ -165,39 +167,30 @@ def refused(error: AudioError) -> Html:
     return parts.note("This recording cannot be used:", f"{error}. {ADVICE.get(error.reason, '')}", bad=True)
 
 
-def _stage(stage: Stage | Both) -> Html:
+def _stage(speech: SpeechDesk, stage: Stage | Both) -> Html:
     if isinstance(stage, Waiting):
-        return bar(WAITING, None)
+        return parts.working(WAITING)
     if isinstance(stage, Decoding):
-        return bar("Reading the recording …", None)
+        return parts.working("Reading the recording …")
     if isinstance(stage, Loading):
         words = f"Loading version {stage.model.version}: once, the next recordings need not wait for it."
-        return bar(words, None)
+        return parts.working(words)
     if isinstance(stage, Transcribing):
         verb = "Written down" + " and put into English" * ("translate" in stage.tasks)
         share = stage.done_s / stage.total_s if stage.total_s else 0.0
-        return bar(f"{verb}: {clock(stage.done_s)} of {clock(stage.total_s)}", share)
-    return transcript(stage)
+        return parts.working(f"{verb}: {clock(stage.done_s)} of {clock(stage.total_s)}", share)
+    return transcript(speech, stage)
 
 
 def working() -> str:
-    return parts.page(bar(WAITING, None))
+    return parts.page(parts.working(WAITING))
 
 
 def stopped() -> str:
     return parts.page(parts.note("Stopped.", "Nothing was written down."))
 
 
-def bar(words: str, share: float | None) -> Html:
-    """How far the work is; `share` None: nobody knows."""
-    value = "" if share is None else f' value="{share:.3f}" max="1"'
-    return Html(
-        f'<div class="dv-note dv-working" role="status"><span>{parts.text(words)}</span>'
-        f'<progress{value} aria-label="Progress"></progress></div>'
-    )
-
-
-def transcript(both: Both) -> Html:
+def transcript(speech: SpeechDesk, both: Both) -> Html:
     """What was said with its times, its English beside it, and ways to take it along."""
     answer, language, duration_s = both.original, both.original.language, both.original.transcript.duration_s
     factor = answer.took_s / duration_s if duration_s else 0.0
@@ -214,7 +207,7 @@ def transcript(both: Both) -> Html:
         '<section class="dv-card dv-answer" aria-label="Transcript" aria-live="polite">'
         f"{parts.join(*pieces)}</section>"
     )
-    return Html(f'<div style="display:grid;gap:16px">{box}{promise(language, answer.model)}</div>')
+    return Html(f'<div style="display:grid;gap:16px">{box}{promise(speech, language, answer.model)}</div>')
 
 
 def _lines(both: Both) -> Html:
@@ -254,17 +247,8 @@ def _download(words: str, text: str, code: str) -> Html:
     return Html(f'<a download="transcript-{code}.txt" href="{content}">{parts.text(words)}</a>')
 
 
-def promise(language: Language, model: Model) -> Html:
-    """Which version listens, and how often it is wrong on voices that it has not heard."""
-    wer = model.metrics.get("wer")
-    low, high = model.metrics.get("wer_low"), model.metrics.get("wer_high")
-    within = ""
-    if low is not None and high is not None:
-        within = f" (95% interval {percent(low, 1)} to {percent(high, 1)})"
-    words = f"Version {model.version} of the {language.title} model listens here. "
-    if wer is not None:
-        words += (
-            f"In its test, on voices it had not heard, {percent(wer, 1)} of the words were wrong{within}. "
-        )
+def promise(speech: SpeechDesk, language: Language, model: Model) -> Html:
+    """Which version listens, and how it did in its test."""
+    words = sentences.promise(language, model, *speech.tests_of(language, model))
     more = parts.link("How it does", f"/speech-monitor?language={language.code}")
     return parts.element("p", parts.join(words, more), "soft small")

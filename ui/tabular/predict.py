@@ -14,6 +14,7 @@ from dagsverk.store import Model, StoreError
 from dagsverk.tabular.errors import InvalidInput
 from dagsverk.tabular.pictures import picture
 from dagsverk.tabular.system import Column, System
+from dagsverk.words import counted
 from ui import frame, parts
 from ui.parts import Html, percent
 from ui.tabular.answers import Answer, answer_for
@@ -154,7 +155,7 @@ def standing(system: System, model: Model) -> Html:
         pairs.append(("A bare guess", f"{percent(guess, 1)}, by always naming the commonest outcome"))
     rows = model.info.get("decision", {}).get("numbers", {}).get("rows")
     if rows:
-        pairs.append(("Learnt from", parts.count(int(rows), "row")))
+        pairs.append(("Learnt from", counted(int(rows), "row")))
     return parts.card("How good it is", "", parts.facts([*pairs, *task_of(system)]))
 
 

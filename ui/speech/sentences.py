@@ -1,0 +1,128 @@
+"""What the speech pages say with numbers: each sentence is made of what report and set say themselves.
+
+Where nobody knows whether a voice of the test is in training, too, no sentence says that it is not.
+"""
+
+from __future__ import annotations
+
+from dagsverk.speech.evaluation.report import Cut, EvaluationReport, Interval
+from dagsverk.speech.languages import Language
+from dagsverk.speech.steps import Prepared, SplitCounts
+from dagsverk.store import Model
+from dagsverk.words import counted, number, voices
+from ui.parts import percent
+from ui.speech.parts import seconds
+
+
+def clips_and_voices(report: EvaluationReport) -> str:
+    """ "71 clips of 8 voices", "59 clips of unnamed speakers", "9 clips (1 voice and 3 clips of ...)"."""
+    clips, whose = counted(report.clips, "clip"), voices_of(report)
+    mixed = report.speakers and report.clips_without_speaker
+    return f"{clips} ({whose})" if mixed else f"{clips} of {whose}"
+
+
+def voices_of(report: EvaluationReport) -> str:
+    return voices(report.speakers, report.clips_without_speaker)
+
+
+def new_voices(report: EvaluationReport, tested: Prepared | None) -> bool | None:
+    """Whether no voice of the test is in training; None: nobody knows.
+
+    Args: tested: the set that the report is of, where it is still there.
+    """
+    unnamed = report.clips_without_speaker or not report.speakers
+    if unnamed or tested is None or tested.set != report.set or tested.heard_test_speakers is None:
+        return None
+    return tested.heard_test_speakers == 0
+
+
+_NOVELTY = {
+    True: "none of which it had heard in training",
+    False: "some of which it had heard in training",
+    None: "and it is not known whether it had heard these voices in training",
+}
+
+
+def promise(
+    language: Language, model: Model, report: EvaluationReport | None, tested: Prepared | None
+) -> str:
+    """Which version transcribes, and how it did in its test; the latter only where the report is there."""
+    words = f"Version {model.version} of the {language.title} model listens here. "
+    if report is None:
+        return words
+    wer = report.scores.normalised.wer
+    words += f"Its test was of {clips_and_voices(report)}, {_NOVELTY[new_voices(report, tested)]}: "
+    words += "there was nothing to score. " if wer.value is None else f"{error_rate(wer)}. "
+    return words + cut_sentence(report)
+
+
+def error_rate(wer: Interval) -> str:
+    """ "its word error rate was 8.1% (95% interval 6.6% to 9.7%)" """
+    return f"its word error rate was {percent(wer.value, 1)} ({within(wer)})"
+
+
+def within(wer: Interval) -> str:
+    """The 95 % interval in words."""
+    if wer.low is None or wer.high is None:
+        return "no interval"
+    return f"95% interval {percent(wer.low, 1)} to {percent(wer.high, 1)}"
+
+
+def cut_words(cut: Cut, report: EvaluationReport) -> str:
+    """ "72 of 300 clips, drawn by speaker": by clip where speakers are not named."""
+    drawn = ", drawn by speaker" if report.speakers and not report.clips_without_speaker else ""
+    return f"{number(cut.clips)} of {number(cut.of)} clips{drawn}"
+
+
+def cut_sentence(report: EvaluationReport) -> str:
+    return f"The test set is a cut: {cut_words(report.cut, report)}. " if report.cut else ""
+
+
+def compared(report: EvaluationReport) -> str:
+    """What the chart of models shows."""
+    words = f"Word error rate on the same {clips_and_voices(report)}; {_whiskers(report)}. "
+    words += "Normalised: case and punctuation do not count. "
+    if report.empty_references:
+        verb = "has no words in its reference and is" if report.empty_references == 1 else (
+            "have no words in their references and are"
+        )  # fmt: skip
+        words += f"{counted(report.empty_references, 'clip')} {verb} not scored. "
+    return (words + cut_sentence(report)).strip()
+
+
+def _whiskers(report: EvaluationReport) -> str:
+    wer = report.scores.normalised.wer
+    if wer.value is None:
+        return "there was nothing to score"
+    if wer.low is None or wer.high is None:
+        return "there are no intervals, for which one speaker is too few"
+    if not report.speakers:
+        return "whiskers are 95% intervals, clips being drawn, for their speakers are not named"
+    unnamed = ", and each clip of an unnamed one" if report.clips_without_speaker else ""
+    return f"whiskers are 95% intervals, speakers being drawn{unnamed}"
+
+
+def learnt_from(split: SplitCounts | None) -> str:
+    """What a tile says of the training split."""
+    return f"{counted(split.clips, 'clip')}, {voices(split.speakers)}" if split else "not known"
+
+
+def tested_on(report: EvaluationReport) -> str:
+    """What a tile says of the test clips."""
+    return f"{voices_of(report)}, {seconds(report.audio_s)}{', a cut' if report.cut else ''}"
+
+
+def first_day(language: Language) -> str:
+    return (
+        f"A day of {language.title} prepares recordings, fine-tunes Whisper on some of them and scores it on "
+        "others. Start one in the Prefect UI, or with this command: the page then fills."
+    )
+
+
+def not_used(tested: Prepared, corpus: str) -> str:
+    """How many clips of a corpus were set aside."""
+    rejected = sum(tested.set_aside.values())
+    if not rejected:
+        return f"{counted(tested.clips, 'clip')} of {corpus}, and every one could be used."
+    verb = "was" if rejected == 1 else "were"
+    return f"{number(rejected)} of {counted(rejected + tested.clips, 'clip')} of {corpus} {verb} not used."
