@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
-from dagsverk.records import kept_report
+from dagsverk.records import last_report
 from dagsverk.store import Model, NotFound, StoreError, Table
 from dagsverk.tabular import monitoring
+from dagsverk.tabular.reports import Trained
 from dagsverk.tabular.system import System, load_system, systems
 from dagsverk.tabular.tables import rejects_table
 from ui.desk import Desk, OpenedStore
@@ -48,7 +49,7 @@ class View:
     card: str  # Markdown; empty without a champion
     card_problem: str  # why the champion's files cannot be trusted; empty when they can
     promotions: Sequence[Mapping[str, Any]]  # oldest first
-    training: Mapping[str, Any]  # what the last training did: the gate's reason, all model classes
+    training: Trained | None  # what the last training came to
     rows_set_aside: int
     rejects: pd.DataFrame  # newest failed checks first
 
@@ -127,7 +128,7 @@ class TabularDesk(Desk[System, View]):
             card=card,
             card_problem=card_problem,
             promotions=self.store.champions(of.name),
-            training=kept_report(self.store, of.name, "training"),
+            training=last_report(self.store, of.name, "training", Trained),
             rows_set_aside=len(rejects[["source", "line"]].drop_duplicates()),
             rejects=rejects.head(LAST),
         )

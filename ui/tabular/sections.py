@@ -10,6 +10,7 @@ from dagsverk.tabular.drift import MIN_ROWS, ColumnDrift
 from dagsverk.tabular.monitoring import Report, wilson
 from dagsverk.tabular.pictures import picture
 from dagsverk.tabular.system import System
+from dagsverk.words import interval
 from ui import parts
 from ui.parts import Head, Html, Tile, percent
 from ui.tabular.desk import View, day_command
@@ -265,8 +266,8 @@ def champion(view: View) -> Html:
         return parts.card("Champion", "", parts.empty("No champion yet", words, day_command(view.system)))
     pairs: list[tuple[object, object]] = [("Version", f"{model.version}{kind_of(model)}")]
     pairs += [("Trained", parts.moment(model.created)), *_metrics(model.metrics)]
-    if view.training.get("reason"):
-        pairs.append(("Last decision", _sentence(view.training["reason"])))
+    if view.training:
+        pairs.append(("Last decision", _sentence(view.training.reason)))
     newest_first = list(view.promotions)[: -MOST_PROMOTIONS - 1 : -1]
     lines = (f"Version {p['version']} on {str(p['promoted_at'])[:10]}: {p['reason']}" for p in newest_first)
     pairs.append(("Promotions", parts.join(*(parts.element("div", line) for line in lines))))
@@ -325,4 +326,4 @@ def _compared(model: Model) -> Html:
 
 
 def _interval(spread: Mapping[str, float] | None) -> str:
-    return f"{spread['mean']:.3f} [{spread['low']:.3f}, {spread['high']:.3f}]" if spread else "–"
+    return interval(spread["mean"], spread["low"], spread["high"]) if spread else "–"
