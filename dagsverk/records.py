@@ -24,7 +24,6 @@ __all__ = [
     "encode",
     "from_bytes",
     "keep_report",
-    "kept_report",
     "last_report",
     "parse",
     "plain",
@@ -32,7 +31,6 @@ __all__ = [
     "read_file",
     "read_json",
     "remembered",
-    "remembered_as",
     "to_bytes",
     "write",
     "write_file",
@@ -121,24 +119,11 @@ def last_report(store: Store, name: str, step: str, kind: type[T]) -> T | None:
         return None
 
 
-def kept_report(store: Store, name: str, step: str) -> dict[str, Any]:
-    """The facts of the step's last run with "at"; empty before the first."""
-    try:
-        return dict(read_json(store, _report_path(name, step)))
-    except NotFound:
-        return {}
-
-
 def _report_path(name: str, step: str) -> str:
     return f"reports/{name}/{step}.json"
 
 
-def remembered(store: Store, path: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """As `remembered_as`, of JSON types."""
-    return remembered_as(store, path, dict, compute)
-
-
-def remembered_as(store: Store, path: str, kind: type[T], compute: Callable[[], T]) -> T:
+def remembered(store: Store, path: str, kind: type[T], compute: Callable[[], T]) -> T:
     """The record at `path`, computed and kept if it is not there.
 
     The path must name everything that the result depends on. Two processes may compute it at once; the first

@@ -13,7 +13,8 @@ from dagsverk.speech.evaluation.report import Interval
 from dagsverk.speech.languages import Language
 from dagsverk.speech.steps import Finetuned, Prepared, Registered
 from dagsverk.speech.training.progress import Progress, Quiet, Several, TensorBoard, Throttled
-from tasks.show import in_a_run, markdown, table
+from dagsverk.words import counted, interval, voices
+from tasks.show import decided, in_a_run, table
 
 UPDATE_S = 2.0  # least time between two updates of a progress artefact
 
@@ -37,23 +38,17 @@ def registered(language: Language, step: Registered) -> None:
     rows = [row for row in (step.candidate, step.champion_row, step.base) if row]
     scores = [{"model": row.name, "WER": _interval(row.wer), "CER": _interval(row.cer)} for row in rows]
     cut = f"; the test set is a cut: {step.cut.clips} of {step.cut.of} clips" if step.cut else ""
-    what = f"Test: {step.clips} clips of {step.speakers} speakers, 95 % intervals{cut}"
+    clips = f"{counted(step.clips, 'clip')} of {voices(step.speakers)}"
+    what = f"Test: {clips}, 95 % intervals{cut}"
     table(f"{language.name}-scores", pd.DataFrame(scores), what)
-    verdict = "Promoted" if step.promoted else "Not promoted"
-    warnings = "".join(f"\n- Warning: {warning}" for warning in step.warnings)
     checks = "".join(
         f"\n- {'passed' if check.passed else 'FAILED'}: {check.name}, {check.detail}" for check in step.checks
     )
-    text = f"**{verdict}.** {step.reason}\n\nRule: {step.rule}\n{warnings}\n\nChecks:\n{checks}"
-    markdown(f"{language.name}-decision", text, f"Version {step.version}: the gate's decision")
+    decided(f"{language.name}-decision", step, step.reason, f"\n\nChecks:\n{checks}")
 
 
-def _interval(interval: Interval) -> str:
-    if interval.value is None:
-        return "nothing to score"
-    if interval.low is None or interval.high is None:
-        return f"{interval.value:.3f} (no interval: too few speakers)"
-    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+def _interval(rate: Interval) -> str:
+    return interval(rate.value, rate.low, rate.high)
 
 
 class TrainingProgress(Quiet):

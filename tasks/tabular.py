@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from prefect import task
 
-from dagsverk.records import digest, keep_report, read, remembered_as
+from dagsverk.records import digest, keep_report, read, remembered
 from dagsverk.store import ModelRef, NotFound, Store, Table, TableRef
 from dagsverk.tabular.config import ModelClass, TrainingConfig
 from dagsverk.tabular.days import SynthesisConfig
@@ -106,7 +106,7 @@ def cross_validate(system: str, rows: TableRef, model_class: ModelClass, config:
         computed.append(model_class)
         return training.score_class(described, labelled, model_class, config)
 
-    scores = remembered_as(store, path, Scores, compute)
+    scores = remembered(store, path, Scores, compute)
     did = f"scored {model_class}" if computed else f"found the scores of {model_class}, kept from before,"
     protocol = f"{config.folds} folds, {config.repeats} repeats"
     say(
@@ -232,4 +232,4 @@ def _quality(store: Store, system: System, real: pd.DataFrame, method: str) -> Q
 
     name = digest(real, method, package_version())
     path = f"quality/{system.name}/{method}-{name}.json"
-    return remembered_as(store, path, Quality, lambda: measure(system, real, method))
+    return remembered(store, path, Quality, lambda: measure(system, real, method))

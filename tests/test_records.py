@@ -15,13 +15,13 @@ def store(tmp_path):
 def test_a_result_is_computed_once_and_then_read(store):
     calls = []
     for _ in range(3):
-        result = remembered(store, "a/b.json", lambda: calls.append(1) or {"x": 1.5})
+        result = remembered(store, "a/b.json", dict, lambda: calls.append(1) or {"x": 1.5})
     assert (result, len(calls)) == ({"x": 1.5}, 1)
 
 
 def test_a_failed_computation_leaves_nothing_behind(store):
     with pytest.raises(ZeroDivisionError):
-        remembered(store, "a/b.json", lambda: {"x": 1 / 0})
+        remembered(store, "a/b.json", dict, lambda: {"x": 1 / 0})
     assert store.list("a") == []
 
 
@@ -30,7 +30,7 @@ def test_of_two_who_compute_at_once_the_first_result_counts_for_both(store):
         store.put("a/b.json", b'{"x": "first"}')
         return {"x": "second"}
 
-    assert remembered(store, "a/b.json", late) == {"x": "first"}
+    assert remembered(store, "a/b.json", dict, late) == {"x": "first"}
 
 
 def test_the_digest_ignores_the_order_of_rows_and_nothing_else():

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transcribed import CONFIG, made_up_report, transcribed_clips
 
+from dagsverk.records import plain
 from dagsverk.speech.evaluation.comparison import difference
 from dagsverk.speech.evaluation.report import Check, Comparison, Cut
 from dagsverk.speech.registry.gate import RULE, decide
@@ -129,7 +130,7 @@ def test_a_comparison_of_other_reports_is_refused():
 
 def test_a_decision_is_json():
     decision = decided(transcribed_clips(0.1), transcribed_clips(0.3, seed=2))
-    assert json.loads(json.dumps(decision.to_dict())) == decision.to_dict()
+    assert json.loads(json.dumps(plain(decision))) == plain(decision)
 
 
 @settings(max_examples=8, deadline=None)

@@ -12,7 +12,8 @@ from typing import Annotated, TypeVar
 
 from pydantic import AliasChoices, Field
 
-from dagsverk.records import keep_report, kept_report, parse, plain
+from dagsverk.promotion import Registration
+from dagsverk.records import keep_report, last_report
 from dagsverk.speech import runs
 from dagsverk.speech.evaluation.report import Checks, Cut, EvaluationReport, Interval
 from dagsverk.speech.features.shards import Manifest
@@ -98,17 +99,9 @@ class Outcome:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Registered(Outcome):
+class Registered(Outcome, Registration):
     """The version that a checkpoint came to, and the gate's decision."""
 
-    version: int
-    new: bool  # not a version that was there before
-    promoted: bool
-    reason: str  # that nothing is new, or the decision's
-    decision: str  # its reason
-    rule: str
-    warnings: tuple[str, ...]
-    champion: int | None  # the version in use
     pushed: str  # the repository's address; empty: not pushed
     at: str = field(default_factory=_now)
 
@@ -128,14 +121,12 @@ Step = TypeVar("Step", Prepared, Finetuned, Registered)
 
 def keep(store: Store, language: Language, step: Prepared | Finetuned | Registered) -> None:
     """Replace what was kept of the step's run before."""
-    keep_report(store, language.name, _NAMES[type(step)], plain(step))
+    keep_report(store, language.name, _NAMES[type(step)], step)
 
 
 def kept(store: Store, language: Language, kind: type[Step]) -> Step | None:
     """What a step did last; None before its first run. Raises StoreError if it is damaged."""
-    content = kept_report(store, language.name, _NAMES[kind])
-    where = f"the report of the last {_NAMES[kind]} of {language.name} in {store.url}"
-    return parse(content, kind, where) if content else None
+    return last_report(store, language.name, _NAMES[kind], kind)
 
 
 def last_steps(store: Store, language: Language) -> Steps:

@@ -6,6 +6,7 @@ from dagsverk.speech.evaluation.report import Interval
 from dagsverk.speech.languages import Language
 from dagsverk.speech.steps import Finetuned, Prepared, Registered, last_steps
 from dagsverk.store import Store
+from dagsverk.words import interval
 
 _MARGIN = 18
 
@@ -69,13 +70,8 @@ def _evaluation(step: Registered) -> list[str]:
     ]
 
 
-def _interval(interval: Interval) -> str:
-    if interval.value is None:
-        return "nothing to score"
-    ends = "[no interval]"
-    if interval.low is not None and interval.high is not None:
-        ends = f"[{interval.low:.3f}, {interval.high:.3f}]"
-    return f"{interval.value:.3f} {ends}"
+def _interval(rate: Interval) -> str:
+    return interval(rate.value, rate.low, rate.high)
 
 
 def _line(name: str, words: str) -> str:

@@ -4,14 +4,15 @@ library."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from dagsverk import words
+from dagsverk.promotion import Decision
 from dagsverk.speech.evaluation.report import Check, EvaluationReport
 from dagsverk.speech.languages import Language
-from dagsverk.speech.registry.gate import Decision, cut_words, percent, voices
+from dagsverk.speech.registry.gate import cut_words, percent, voices
 
 LIBRARIES = ("dagsverk", "torch", "transformers", "jiwer", "numpy")
 INTERVALS = (
@@ -51,14 +52,14 @@ def model_card(
     sections = [
         f"# {language.title}: Whisper {_origin(str(lineage['base_model']))}",
         f"Writes down what is said in {language.title}. Reads 16 kHz mono audio, up to 30 s at a time.",
-        "## Decision\n\n" + _decision(decision),
+        "## Decision\n\n" + words.decision(decision.reason, decision.warnings, decision.rule),
         "## Scores\n\n" + _scores(reports),
         "## Groups\n\n" + _groups(candidate),
         "## Limits\n\n" + _limits(candidate, checks),
-        "## Data\n\n" + _list(lineage),
+        "## Data\n\n" + words.facts(lineage),
         "## Settings\n\n"
-        + "\n\n".join(f"{_words(name)}:\n\n{_list(part)}" for name, part in settings.items()),
-        "## Made with\n\n" + ", ".join(f"{name} {_version(name)}" for name in LIBRARIES),
+        + "\n\n".join(f"{words.spaced(name)}:\n\n{words.facts(part)}" for name, part in settings.items()),
+        "## Made with\n\n" + words.versions(LIBRARIES),
         "## Use\n\n" + _use(language),
     ]
     return _header(language, candidate, lineage) + "\n\n".join(sections) + "\n"
@@ -92,26 +93,23 @@ def _header(language: Language, report: EvaluationReport, lineage: Mapping[str, 
     return "\n".join(["---", *lines, "---"]) + "\n\n"
 
 
-def _decision(decision: Decision) -> str:
-    warnings = (f"**Warning.** {warning}" for warning in decision.warnings)
-    return "\n\n".join([decision.reason, *warnings, f"Rule: {decision.rule}"])
-
-
 def _scores(reports: Reports) -> str:
     candidate = reports.candidate
     rows = [_row("this model", candidate), _row("before fine-tuning", reports.base)]
     if reports.champion is not None:
         rows.append(_row("champion until then", reports.champion))
     header = ("model", "WER", "CER", "WER, raw", "CER, raw", "substituted / deleted / inserted words")
+    clips = words.counted(candidate.clips, f"{candidate.split} clip")
     about = (
-        f"{candidate.clips} {candidate.split} clips, {candidate.audio_s / 3600:.2f} h, {voices(candidate)}, "
-        f"{candidate.scores.normalised.words} words."
+        f"{clips}, {candidate.audio_s / 3600:.2f} h, {voices(candidate)}, "
+        f"{words.counted(candidate.scores.normalised.words, 'word')}."
     )
     if candidate.cut:
         about += f" **A cut of the test split: {cut_words(candidate.cut)}.**"
     if candidate.empty_references:
-        about += f" {candidate.empty_references} clips have no words in their text and are not scored."
-    return f"{about}\n\n{_table(header, rows)}\n\n{INTERVALS}"
+        unscored = words.counted(candidate.empty_references, "clip")
+        about += f" Not scored, having no words in their text: {unscored}."
+    return f"{about}\n\n{words.table(header, rows)}\n\n{INTERVALS}"
 
 
 def _row(name: str, report: EvaluationReport) -> tuple[str, ...]:
@@ -134,7 +132,7 @@ def _groups(report: EvaluationReport) -> str:
     ]
     least = report.config.min_group_clips
     note = f"Scored from {least} clips on. The gap is the group's WER minus that of all other clips."
-    return f"{_table(('group', 'clips', 'voices', 'WER', 'gap'), rows)}\n\n{note}"
+    return f"{words.table(('group', 'clips', 'voices', 'WER', 'gap'), rows)}\n\n{note}"
 
 
 def _limits(report: EvaluationReport, checks: Sequence[Check]) -> str:
@@ -164,31 +162,5 @@ def _use(language: Language) -> str:
     )
 
 
-def _list(entries: Mapping[str, Any]) -> str:
-    return "\n".join(f"- {_words(name)}: {_value(value)}" for name, value in entries.items())
-
-
 def _origin(base: str) -> str:
     return "of the size nano, trained from nothing" if base == "nano" else f"fine-tuned from {base}"
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _value(value: Any) -> str:
-    if value is None or (isinstance(value, Mapping | list | tuple | str) and not value):
-        return "none"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, Mapping | list | tuple) else str(value)
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

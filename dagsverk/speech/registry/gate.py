@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
+from dagsverk.promotion import Decision
 from dagsverk.speech.evaluation.report import Check, Comparison, Cut, EvaluationReport, Interval
+from dagsverk.words import counted, difference, percent_interval
+from dagsverk.words import voices as voices_of
 
 RULE = (
     "A candidate becomes champion if no check that refuses has failed, and if its word error rate on the "
@@ -16,21 +18,6 @@ RULE = (
 )
 FEW_SPEAKERS = 5
 GAP_GROWTH = 0.01  # of word error rate: a group that falls behind by more is named
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What the gate said, why, and from which numbers."""
-
-    promoted: bool
-    reason: str  # one sentence with numbers
-    rule: str
-    numbers: Mapping[str, float | None]
-    warnings: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """In JSON types."""
-        return {**asdict(self), "warnings": list(self.warnings)}
 
 
 def decide(
@@ -76,16 +63,7 @@ def decide(
 
 def percent(interval: Interval) -> str:
     """ "8.1 % (6.6 to 9.7)"; "8.1 % (no interval)"."""
-    if interval.value is None:
-        return "nothing to score"
-    ends = "no interval"
-    if interval.low is not None and interval.high is not None:
-        ends = f"{_points(interval.low)} to {_points(interval.high)}"
-    return f"{_points(interval.value)} % ({ends})"
-
-
-def _points(rate: float) -> str:
-    return f"{100 * rate:.1f}"
+    return percent_interval(interval.value, interval.low, interval.high)
 
 
 def _wer(report: EvaluationReport) -> Interval:
@@ -115,7 +93,7 @@ def _praise(
     champion: EvaluationReport | None,
     against_champion: Comparison | None,
 ) -> str:
-    clips = f"{candidate.clips} test clips of {voices(candidate)}"
+    clips = f"{counted(candidate.clips, 'test clip')} of {voices(candidate)}"
     won = (
         f"Promoted: word error rate {percent(_wer(candidate))} on {clips}, against {percent(_wer(base))} of "
         "the model it was trained from"
@@ -129,19 +107,12 @@ def _praise(
 
 
 def _difference(gain: Interval) -> str:
-    ends = ""
-    if gain.low is not None and gain.high is not None:
-        ends = f" ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
-    return f"{100 * (gain.value or 0.0):+.1f} points{ends}"
+    return difference(gain.value or 0.0, gain.low, gain.high)
 
 
 def voices(report: EvaluationReport) -> str:
     """ "18 voices"; clips whose speaker is not named are said so."""
-    named, unnamed = report.speakers, report.clips_without_speaker
-    if not named:
-        return "unnamed speakers"
-    also = f" and {unnamed} clips of unnamed speakers" if unnamed else ""
-    return f"{named} voice{'s' if named > 1 else ''}{also}"
+    return voices_of(report.speakers, report.clips_without_speaker)
 
 
 def _warnings(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from dagsverk.records import encode, parse, plain
+from dagsverk import promotion
+from dagsverk.records import parse, plain, write_file
 from dagsverk.speech import results
 from dagsverk.speech.config import WINDOW_S, FinetuneConfig
 from dagsverk.speech.evaluation.report import Check, EvaluationReport, Verdict
@@ -18,7 +20,7 @@ from dagsverk.speech.features.shards import Manifest
 from dagsverk.speech.languages import Language
 from dagsverk.speech.model.models import NANO, SpeechModel, save_model_folder
 from dagsverk.speech.registry.card import Reports, model_card
-from dagsverk.speech.registry.gate import Decision, decide
+from dagsverk.speech.registry.gate import decide
 from dagsverk.speech.registry.publishing import publish
 from dagsverk.speech.results import clip_rows
 from dagsverk.speech.steps import Outcome, Registered, model_scores
@@ -37,9 +39,8 @@ def register(
 ) -> Registered:
     """The version that this checkpoint comes to; promoted when its decision says so.
 
-    Safe to repeat: a checkpoint scored on a set is known by its key and saved once. A version that was saved
-    but not yet promoted when its process was killed is promoted by the next call. A champion is pushed to the
-    Hub if the config says so; if that fails all else is done, and the next call tries it again.
+    Safe to repeat, see `promotion.register`: a checkpoint scored on a set is saved once. A champion is pushed
+    to the Hub if the config says so; if that fails all else is done, and the next call tries it again.
 
     Args:
         verdict: on the checkpoint, of `assessment.assess`.
@@ -47,53 +48,25 @@ def register(
         manifest: of the set that it was trained on.
     Raises: Conflict when another process promoted a version in the meantime; SpeechError if the push fails.
     """
-    key, name = _registration_key(verdict), language.model_name
-    same = [model for model in store.models(name) if model.info.get("registration_key") == key]
-    version = same[-1] if same else _save(store, language, verdict, model, manifest, config, key)
-    decision, in_use = _decision(version), store.champion(name)
-    if decision.promoted and (in_use is None or in_use.version < version.version):
-        store.promote(
-            name,
-            version.version,
-            reason=decision.reason,
-            expected=in_use.version if in_use else None,
-        )
-    champion = store.champion(name)
+    key = {"registration_key": _registration_key(verdict)}
+    version, registration = promotion.register(
+        store,
+        language.model_name,
+        key,
+        lambda: _save(store, language, verdict, model, manifest, config, key),
+        nothing_new="nothing new, this checkpoint is",
+    )
     pushed = ""
-    if config.push_to_hub and champion is not None and champion.version == version.version:
-        pushed = _push(store, champion, config.push_to_hub)
-    return _registered(version, champion, new=not same, pushed=pushed)
+    if config.push_to_hub and registration.in_use:
+        pushed = _push(store, version, config.push_to_hub)
+    outcome = parse(version.info["told"], Outcome, f"what {version.name} {version.version} came to")
+    return Registered(**vars(registration), **vars(outcome), pushed=pushed)
 
 
 def _push(store: Store, version: Model, repository: str) -> str:
     with TemporaryDirectory(prefix="dagsverk-") as folder:
         files = store.download(version, Path(folder) / "model")
         return publish(files, repository, f"{version.name} version {version.version}")
-
-
-def _decision(version: Model) -> Decision:
-    return parse(version.info["decision"], Decision, f"the decision on {version.name} {version.version}")
-
-
-def _registered(version: Model, champion: Model | None, *, new: bool, pushed: str) -> Registered:
-    decision, in_use = _decision(version), champion.version if champion else None
-    reason = decision.reason
-    if not new:
-        same = f"nothing new, this checkpoint is version {version.version}"
-        reason = same if in_use == version.version else f"{same}: {reason}"
-    outcome = parse(version.info["told"], Outcome, f"what {version.name} {version.version} came to")
-    return Registered(
-        version=version.version,
-        new=new,
-        promoted=decision.promoted,
-        reason=reason,
-        decision=decision.reason,
-        rule=decision.rule,
-        warnings=decision.warnings,
-        champion=in_use,
-        pushed=pushed,
-        **vars(outcome),
-    )
 
 
 def _registration_key(verdict: Verdict) -> str:
@@ -116,7 +89,7 @@ def _save(
     model: SpeechModel,
     manifest: Manifest,
     config: FinetuneConfig,
-    key: str,
+    key: Mapping[str, str],
 ) -> Model:
     reports = _reports(store, language, verdict)
     candidate = reports.candidate
@@ -139,14 +112,14 @@ def _save(
             language, reports=reports, decision=decision, checks=checks, settings=settings, lineage=lineage
         )
         (folder / "README.md").write_text(card, encoding="utf-8")
-        (folder / "evaluation.json").write_bytes(encode(plain(reports)))
+        write_file(folder / "evaluation.json", plain(reports))
         return store.save_model(
             language.model_name,
             folder,
             metrics=_metrics(candidate, reports.base),
             description=f"{language.title}: Whisper fine-tuned from {config.model}",
             info={
-                "registration_key": key,
+                **key,
                 "run": verdict.run,
                 "step": verdict.step,
                 "set": manifest.id,
@@ -155,7 +128,7 @@ def _save(
                 "normaliser": candidate.normaliser,
                 "translates": _translates(model, config),
                 **_longest(store, candidate, config),
-                "decision": decision.to_dict(),
+                "decision": plain(decision),
                 "verdict": plain(verdict),
                 "settings": settings,
                 "lineage": lineage,
