@@ -26,8 +26,8 @@ def coverage(speakers, repeats, *, clustered=True):
     for _ in range(repeats):
         columns, names = recordings(rng, speakers, spread=0.05)
         whom = names if clustered else [""] * len(names)
-        found = bootstrap(columns, whom, resamples=200, seed=0).rate(0, 1)
-        held += found.low <= 0.15 <= found.high
+        interval = bootstrap(columns, whom, resamples=200, seed=0).rate(0, 1)
+        held += interval.low <= 0.15 <= interval.high
     return held / repeats
 
 
@@ -50,20 +50,20 @@ def test_resamples_are_the_same_for_the_same_seed():
 
 def test_a_rate_may_exceed_one_and_is_never_below_zero():
     columns = np.array([[9, 3], [0, 3], [0, 3], [1, 3]])
-    found = bootstrap(columns, ["a", "b", "c", "d"], resamples=500, seed=0).rate(0, 1)
-    assert found.value == pytest.approx(10 / 12)
-    assert found.low == 0.0
-    assert found.high > 1
+    interval = bootstrap(columns, ["a", "b", "c", "d"], resamples=500, seed=0).rate(0, 1)
+    assert interval.value == pytest.approx(10 / 12)
+    assert interval.low == 0.0
+    assert interval.high > 1
 
 
 def test_one_speaker_has_a_rate_and_no_interval():
-    found = bootstrap([[1, 4], [0, 4]], ["anna", "anna"], resamples=200, seed=0).rate(0, 1)
-    assert (found.value, found.low, found.high) == (1 / 8, None, None)
+    interval = bootstrap([[1, 4], [0, 4]], ["anna", "anna"], resamples=200, seed=0).rate(0, 1)
+    assert (interval.value, interval.low, interval.high) == (1 / 8, None, None)
 
 
 def test_clips_of_unnamed_speakers_stand_for_themselves():
-    found = bootstrap([[1, 4], [0, 4]], ["", ""], resamples=200, seed=0).rate(0, 1)
-    assert found.low is not None
+    interval = bootstrap([[1, 4], [0, 4]], ["", ""], resamples=200, seed=0).rate(0, 1)
+    assert interval.low is not None
     assert list(speaker_codes(["a", "", "a", "", "b"])) == [0, 1, 0, 2, 3]
 
 
@@ -74,9 +74,9 @@ def test_nothing_to_score_has_no_rate():
 
 
 def test_no_error_seen_is_not_no_error_possible():
-    found = bootstrap([[0, 50], [0, 50]], ["a", "b"], resamples=200, seed=0).rate(0, 1)
-    assert (found.value, found.low) == (0.0, 0.0)
-    assert found.high == pytest.approx(UNSEEN / 100)
+    interval = bootstrap([[0, 50], [0, 50]], ["a", "b"], resamples=200, seed=0).rate(0, 1)
+    assert (interval.value, interval.low) == (0.0, 0.0)
+    assert interval.high == pytest.approx(UNSEEN / 100)
     assert np.exp(-UNSEEN) == pytest.approx(0.025, abs=1e-4)
 
 
@@ -104,7 +104,7 @@ def test_two_models_on_the_same_clips_are_told_apart_where_their_intervals_overl
 
 
 def test_a_difference_of_nothing_is_rarely_found():
-    rng, found = np.random.default_rng(5), 0
+    rng, seen = np.random.default_rng(5), 0
     for _ in range(200):
         columns, names = recordings(rng, 8, spread=0.1, base=0.3)
         other = rng.binomial(WORDS, columns[:, 0] / WORDS)  # of the same rate in each clip
@@ -112,8 +112,8 @@ def test_a_difference_of_nothing_is_rarely_found():
             (0, 1), (2, 1)
         )
         assert (gain.p < 0.05) == (not gain.low <= 0 <= gain.high)
-        found += gain.p < 0.05
-    assert found / 200 <= 0.11  # 0.05 and 4 standard errors
+        seen += gain.p < 0.05
+    assert seen / 200 <= 0.11  # 0.05 and 4 standard errors
 
 
 def test_a_model_against_itself_differs_by_nothing():
@@ -126,9 +126,9 @@ def test_a_model_against_itself_differs_by_nothing():
 def test_a_group_that_is_missing_from_some_resamples_still_gets_an_interval():
     columns, names = recordings(np.random.default_rng(0), 6, spread=0.1)
     member = np.isin(names, ["voice 0", "voice 1"])[:, None]
-    found = bootstrap(columns * member, names, resamples=500, seed=0).rate(0, 1)
-    assert found.low is not None
-    assert found.value == pytest.approx((columns * member)[:, 0].sum() / (columns * member)[:, 1].sum())
+    interval = bootstrap(columns * member, names, resamples=500, seed=0).rate(0, 1)
+    assert interval.low is not None
+    assert interval.value == pytest.approx((columns * member)[:, 0].sum() / (columns * member)[:, 1].sum())
 
 
 @given(
@@ -139,10 +139,10 @@ def test_a_group_that_is_missing_from_some_resamples_still_gets_an_interval():
 )
 def test_a_rate_lies_in_its_interval(clips, scale):
     columns = np.array([[e, w] for e, w, _ in clips]).reshape(-1, 2) * scale
-    found = bootstrap(columns, [s for *_, s in clips], resamples=100, seed=0).rate(0, 1)
+    interval = bootstrap(columns, [s for *_, s in clips], resamples=100, seed=0).rate(0, 1)
     if not clips:
-        assert found.value is None
+        assert interval.value is None
         return
-    assert found.value == pytest.approx(columns[:, 0].sum() / columns[:, 1].sum())
-    assert found.low is None or 0 <= found.low <= found.value <= found.high
-    assert (found.low is None) == (len(set(speaker_codes([s for *_, s in clips]))) < 2)
+    assert interval.value == pytest.approx(columns[:, 0].sum() / columns[:, 1].sum())
+    assert interval.low is None or 0 <= interval.low <= interval.value <= interval.high
+    assert (interval.low is None) == (len(set(speaker_codes([s for *_, s in clips]))) < 2)

@@ -93,12 +93,12 @@ def test_normalising_twice_changes_nothing(text, language):
 
 @given(TEXTS, LISTED)
 def test_a_normalised_text_is_words_with_one_space_between_them(text, language):
-    found = normalise(text, language)
-    assert found == " ".join(found.split())
-    assert found == unicodedata.normalize("NFC", found)
-    assert found == found.lower()
-    assert all(unicodedata.category(c)[0] in "LNM" or c == " " for c in found)
-    assert all(unicodedata.category(word[0])[0] != "M" for word in found.split())
+    normalised = normalise(text, language)
+    assert normalised == " ".join(normalised.split())
+    assert normalised == unicodedata.normalize("NFC", normalised)
+    assert normalised == normalised.lower()
+    assert all(unicodedata.category(c)[0] in "LNM" or c == " " for c in normalised)
+    assert all(unicodedata.category(word[0])[0] != "M" for word in normalised.split())
 
 
 @given(TEXTS, LISTED)

@@ -47,8 +47,8 @@ class _Answers(BaseHTTPRequestHandler):
             self._answer(200, {"errors": [], "warnings": []})
         elif "/preupload/" in self.path:
             asked = json.loads(body)["files"]
-            told = [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in asked]
-            self._answer(200, {"files": told})
+            modes = [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in asked]
+            self._answer(200, {"files": modes})
         else:
             self._commit([json.loads(line) for line in body.splitlines()])
 

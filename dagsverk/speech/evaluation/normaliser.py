@@ -75,10 +75,10 @@ def _without_stray_marks(word: str) -> str:
 
 def _characters(text: str) -> list[str]:
     """Letters with the marks on them, spaces left out."""
-    found: list[str] = []
+    letters: list[str] = []
     for character in text:
-        if found and unicodedata.category(character)[0] == "M":
-            found[-1] += character
+        if letters and unicodedata.category(character)[0] == "M":
+            letters[-1] += character
         elif character != " ":
-            found.append(character)
-    return found
+            letters.append(character)
+    return letters

@@ -8,7 +8,7 @@ nor normalised, so that both rates are of the same clips; it is counted. Light: 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import jiwer
@@ -34,18 +34,6 @@ class Rates:
     insertions: int
     characters: int  # of the references, spaces between words included
     character_errors: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """In JSON types."""
-        return asdict(self)
-
-
-def score(references: Sequence[str], hypotheses: Sequence[str], language: str, *, raw: bool = False) -> Rates:
-    """Corpus rates of what was said against what was heard; normalised unless `raw`.
-
-    Raises ValueError when there are not as many of one as of the other.
-    """
-    return total(count_errors(references, hypotheses, language), raw=raw)
 
 
 def count_errors(references: Sequence[str], hypotheses: Sequence[str], language: str) -> pd.DataFrame:
