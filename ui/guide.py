@@ -112,7 +112,15 @@ _HEARD = {
     "text": "Anna läser i parken.",
     "duration_s": 2.1,
     "took_s": 0.4,
-    "segments": [{"start_s": 0.0, "end_s": 2.1, "text": "Anna läser i parken."}],
+    "segments": [
+        {
+            "start_s": 0.0,
+            "end_s": 2.1,
+            "text": "Anna läser i parken.",
+            "mean_log_probability": -0.12,
+            "no_speech_probability": 0.01,
+        }
+    ],
     "model": {"name": "whisper_swedish", "version": 1},
 }
 
