@@ -24,7 +24,9 @@ __all__ = ["emulator"]
 
 SEEDS, SYSTEM = range(2), "iris"
 SHARE = 0.03  # of requests to S3 that meet a fault
-TRIES = 100  # a task has fewer, with minutes between them, in which a server comes back
+TRIES = 100  # a task has fewer, with minutes between them
+THERE = threading.Event()  # the server that comes and goes: between two tries it comes back
+THERE.set()
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,7 @@ def persistently(task: Callable[..., Any], *arguments: Any) -> Any:
             return task(*arguments)
         except PASSING as error:
             last = error
+            THERE.wait()
     raise last
 
 
@@ -58,9 +61,13 @@ def comes_and_goes(seed: int, away: Callable[[], None], back: Callable[[], None]
 
     def trouble() -> None:
         while not over.wait(chance.uniform(0.5, 2.0)):
-            away()
-            over.wait(chance.uniform(0.0, 0.5))
-            back()
+            THERE.clear()
+            try:
+                away()
+                over.wait(chance.uniform(0.0, 0.5))
+                back()
+            finally:
+                THERE.set()
 
     thread = threading.Thread(target=trouble)
     thread.start()

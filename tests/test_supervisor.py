@@ -102,7 +102,7 @@ def test_time_slept_through_is_not_held_against_a_service(watched, monkeypatch):
 def test_a_vital_service_that_cannot_start_is_given_up_with_the_end_of_its_log(watched, monkeypatch):
     watcher, service = watched
     monkeypatch.setattr(supervisor, "LONGEST_PAUSE_S", 0.0)
-    running = watcher.add(service("server", "raise SystemExit('no such port')"))
+    running = watcher.add(service("server", "raise SystemExit('no such port')", ready=lambda: False))
     with pytest.raises(LaunchError, match=r"(?s)server ended with code 1.*no such port"):
         watcher.wait_ready(running, threading.Event())
 

@@ -124,9 +124,8 @@ class Connection(BaseHTTPRequestHandler):
         super().setup()
 
     def respond(self) -> None:
-        request = self._read()
         try:
-            answer = self.server.application(request)
+            answer = self.server.application(self._read())
         except Dropped:
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)  # no TLS farewell: as when a server dies
@@ -140,7 +139,10 @@ class Connection(BaseHTTPRequestHandler):
         if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
             body = b"".join(iter(self._chunk, b""))
         else:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            size = int(self.headers.get("Content-Length") or 0)
+            body = self.rfile.read(size)
+            if len(body) < size:
+                raise Dropped  # its client was killed half way
         query = parse_qsl(parts.query, keep_blank_values=True)
         return Request(self.command, unquote(parts.path), parts.path, query, self.headers, body)
 
