@@ -2,7 +2,8 @@
 
 import functools
 import os
-from types import ModuleType
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -21,23 +22,15 @@ settings.register_profile("repeatable", derandomize=True)
 settings.register_profile("explore", derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
-# Who takes something from one of these starts servers, browsers or processes that are killed.
-STARTERS = {
-    "playwright",
-    "prefect_server",
-    "gated_runs",
-    "s3_server",
-    "faulty_proxy",
-    "emulator_process",
-    "hopsworks_project",
-    "store_writer",
-    "copying_process",
-    "shard_maker",
-    "training_process",
-    "ui_site.serving",
-}
+# A file that imports one of these starts servers, browsers or processes that are killed.
+STARTERS = (
+    r"^(?:from|import) (?:playwright|prefect_server|gated_runs|s3_server|faulty_proxy|emulator_process"
+    r"|hopsworks_project|store_writer|copying_process|shard_maker|training_process)\b"
+    r"|^from ui_site import .*\bserving\b"
+)
+SERVERS = {"prefect_server"}  # fixtures that start one
 ELSEWHERE = {"s3", "hopsworks"}  # places of a store that need a server, in the parameters of a test
-LEFT_OUT = pytest.StashKey[int]()
+LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -46,28 +39,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes seconds, and is left out by --fast")
-    config.stash[LEFT_OUT] = 0
+    config.stash[LEFT_OUT] = {"files": 0, "tests": 0}
+
+
+@functools.cache
+def starts_servers(path: Path) -> bool:
+    return re.search(STARTERS, path.read_text(encoding="utf-8"), re.MULTILINE) is not None
 
 
 def is_slow(item: pytest.Function) -> bool:
     """Whether a test is marked so, or is in a file that starts servers, or needs a store on a server."""
     values = item.callspec.params.values() if hasattr(item, "callspec") else ()
     places = {part for value in values if isinstance(value, str) for part in value.split("-")}
-    needs_server = places & ELSEWHERE or STARTERS & set(item.fixturenames) or starts_servers(item.module)
+    needs_server = places & ELSEWHERE or SERVERS & set(item.fixturenames) or starts_servers(item.path)
     return bool(item.get_closest_marker("slow") or needs_server)
 
 
-@functools.cache
-def starts_servers(module: ModuleType) -> bool:
-    return any(STARTERS & set(origins(what)) for what in vars(module).values())
-
-
-def origins(what: object) -> tuple[str, ...]:
-    """Where a name of a module comes from: a package, a module, one thing of a module."""
-    if isinstance(what, ModuleType):
-        return (what.__name__,)
-    module, name = getattr(what, "__module__", None), getattr(what, "__name__", "")
-    return (module.split(".")[0], f"{module}.{name}") if isinstance(module, str) else ()
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Such files are not even imported, unless they are named."""
+    is_test = collection_path.match("test_*.py")
+    if not (config.getoption("--fast") and is_test and starts_servers(collection_path)):
+        return None
+    config.stash[LEFT_OUT]["files"] += 1
+    return True
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Function]) -> None:
@@ -76,7 +70,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Func
     slow = [item for item in items if is_slow(item)]
     config.hook.pytest_deselected(items=slow)
     items[:] = [item for item in items if not is_slow(item)]
-    config.stash[LEFT_OUT] = len(slow)
+    config.stash[LEFT_OUT]["tests"] = len(slow)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -87,10 +81,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: object) -> None:
     """Each process has left out the same."""
-    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", 0)  # type: ignore[attr-defined]
+    node.config.stash[LEFT_OUT] |= getattr(node, "workeroutput", {}).get("left_out", {})  # type: ignore[attr-defined]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if config.getoption("--fast"):
-        count = config.stash[LEFT_OUT]
-        terminalreporter.write_line(f"fast: {count} slow tests left out; `make test` runs them too")
+        files, tests = config.stash[LEFT_OUT].values()
+        words = f"{files} files and {tests} tests that take long"
+        terminalreporter.write_line(f"fast: left out {words}; `make test` runs them too")

@@ -56,6 +56,18 @@ def test_every_make_target_that_a_document_names_exists():
     assert named - targets - {"it"} == set()
 
 
+def test_every_variable_that_a_document_gives_to_make_is_one():
+    makefile = (ROOT / "Makefile").read_text()
+    taken = set(re.findall(r"\$[({](?:if \$\()?([A-Z]+)\b", makefile))
+    given = {
+        name
+        for path in DOCUMENTS
+        for line in re.findall(r"\bmake [a-z]+ [^`\n]*", path.read_text(encoding="utf-8"))
+        for name in re.findall(r"\b([A-Z]+)=", line)
+    }
+    assert given and given - taken == set()
+
+
 def test_every_line_of_the_page_on_security_names_a_test_that_exists():
     page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
     lines = [line.split("|") for line in page.splitlines() if line.startswith("|")][2:]
