@@ -30,7 +30,8 @@ STARTERS = (
 )
 SERVERS = {"prefect_server"}  # fixtures that start one
 ELSEWHERE = {"s3", "hopsworks"}  # places of a store that need a server, in the parameters of a test
-LEFT_OUT = pytest.StashKey[dict[str, int]]()
+FILES = pytest.StashKey[set[Path]]()
+LEFT_OUT = pytest.StashKey[tuple[int, int]]()  # so many files, and tests of the others
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,7 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes seconds, and is left out by --fast")
-    config.stash[LEFT_OUT] = {"files": 0, "tests": 0}
+    config.stash[FILES], config.stash[LEFT_OUT] = set(), (0, 0)
 
 
 @functools.cache
@@ -60,7 +61,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     is_test = collection_path.match("test_*.py")
     if not (config.getoption("--fast") and is_test and starts_servers(collection_path)):
         return None
-    config.stash[LEFT_OUT]["files"] += 1
+    config.stash[FILES].add(collection_path)
     return True
 
 
@@ -70,7 +71,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Func
     slow = [item for item in items if is_slow(item)]
     config.hook.pytest_deselected(items=slow)
     items[:] = [item for item in items if not is_slow(item)]
-    config.stash[LEFT_OUT]["tests"] = len(slow)
+    config.stash[LEFT_OUT] = (len(config.stash[FILES]), len(slow))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -81,11 +82,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: object) -> None:
     """Each process has left out the same."""
-    node.config.stash[LEFT_OUT] |= getattr(node, "workeroutput", {}).get("left_out", {})  # type: ignore[attr-defined]
+    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", (0, 0))  # type: ignore[attr-defined]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if config.getoption("--fast"):
-        files, tests = config.stash[LEFT_OUT].values()
-        words = f"{files} files and {tests} tests that take long"
-        terminalreporter.write_line(f"fast: left out {words}; `make test` runs them too")
+        files, tests = config.stash[LEFT_OUT]
+        words = f"left out {files} files and {tests} tests of other files, which take long"
+        terminalreporter.write_line(f"fast: {words}; `make test` runs them too")

@@ -127,6 +127,29 @@ print(json.dumps(loaded))
     assert json.loads(done.stdout.splitlines()[-1]) == {}, "a heavy library, and the module that loads it"
 
 
+def test_what_a_store_keeps_as_json_goes_through_records():
+    """No function calls `json` and gets or puts an artefact, but in dagsverk.records and the store itself."""
+    wrong = [
+        f"{path.relative_to(ROOT)}:{function.lineno} {function.name}"
+        for layer in LAYERS
+        for path in sorted((ROOT / layer).rglob("*.py"))
+        if not (path.is_relative_to(ROOT / "dagsverk" / "store") or path == ROOT / "dagsverk" / "records.py")
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and any(is_call_of(node, {"json"}, {"loads", "dumps"}) for node in ast.walk(function))
+        and any(is_call_of(node, {"store"}, {"get", "put"}) for node in ast.walk(function))
+    ]
+    assert wrong == []
+
+
+def is_call_of(node, owners, methods):
+    """`owner.method(...)`, also of `self._owner`."""
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+        return False
+    owner = ast.unparse(node.func.value).split(".")[-1].strip("_")
+    return owner in owners and node.func.attr in methods
+
+
 def test_no_module_is_named_like_an_installed_package():
     installed = {name for name in importlib.metadata.packages_distributions() if name not in LAYERS}
     ours = {path.stem for path in CODE if path.stem not in ("__init__", "__main__")}
