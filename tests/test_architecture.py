@@ -150,6 +150,27 @@ def is_call_of(node, owners, methods):
     return owner in owners and node.func.attr in methods
 
 
+SAY_NOTHING = {"found", "known", "told", "said", "heard"}
+
+
+@pytest.mark.parametrize("layer", ["dagsverk", "tasks", "flows", "deployments"])
+def test_names_say_what_they_hold(layer):
+    wrong = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {name}"
+        for path in sorted((ROOT / layer).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if (name := named_here(node)) in SAY_NOTHING
+    ]
+    assert wrong == []
+
+
+def named_here(node):
+    """The variable or parameter that a node makes."""
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        return node.id
+    return node.arg if isinstance(node, ast.arg) else None
+
+
 def test_no_module_is_named_like_an_installed_package():
     installed = {name for name in importlib.metadata.packages_distributions() if name not in LAYERS}
     ours = {path.stem for path in CODE if path.stem not in ("__init__", "__main__")}

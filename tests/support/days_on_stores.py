@@ -74,7 +74,7 @@ def speech_day(do: Callable[..., Any] = once) -> None:
         do(speech.prepare_shards.fn, numbers, work.set_id, "sv", CORPUS)
     do(speech.complete_shards.fn, "sv", work.set_id)
     checkpoint = do(speech.finetune.fn, "sv", work.set_id, FINETUNE)
-    verdict = do(speech.judge.fn, "sv", checkpoint, EVALUATION)
+    verdict = do(speech.score_checkpoint.fn, "sv", checkpoint, EVALUATION)
     do(speech.keep_worst_clips.fn, "sv", verdict, CORPUS)
     do(speech.register.fn, "sv", checkpoint, verdict)
 
