@@ -153,7 +153,7 @@ def is_call_of(node, owners, methods):
 SAY_NOTHING = {"found", "known", "told", "said", "heard"}
 
 
-@pytest.mark.parametrize("layer", ["dagsverk", "tasks", "flows", "deployments"])
+@pytest.mark.parametrize("layer", [*LAYERS, "deployments"])
 def test_names_say_what_they_hold(layer):
     wrong = [
         f"{path.relative_to(ROOT)}:{node.lineno} {name}"
