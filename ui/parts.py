@@ -15,6 +15,7 @@ import pandas as pd
 from dagsverk.tabular.system import Column
 
 MAX_SHOWN = 80  # characters of an identity or a rejected value on a page
+SENTENCE = 40  # characters: what is longer is read in lines
 LONG_WORD = 18  # characters: what is longer may be broken in a cell
 
 
@@ -159,10 +160,17 @@ def table(caption: str, heads: Sequence[Head], rows: Iterable[Sequence[object]])
 def _cells(heads: Sequence[Head], row: Sequence[object]) -> str:
     name = f'<th role="rowheader" scope="row" class="wrap">{text(row[0])}</th>'
     return name + "".join(
-        f'<td role="cell" data-label="{escape(head.title)}"{_numeric(head)}>'
+        f'<td role="cell" data-label="{escape(head.title)}"{_cell_kind(head, value)}>'
         f"<span{_breakable(value)}>{text(value)}</span></td>"
         for head, value in zip(heads[1:], row[1:], strict=True)
     )
+
+
+def _cell_kind(head: Head, value: object) -> str:
+    """A number stands to the right; a sentence takes the whole width of a phone."""
+    if head.numeric:
+        return _numeric(head)
+    return ' class="long"' if not isinstance(value, Html) and len(str(value)) > SENTENCE else ""
 
 
 def _breakable(value: object) -> str:
