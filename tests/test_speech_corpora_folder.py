@@ -286,6 +286,16 @@ def test_with_too_few_speakers_splits_are_drawn_by_clip_and_that_is_said(tmp_pat
     assert corpus.notes == [UNKNOWN_VOICES]
 
 
+def test_one_unnamed_speaker_may_be_anyone_of_another_split(tmp_path):
+    rows = [
+        {"file": f"clips/{i}.wav", "text": "hej", "speaker": "" if i == 3 else f"s{i}", "split": split}
+        for i, split in enumerate(("train", "dev", "test", "train"))
+    ]
+    corpus = opened(lay_out({"metadata.jsonl": json_lines(rows), **recordings(4)}, tmp_path / "own"))
+    assert len(corpus.listing().clips) == 4
+    assert corpus.notes == [UNKNOWN_VOICES]
+
+
 def test_known_speakers_leave_nothing_to_note(tmp_path):
     corpus = opened(lay_out({"metadata.jsonl": json_lines(told()), **recordings()}, tmp_path / "own"))
     assert (len(corpus.listing().clips), corpus.notes, corpus.cut) == (4, [], {})

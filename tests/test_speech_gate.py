@@ -100,7 +100,7 @@ def test_few_voices_a_cut_and_other_problems_are_warned_of():
     cut = decided(transcribed_clips(0.1), cut=Cut(96, 5069), problems=["the champion could not be compared"])
     assert few.warnings == ("only 3 voices in the test clips: intervals are wide, and about these alone",)
     assert cut.warnings == (
-        "the test clips are a cut: 96 of 5069 clips, drawn by speaker",
+        "the test clips are a cut: 96 of 5,069 clips, drawn by speaker",
         "the champion could not be compared",
     )
 

@@ -35,7 +35,7 @@ def _preparation(step: Prepared) -> list[str]:
     news = [] if step.new else [_line("", "nothing new: this set was prepared before")]
     notes = [_line("", note) for note in step.notes]
     cuts = [
-        _line("", f"{split} cut to {kept} of {of} clips, drawn by speaker")
+        _line("", f"{split} cut to {kept} of {of} clips{', drawn by speaker' if not step.notes else ''}")
         for split, (kept, of) in step.cut.items()
     ]
     return [_line("clips in", words), *notes, *cuts, *news]

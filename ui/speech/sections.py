@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dagsverk.speech.evaluation.report import Check, EvaluationReport, Interval
+from dagsverk.speech.registry.gate import cut_words
 from dagsverk.speech.serving.champions import speech_command
 from dagsverk.store import Model
 from dagsverk.words import counted
@@ -45,7 +46,7 @@ def warnings(view: SpeechView) -> Iterator[Html]:
     """A cut test set, failed checks, files that cannot be trusted."""
     shown = view.shown
     if shown and shown.cut:
-        cut = sentences.cut_words(shown.cut, shown)
+        cut = cut_words(shown.cut, shown)
         words = f"scores below are of {cut}; a cut says less than the whole test set."
         yield parts.join(parts.element("strong", "The test set was cut: "), words)
     for check in checks_of(view):
@@ -231,7 +232,10 @@ def checks(view: SpeechView) -> Html:
     listed = checks_of(view)
     if not listed:
         return parts.card(
-            "Checks", "", parts.empty("Not checked yet", "Known traps are tried here."), width="w5"
+            "Checks",
+            "",
+            parts.empty("Not checked yet", "They are made when a checkpoint is scored."),
+            width="w5",
         )
     heads = [Head(title="Check"), Head(title="Found"), Head(title="Verdict")]
     rows = [

@@ -5,8 +5,9 @@ Where nobody knows whether a voice of the test is in training, too, no sentence 
 
 from __future__ import annotations
 
-from dagsverk.speech.evaluation.report import Cut, EvaluationReport, Interval
+from dagsverk.speech.evaluation.report import EvaluationReport, Interval
 from dagsverk.speech.languages import Language
+from dagsverk.speech.registry.gate import cut_words
 from dagsverk.speech.steps import Prepared, SplitCounts
 from dagsverk.store import Model
 from dagsverk.words import counted, number, voices
@@ -66,12 +67,6 @@ def within(wer: Interval) -> str:
     if wer.low is None or wer.high is None:
         return "no interval"
     return f"95% interval {percent(wer.low, 1)} to {percent(wer.high, 1)}"
-
-
-def cut_words(cut: Cut, report: EvaluationReport) -> str:
-    """ "72 of 300 clips, drawn by speaker": by clip where speakers are not named."""
-    drawn = ", drawn by speaker" if report.speakers and not report.clips_without_speaker else ""
-    return f"{number(cut.clips)} of {number(cut.of)} clips{drawn}"
 
 
 def cut_sentence(report: EvaluationReport) -> str:

@@ -40,8 +40,11 @@ class Limited:
             if not whole.clips:
                 raise CorpusError(f"{self.name} has no clip that can be used; {_reasons(whole.rejected)}")
             self._listing = self._cut(whole)
-            unknown = {clip.split for clip in self._listing.clips if not clip.speaker}
-            self.notes = [UNKNOWN_VOICES] if len(unknown) > 1 else []
+            splits = {clip.split for clip in self._listing.clips}
+            unnamed = any(
+                not clip.speaker for clip in self._listing.clips
+            )  # may be one who is named elsewhere
+            self.notes = [UNKNOWN_VOICES] if unnamed and len(splits) > 1 else []
         return self._listing
 
     def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | RejectedClip]]:

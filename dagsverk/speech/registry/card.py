@@ -105,7 +105,7 @@ def _scores(reports: Reports) -> str:
         f"{words.counted(candidate.scores.normalised.words, 'word')}."
     )
     if candidate.cut:
-        about += f" **A cut of the test split: {cut_words(candidate.cut)}.**"
+        about += f" **A cut of the test split: {cut_words(candidate.cut, candidate)}.**"
     if candidate.empty_references:
         unscored = words.counted(candidate.empty_references, "clip")
         about += f" Not scored, having no words in their text: {unscored}."

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from dagsverk.promotion import Decision
 from dagsverk.speech.evaluation.report import Check, Comparison, Cut, EvaluationReport, Interval
-from dagsverk.words import counted, difference, percent_interval
+from dagsverk.words import counted, difference, number, percent_interval
 from dagsverk.words import voices as voices_of
 
 RULE = (
@@ -120,7 +120,7 @@ def _warnings(
 ) -> Iterator[str]:
     yield from (f"{check.name}: {check.detail}" for check in checks if not check.passed)
     if candidate.cut:
-        yield f"the test clips are a cut: {cut_words(candidate.cut)}"
+        yield f"the test clips are a cut: {cut_words(candidate.cut, candidate)}"
     if not candidate.clips_without_speaker and candidate.speakers < FEW_SPEAKERS:
         yield f"only {voices(candidate)} in the test clips: intervals are wide, and about these alone"
     for group in against_base.groups:
@@ -137,9 +137,13 @@ def _warnings(
             )
 
 
-def cut_words(cut: Cut) -> str:
-    """What is said wherever a score of a cut test set is shown."""
-    return f"{cut.clips} of {cut.of} clips, drawn by speaker"
+def cut_words(cut: Cut, report: EvaluationReport) -> str:
+    """What is said of a cut test set wherever its scores are shown: "72 of 300 clips, drawn by speaker".
+
+    Clips whose speaker is not named count as a speaker each, so of those it is not said.
+    """
+    drawn = ", drawn by speaker" if report.speakers and not report.clips_without_speaker else ""
+    return f"{number(cut.clips)} of {number(cut.of)} clips{drawn}"
 
 
 def _numbers(
