@@ -104,7 +104,9 @@ def test_a_part_that_is_killed_is_started_again(up, name):
 def test_the_database_has_no_port_and_no_login_reaches_it_from_outside(up):
     postgres = [p for p in up.everything() if p.name().startswith("postgres")]
     assert postgres
-    assert not [c for p in postgres for c in p.net_connections("inet")]
+    for process in postgres:
+        with contextlib.suppress(psutil.NoSuchProcess):  # one that served a connection may end meanwhile
+            assert process.net_connections("inet") == []
 
 
 def test_ctrl_c_is_heard_while_the_server_is_frozen_and_leaves_no_process(up, state):
