@@ -113,9 +113,11 @@ def build(demo: gr.Blocks, speech: SpeechDesk, systems: Sequence[System]) -> Non
         concurrency_id="transcribe", concurrency_limit=VISITORS, **quiet,
     )  # fmt: skip
     running.then(lambda: _buttons(running=False), None, buttons, **quiet)
-    stop.click(
+    halted = stop.click(
         lambda: (stopped(), *_buttons(running=False)), None, [shown, *buttons], cancels=running, **quiet
     )
+    # A stage that was on its way when Stop was pressed may have been shown after it.
+    halted.then(lambda: (stopped(), *_buttons(running=False)), None, [shown, *buttons], **quiet)
 
 
 def _buttons(*, running: bool) -> tuple[gr.Button, gr.Button]:
