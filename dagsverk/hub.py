@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import socket
 import ssl
 from collections.abc import Iterator
@@ -35,7 +34,7 @@ def _status(error: BaseException) -> int | None:
     """Of the HTTP answer behind an error; None where there was no answer."""
     answers = (getattr(one, "response", None) for one in _inside(error))
     statuses = (int(answer.status_code) for answer in answers if answer is not None)
-    return next(itertools.islice(statuses, 1), None)
+    return next(statuses, None)
 
 
 def _inside(error: BaseException | None) -> Iterator[BaseException]:

@@ -50,11 +50,9 @@ Checks = Annotated[tuple[Check, ...], Field(alias="traps")]  # their name in JSO
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scores:
-    """Error rates of a model on a set of clips, and the counts that they are made of."""
+class Counts:
+    """What the error rates of a set of clips are made of."""
 
-    wer: Interval
-    cer: Interval
     words: int  # of the references
     hits: int
     substitutions: int
@@ -62,6 +60,14 @@ class Scores:
     insertions: int
     characters: int  # of the references, spaces between words included
     character_errors: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores(Counts):
+    """Error rates of a model on a set of clips."""
+
+    wer: Interval
+    cer: Interval
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ nor normalised, so that both rates are of the same clips; it is counted. Light: 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import jiwer
@@ -16,24 +16,18 @@ import numpy as np
 import pandas as pd
 
 from dagsverk.speech.evaluation.normaliser import UNSPACED, normalise
+from dagsverk.speech.evaluation.report import Counts
 
-COUNTS = ("words", "hits", "substitutions", "deletions", "insertions", "characters", "character_errors")
+COUNTS = tuple(count.name for count in fields(Counts))
 RAW = "raw_"  # before a count's name: of the texts as they are written
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rates:
+class Rates(Counts):
     """Error rates of a set of clips. NaN where there is nothing to score."""
 
     wer: float
     cer: float
-    words: int  # of the references
-    hits: int
-    substitutions: int
-    deletions: int
-    insertions: int
-    characters: int  # of the references, spaces between words included
-    character_errors: int
 
 
 def count_errors(references: Sequence[str], hypotheses: Sequence[str], language: str) -> pd.DataFrame:
