@@ -16,6 +16,7 @@ import uvicorn
 from dagsverk.doors import rules_from
 from dagsverk.login import DoorsError
 from ui.app import REFRESH_S, build_app
+from ui.prefix import check_prefix
 from ui.tabular.desk import TabularDesk
 
 
@@ -43,14 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not 0.5 <= given.refresh_s <= 3600:
         raise SystemExit(f"--refresh-s must be from 0.5 to 3600 seconds, got {given.refresh_s:g}")
     try:
-        rules = rules_from(os.environ, given.host)
-    except DoorsError as error:
+        rules, root_path = rules_from(os.environ, given.host), check_prefix(given.root_path)
+    except (DoorsError, ValueError) as error:
         raise SystemExit(str(error)) from error
     # A folder of this user's own, with a name that nobody knows beforehand: Gradio's is the same for all.
     parent = Path(os.environ.get("GRADIO_TEMP_DIR", tempfile.gettempdir()))
     parent.mkdir(parents=True, exist_ok=True)
     uploads = os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="dagsverk-sent-in-", dir=parent)
-    app = build_app(TabularDesk(given.store), given.refresh_s, rules)
+    app = build_app(TabularDesk(given.store), given.refresh_s, rules, root_path)
     config = uvicorn.Config(
         app, host=given.host, port=given.port, log_level="warning", server_header=False,
         timeout_graceful_shutdown=2,  # pages hold their event streams open for ever
@@ -67,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--store", help="URL of the store (default: DAGSVERK_STORE, else .dagsverk/store)")
     parser.add_argument(
         "--refresh-s", type=float, default=REFRESH_S, help="seconds between two looks for news (default: 4)"
+    )
+    parser.add_argument(
+        "--root-path", default="", help="path of the pages behind a proxy, such as /dagsverk (default: none)"
     )
     return parser
 

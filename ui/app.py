@@ -13,6 +13,7 @@ from dagsverk.doors import Doors, Rules
 from ui import api, frame, home, look
 from ui.gate import Gate
 from ui.limits import MAX_MEDIA_BYTES, BodyLimit, SafeHeaders
+from ui.prefix import Prefixed, Unprefixed
 from ui.speech import monitor as speech_monitor
 from ui.speech import recorder, transcribe
 from ui.speech.desk import SpeechDesk
@@ -51,16 +52,23 @@ def build_pages(
     return demo
 
 
-def build_app(desk: TabularDesk, refresh_s: float = REFRESH_S, rules: Rules = OWN_ONLY) -> fastapi.FastAPI:
-    """The app that uvicorn serves. Nothing is read from the store before the first request."""
+def build_app(
+    desk: TabularDesk, refresh_s: float = REFRESH_S, rules: Rules = OWN_ONLY, root_path: str = ""
+) -> fastapi.FastAPI:
+    """The app that uvicorn serves. Nothing is read from the store before the first request.
+
+    Args: root_path: below which path of a proxy the pages are, such as /dagsverk.
+    """
     speech = SpeechDesk(desk.opened)
     app = api.build_api(desk, speech)
     app.mount("/look", StaticFiles(directory=look.ASSETS))
     pages = build_pages(desk, refresh_s, speech)
+    app.add_middleware(Prefixed, prefix=root_path)
     app.add_middleware(Gate, pages=_paths(pages), inputs=_inputs(pages), uploads=_uploads())
     app.add_middleware(BodyLimit)
     app.add_middleware(Doors, rules=rules, open_paths=["/healthz"])
-    app.add_middleware(SafeHeaders)  # outermost: on what is refused, too
+    app.add_middleware(SafeHeaders)  # on what is refused, too
+    app.add_middleware(Unprefixed, prefix=root_path)
     with warnings.catch_warnings():
         # Gradio warns that it turns off what is off
         warnings.filterwarnings("ignore", "SSR mode is not supported", UserWarning)

@@ -47,7 +47,7 @@ def foot() -> None:
         parts.page(
             parts.Html('<footer class="dv-foot"><p>'),
             f"{NAME}: pages are drawn from the store and follow it by themselves. Programs ask the ",
-            parts.link("REST API", "/api/docs"),
+            parts.link("REST API", "api/docs"),
             ". Times are UTC.",
             parts.Html("</p></footer>"),
         )
@@ -64,7 +64,7 @@ def _bar(systems: Sequence[System], current: str) -> parts.Html:
         items.append(parts.element("li", pair))
     speech = (_nav_link(words, path, current, label) for path, words, label in SPEECH_PAGES)
     items.append(parts.element("li", parts.join(*speech)))
-    brand = parts.link(parts.join(parts.LOGO, parts.element("span", NAME)), "/", "dv-brand")
+    brand = parts.link(parts.join(parts.LOGO, parts.element("span", NAME)), "./", "dv-brand")
     links = parts.Html(f'<ul class="dv-nav">{parts.join(*items)}</ul>')
     return parts.Html(f'<header class="dv-head">{brand}<nav aria-label="Pages">{links}</nav></header>')
 
@@ -72,7 +72,8 @@ def _bar(systems: Sequence[System], current: str) -> parts.Html:
 def _nav_link(words: str, path: str, current: str, label: str = "") -> parts.Html:
     here = ' aria-current="page"' if path == current else ""
     named = f' aria-label="{parts.text(label)}"' if label else ""
-    return parts.Html(f'<a href="/{path}"{here}{named}>{parts.text(words)}</a>')
+    target = path or "./"  # relative: so it holds below any path of a proxy
+    return parts.Html(f'<a href="{target}"{here}{named}>{parts.text(words)}</a>')
 
 
 def _title(title: str, words: str) -> parts.Html:

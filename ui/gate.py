@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ui.calls import SESSION, BadCall, NoRoom, cancel_call, join_call
@@ -73,7 +73,7 @@ class Gate:
     def _route(self, scope: Scope) -> Answer:
         path, method = scope["path"], scope["method"].replace("HEAD", "GET")
         if method == "GET" and path in self.pages and "deep_link" not in _query(scope):
-            return self._page
+            return self._beside if path.endswith("/") and path != "/" else self._page
         if OPEN.fullmatch(path) or HEARTBEAT.fullmatch(path):
             return self.app
         if method == "GET" and path.startswith(FILE) and self._owns(scope, path.removeprefix(FILE)):
@@ -85,6 +85,12 @@ class Gate:
 
     async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.app(scope, receive, send if _visitor(scope) else _with_cookie(send, new_visitor()[1]))
+
+    async def _beside(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """To the page's own address: links are relative, so that they hold below any path of a proxy."""
+        query = scope["query_string"].decode("latin-1")
+        place = f"../{scope['path'].strip('/')}" + (f"?{query}" if query else "")
+        await RedirectResponse(place, status_code=307)(scope, receive, send)
 
     async def _join(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = join_call(await whole_body(receive), self.inputs, lambda path: self._owns(scope, path))

@@ -39,7 +39,7 @@ ERRORS = (
 def page(systems: Sequence[System]) -> str:
     """The whole page as HTML; it loads nothing."""
     content = parts.join(
-        parts.element("p", parts.link("← Pages", "/")),
+        parts.element("p", parts.link("← Pages", "../")),
         parts.element("h1", "REST API"),
         parts.element("p", "JSON in, JSON out, from the same process as the pages.", "soft"),
         parts.table("Routes", (Head(title="Route"), Head(title="What it does")), ROUTES),
@@ -47,22 +47,23 @@ def page(systems: Sequence[System]) -> str:
         *(_system(system) for system in systems),
         _speech(),
     )
-    style = look.STYLE_SHEET.read_text(encoding="utf-8")
+    style = look.STYLE_SHEET.read_text(encoding="utf-8").replace('url("look/', 'url("../look/')
     dark = (
         "if(matchMedia('(prefers-color-scheme: dark)').matches)document.documentElement.classList.add('dark')"
     )
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>REST API · Dagsverk</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<link rel="icon" href="../favicon.ico">'
         f"<style>{style}</style><style>{_OWN_STYLE}</style><script>{dark}</script></head>"
         f'<body class="gradio-container"><main class="dv">{content}</main></body></html>'
     )
 
 
 _OWN_STYLE = """
-@font-face { font-family: Source; src: url("/static/fonts/SourceSansPro/SourceSansPro-Regular.woff2"); }
+@font-face { font-family: Source; src: url("../static/fonts/SourceSansPro/SourceSansPro-Regular.woff2"); }
 @font-face { font-family: Source; font-weight: 600 700;
-  src: url("/static/fonts/SourceSansPro/SourceSansPro-Bold.woff2"); }
+  src: url("../static/fonts/SourceSansPro/SourceSansPro-Bold.woff2"); }
 body.gradio-container { font-family: Source, sans-serif; padding-top: 22px !important; }
 body.gradio-container { max-width: 860px !important; }
 .dv h1 { font-size: 38px; }

@@ -99,6 +99,6 @@ def _facts(view: View) -> list[tuple[object, object]]:
 
 
 def _ways(system: System) -> Html:
-    tried = parts.link(f"Describe a {system.row_name}", f"/{frame.predict_path(system)}", "first")
-    watched = parts.link(f"{system.title} monitor", f"/{frame.monitor_path(system)}")
+    tried = parts.link(f"Describe a {system.row_name}", frame.predict_path(system), "first")
+    watched = parts.link(f"{system.title} monitor", frame.monitor_path(system))
     return parts.element("div", parts.join(tried, watched), "go")

@@ -94,12 +94,23 @@ def own_copy(folder, to):
 
 
 @contextlib.contextmanager
-def serving(folder, log):
+def serving(folder, log, *more):
     """Address of `python -m ui` on the store, refreshing every second; ended on leaving."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "ui", "--port", str(port), "--store", str(folder), "--refresh-s", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "ui",
+        "--port",
+        str(port),
+        "--store",
+        str(folder),
+        "--refresh-s",
+        "1",
+        *more,
+    ]
     with (
         log.open("wb") as errors,
         subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True) as process,

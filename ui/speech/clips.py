@@ -63,4 +63,4 @@ def _player(view: SpeechView, clip: PlayableClip) -> Html:
 def sound_address(view: SpeechView, clip: PlayableClip) -> str:
     """Where the browser finds a kept clip: its artefact's number, below the evaluation's address."""
     key, number = str(clip.sound).removesuffix(".wav").split("/")[-3::2]
-    return parts.text(f"/api/speech/{view.language.name}/evaluations/{key}/audio/{number}.wav")
+    return parts.text(f"api/speech/{view.language.name}/evaluations/{key}/audio/{number}.wav")

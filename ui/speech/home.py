@@ -65,8 +65,8 @@ def _facts(view: SpeechView) -> Iterator[tuple[object, object]]:
 def _ways(view: SpeechView) -> Html:
     code = view.language.code
     name = parts.element("span", f" {view.language.title}", "sr-only")
-    transcribe = parts.link(parts.join("Transcribe", name), f"/transcribe?language={code}", "first")
-    watched = parts.link(parts.join("Speech monitor", name), f"/speech-monitor?language={code}")
+    transcribe = parts.link(parts.join("Transcribe", name), f"transcribe?language={code}", "first")
+    watched = parts.link(parts.join("Speech monitor", name), f"speech-monitor?language={code}")
     return parts.element("div", parts.join(transcribe, watched), "go")
 
 

@@ -252,5 +252,5 @@ def _download(words: str, text: str, code: str) -> Html:
 def promise(speech: SpeechDesk, language: Language, model: Model) -> Html:
     """Which version listens, and how it did in its test."""
     words = sentences.promise(language, model, *speech.tests_of(language, model))
-    more = parts.link("How it does", f"/speech-monitor?language={language.code}")
+    more = parts.link("How it does", f"speech-monitor?language={language.code}")
     return parts.element("p", parts.join(words, more), "soft small")

@@ -270,7 +270,7 @@ def promise(system: System, model: Model) -> Html:
     if model.metrics.get("accuracy") is not None:
         words += f"In cross-validation it was right for {share_right(model)} of the {system.row_name}s "
         words += "that it had not seen. "
-    more = parts.link("How it does now", f"/{frame.monitor_path(system)}")
+    more = parts.link("How it does now", frame.monitor_path(system))
     return parts.element("p", parts.join(words, more), "soft small")
 
 
