@@ -61,9 +61,8 @@ def synthesised(system: str, report: Synthesised) -> None:
 
 def monitored(system: str, report: Report) -> None:
     """The confusion matrix as a picture; alerts as a list, and as one event each."""
-    picture(
-        f"{system}-confusion", confusion_picture(report.confusion), "Unseen rows with an outcome, all history"
-    )
+    drawn = "Unseen real rows with an outcome, all history"
+    picture(f"{system}-confusion", confusion_picture(report.confusion), drawn)
     lines = [f"- {alert.message}" for alert in report.alerts] or ["No alert."]
     markdown(f"{system}-alerts", "\n".join(lines), f"Alerts at {report.made_at:%Y-%m-%d %H:%M} UTC")
     for alert in report.alerts:

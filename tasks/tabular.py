@@ -214,12 +214,14 @@ def monitor(system: str) -> list[str]:
         high=float(high) if report.outcomes else None,
         promised=promised,
         alerts=tuple(alerts),
+        invented_outcomes=report.invented.outcomes,
+        invented_agreed=report.invented.correct,
     )
     keep_report(store, system, "monitoring", kept)
     show.monitored(system, report)
     say(
-        f"read {report.predictions} predictions of unseen rows, {report.outcomes} with an outcome, "
-        f"{report.correct} right",
+        f"read {report.predictions} predictions of unseen real rows, {report.outcomes} with an outcome, "
+        f"{report.correct} right; {report.invented.predictions} of invented rows",
         f"alerts: {len(report.alerts)}",
         *alerts,
     )

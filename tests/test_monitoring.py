@@ -34,13 +34,13 @@ EMPTY_PREDICTIONS = predictions_table(IRIS).schema.empty_table().to_pandas()
 
 
 def flowers(
-    outcomes: list[str | None], *, origin: str = "synthetic", start: pd.Timestamp = DAY_1
+    outcomes: list[str | None], *, origin: str = "historic", start: pd.Timestamp = DAY_1, name: str = "s"
 ) -> pd.DataFrame:
-    """Feature rows s0, s1, ... (h0, ... if historic), one a day, measured like a typical flower."""
+    """Feature rows s0, s1, ..., one a day, measured like a typical flower."""
     rng = np.random.default_rng(len(outcomes))
     return pd.DataFrame(
         {
-            "row_id": [f"{origin[0]}{i}" for i in range(len(outcomes))],
+            "row_id": [f"{name}{i}" for i in range(len(outcomes))],
             "event_time": pd.date_range(start, periods=len(outcomes), freq="D"),
             "origin": origin,
             "generator": None,
@@ -119,7 +119,7 @@ def test_a_prediction_whose_row_is_gone_is_kept_and_does_not_drift():
     assert result["outcome"].notna().sum() == 1
     shown = report(
         IRIS,
-        pd.concat([rows.iloc[:1], flowers(["setosa"] * 50, origin="historic")]),
+        pd.concat([rows.iloc[:1], flowers(["setosa"] * 50, name="h")]),
         predicted(rows, "setosa"),
         None,
         now=NOW,
@@ -196,7 +196,7 @@ def test_expected_accuracy_is_the_mean_probability_of_the_predicted_class():
     [
         (pd.DataFrame(), pd.DataFrame()),
         (EMPTY_FEATURES, EMPTY_PREDICTIONS),
-        (flowers(["setosa"] * 20, origin="historic"), EMPTY_PREDICTIONS),
+        (flowers(["setosa"] * 20), EMPTY_PREDICTIONS),
         (EMPTY_FEATURES, predicted(flowers(["setosa"]), "setosa")),
         (flowers([None] * 3), predicted(flowers([None] * 3), "setosa")),
         (flowers(["setosa"] * 3), predicted(flowers(["setosa"] * 3), "setosa")),
@@ -216,7 +216,7 @@ def test_a_history_with_little_or_nothing_in_it_is_reported_without_a_warning(fe
 def quiet_month() -> tuple[pd.DataFrame, pd.DataFrame]:
     """150 historic flowers and 68 later ones like them, the newest of yesterday, all predicted right."""
     later = flowers(["setosa"] * 68, start=pd.Timestamp(NOW.date()) - pd.Timedelta(days=68))
-    rows = pd.concat([flowers(["setosa"] * 150, origin="historic", start=pd.Timestamp("1936-09-01")), later])
+    rows = pd.concat([flowers(["setosa"] * 150, name="h", start=pd.Timestamp("1936-09-01")), later])
     return rows.reset_index(drop=True), predicted(later, "setosa")
 
 
@@ -229,6 +229,36 @@ def test_a_system_that_does_well_raises_no_alert():
     assert result.last_predicted_at == dt.datetime(2026, 3, 9, 1, tzinfo=dt.UTC)
 
 
+def test_invented_rows_count_in_no_accuracy_no_confusion_matrix_no_series_and_no_alarm():
+    features, predictions = quiet_month()
+    invented = flowers(["setosa"] * 90, origin="synthetic", start=pd.Timestamp("2025-12-01"), name="i")
+    wrong = predicted(invented, "virginica")
+    both = report(IRIS, pd.concat([features, invented]), pd.concat([predictions, wrong]), 0.95, now=NOW)
+    alone = report(IRIS, features, predictions, 0.95, now=NOW)
+    of_invented = both.to_dict().pop("invented")
+    real = {name: value for name, value in both.to_dict().items() if name != "invented"}
+    assert real == {name: value for name, value in alone.to_dict().items() if name != "invented"}
+    assert (of_invented["predictions"], of_invented["outcomes"], of_invented["correct"]) == (90, 90, 0)
+    assert {row["origin"] for row in of_invented["last"]} == {"synthetic"}
+    assert of_invented["confusion"]["counts"][0][2] == 90
+
+
+def test_where_only_invented_rows_were_predicted_there_is_no_accuracy_and_drift_says_of_what_it_is():
+    invented = flowers(["setosa"] * 90, origin="synthetic", name="i").assign(petal_length_cm=9.0)
+    rows = pd.concat([flowers(["setosa"] * 150, name="h", start=pd.Timestamp("1936-09-01")), invented])
+    shown = report(IRIS, rows, predicted(invented, "virginica"), 0.95, now=NOW - dt.timedelta(days=1))
+    assert (shown.predictions, shown.outcomes, shown.accuracy.accuracy, shown.accuracy.alarm) == (
+        0,
+        0,
+        None,
+        None,
+    )
+    assert shown.expected_accuracy is None
+    assert shown.drift_of_invented
+    assert [alert.kind for alert in shown.alerts] == ["drift"]
+    assert "has drifted in the last 90 invented rows" in shown.alerts[0].message
+
+
 def test_the_last_predictions_are_shown_newest_first():
     result = report(IRIS, *quiet_month(), 0.95, now=NOW, last=3)
     assert result.last["row_id"].tolist() == ["s67", "s66", "s65"]
@@ -236,7 +266,7 @@ def test_the_last_predictions_are_shown_newest_first():
 
 def test_a_drifted_column_is_an_alert_that_names_it():
     features, predictions = quiet_month()
-    late = features["origin"] == "synthetic"
+    late = features["row_id"].str.startswith("s")
     features.loc[late, "petal_length_cm"] += 3
     alerts = report(IRIS, features, predictions, 0.95, now=NOW, window_rows=60).alerts
     assert [(a.kind, a.since) for a in alerts] == [("drift", dt.datetime(2026, 1, 9, tzinfo=dt.UTC))]

@@ -273,6 +273,7 @@ def test_alerts_of_the_monitor_are_returned_kept_and_told(store):
     rows.loc[rows["origin"] == "synthetic", "species"] = rows["species"].map(
         {"setosa": "virginica", "versicolor": "setosa", "virginica": "versicolor"}
     )
+    rows["origin"] = "historic"
     store.upsert(table, rows)
     alerts = tasks.monitor.fn("iris")
     assert any("Accuracy is below its promise" in message for message in alerts)

@@ -12,6 +12,7 @@ from ui_site import DAYS, filled_store, new_day, own_copy
 from dagsverk.store import open_store
 from dagsverk.tabular import systems as systems_package
 from dagsverk.tabular.system import load_system
+from ui import home
 from ui.api import build_api
 from ui.app import build_pages
 from ui.limits import MAX_BODY_BYTES, BodyLimit, SafeHeaders
@@ -132,9 +133,24 @@ def test_without_a_champion_the_answer_is_the_command_that_makes_one(empty):
 
 def test_the_report_counts_what_the_pages_draw(client):
     report = client.get("/api/monitor/iris").json()
-    assert report["predictions"] == 40
-    assert sum(map(sum, report["confusion"]["counts"])) == report["outcomes"] == 40
-    assert [day["date"][:10] for day in report["series"]] == [date.isoformat() for date in DAYS]
+    invented = report["invented"]
+    assert (report["predictions"], report["outcomes"], report["accuracy"]["accuracy"]) == (0, 0, None)
+    assert sum(map(sum, invented["confusion"]["counts"])) == invented["outcomes"] == 40
+    assert [day["date"][:10] for day in invented["series"]] == [date.isoformat() for date in DAYS]
+
+
+def test_where_only_invented_rows_have_labels_no_page_calls_that_accuracy():
+    desk, iris = TabularDesk(str(filled_store())), load_system("iris")
+    page = "".join(map(str, monitor.look(iris, desk, None)))
+    agreed = re.search(
+        r"Invented rows: \d+ of 40 predicted as the generator labelled them .no accuracy.", page
+    )
+    assert agreed
+    assert "no outcome of a real row yet" in page
+    assert not re.search("Accuracy over time|correct ✓|wrong ✗", page)
+    card = str(home.system_card(desk.view(iris)))
+    assert "no outcome of a real row yet" in card
+    assert not re.search("correct ✓|wrong ✗", card)
 
 
 def test_a_tampered_model_file_is_refused_by_name_by_api_and_page(tmp_path):

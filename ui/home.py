@@ -8,12 +8,13 @@ import gradio as gr
 
 from dagsverk.store import StoreError
 from dagsverk.tabular.pictures import picture
+from dagsverk.tabular.summary import agreement
 from dagsverk.tabular.system import System
 from ui import frame, parts
 from ui.parts import Html, percent
 from ui.speech import home
 from ui.speech.desk import SpeechDesk
-from ui.tabular import sections
+from ui.tabular import invented, sections
 from ui.tabular.desk import TabularDesk, View, day_command
 from ui.tabular.monitor import UNREADABLE
 
@@ -67,8 +68,8 @@ def look(desk: TabularDesk, speech: SpeechDesk, version: Any) -> list[Any]:
 
 def system_card(view: View) -> Html:
     """One system in short, with the ways on."""
-    system, last = view.system, view.report.last
-    outcome = system.classes[-1] if last.empty else str(last.iloc[0]["prediction"])
+    system, newest = view.system, sections.newest_row(view.report)
+    outcome = system.classes[-1] if newest is None else str(newest["prediction"])
     content = parts.join(
         parts.element("div", Html(picture(system, outcome)), "dv-picture"),
         parts.element(
@@ -90,10 +91,13 @@ def _facts(view: View) -> list[tuple[object, object]]:
         ("Champion", f"version {model.version}"),
         ("Accuracy so far", f"{right.figure} ({right.note})" if report.outcomes else right.note),
     ]
-    if not report.last.empty:
-        row = report.last.iloc[0]
+    if not report.outcomes and report.invented.outcomes:
+        pairs.append(("Invented rows", agreement(report.invented.correct, report.invented.outcomes)))
+    row = sections.newest_row(report)
+    if row is not None:
         words = f"{system.label.words(row['prediction'])}, {percent(row['probability'])} "
-        pairs.append(("Newest prediction", parts.join(words, sections.verdict(row["correct"]))))
+        kind = parts.join(invented.badge(), " ") if invented.is_invented(row) else ""
+        pairs.append(("Newest prediction", parts.join(words, kind, sections.judged(row))))
     pairs.append(("Alerts", str(len(report.alerts)) if report.alerts else "none"))
     return pairs
 

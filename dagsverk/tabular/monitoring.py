@@ -15,7 +15,7 @@ from dagsverk.store.protocol import Model, NotFound, Store, Table
 from dagsverk.tabular.accuracy import AccuracyAlarm, accuracy_alarm, below_promise, wilson
 from dagsverk.tabular.drift import MIN_ROWS, ColumnDrift, drift
 from dagsverk.tabular.system import System
-from dagsverk.tabular.tables import HISTORIC, features_table, predictions_table
+from dagsverk.tabular.tables import HISTORIC, SYNTHETIC, features_table, predictions_table
 
 __all__ = [
     "MIN_ROWS",
@@ -23,6 +23,7 @@ __all__ = [
     "Alert",
     "ColumnDrift",
     "Report",
+    "Tally",
     "accuracy_alarm",
     "accuracy_series",
     "confusion",
@@ -50,32 +51,40 @@ class Alert:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Report:
-    """All that a monitor page draws of one system. Times are UTC."""
+class Tally:
+    """How the predictions of rows of one kind have turned out: first predictions, unseen in training."""
+
+    predictions: int
+    outcomes: int  # of those, with a known outcome
+    correct: int
+    last: pd.DataFrame  # columns of `history`, newest first
+    confusion: pd.DataFrame  # index: actual, columns: predicted; sums to `outcomes`
+    series: pd.DataFrame  # columns of `accuracy_series`
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Report(Tally):
+    """All that a monitor page draws of one system. Times are UTC.
+
+    What it inherits is of real rows alone. A synthetic row's label is what the generator drew: to agree with
+    it says how well model and generator go together, and nothing of how often the model is right.
+    """
 
     system: str
     made_at: dt.datetime
     window_rows: int
-    predictions: int  # in the history: first predictions of rows unseen in training
-    outcomes: int  # of those, with a known outcome
-    correct: int
-    last_predicted_at: dt.datetime | None
-    last: pd.DataFrame  # columns of `history`, newest first
-    confusion: pd.DataFrame  # index: actual, columns: predicted; sums to `outcomes`
-    series: pd.DataFrame  # columns of `accuracy_series`
-    accuracy: AccuracyAlarm  # of the newest `window_rows` rows with outcomes
-    expected_accuracy: float | None  # of the newest `window_rows` predictions, outcomes not needed
+    invented: Tally  # of synthetic rows; the "outcome" is the generator's label
+    last_predicted_at: dt.datetime | None  # of rows of both kinds
+    accuracy: AccuracyAlarm  # of the newest `window_rows` real rows with outcomes
+    expected_accuracy: float | None  # of the newest `window_rows` real predictions, outcomes not needed
     drift: tuple[ColumnDrift, ...]  # newest `window_rows` rows predicted against the historic rows
+    drift_of_invented: bool  # no real row was predicted yet: `drift` is of synthetic ones
     alerts: tuple[Alert, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """The report in JSON types: tables as lists of records, times in ISO 8601, missing as None."""
-        content = {f.name: getattr(self, f.name) for f in fields(self)}
-        content["confusion"] = {
-            "classes": list(self.confusion.columns),
-            "counts": self.confusion.to_numpy().tolist(),
-        }
-        return {name: _plain(value) for name, value in content.items()}
+        content: dict[str, Any] = _plain(self)
+        return content
 
 
 def history(system: System, features: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
@@ -185,31 +194,41 @@ def report(
     if now.tzinfo is None or window_rows < 1 or last < 1:
         raise ValueError(f"want a zoned now, window_rows and last >= 1; got {now}, {window_rows}, {last}")
     past = history(system, features, predictions)
-    with_outcome, window = past[past["outcome"].notna()], past.tail(window_rows)
-    series = accuracy_series(past, window_rows=window_rows)
-    newest = with_outcome["correct"].tail(window_rows)
+    real, invented = past[past["origin"] != SYNTHETIC], past[past["origin"] == SYNTHETIC]
+    tally = _tally(system, real, window_rows, last)
+    newest = real.loc[real["outcome"].notna(), "correct"].tail(window_rows)
     alarm = accuracy_alarm(int(newest.sum()), len(newest), promised_accuracy)
+    window = (invented if real.empty else real).tail(window_rows)
     columns = drift(system, _reference(features, past), window[window["origin"].notna()])
     predicted_at = _newest_moment(predictions)
     return Report(
+        **vars(tally),
         system=system.name,
         made_at=now.astimezone(dt.UTC),
         window_rows=window_rows,
+        invented=_tally(system, invented, window_rows, last),
+        last_predicted_at=predicted_at,
+        accuracy=alarm,
+        expected_accuracy=expected_accuracy(real.tail(window_rows)),
+        drift=tuple(columns),
+        drift_of_invented=real.empty,
+        alerts=(
+            *_stale_alerts(predicted_at, now, stale_days),
+            *_accuracy_alerts(alarm, tally.series),
+            *_drift_alerts(system, columns, window),
+        ),
+    )
+
+
+def _tally(system: System, past: pd.DataFrame, window_rows: int, last: int) -> Tally:
+    with_outcome = past[past["outcome"].notna()]
+    return Tally(
         predictions=len(past),
         outcomes=len(with_outcome),
         correct=int(with_outcome["correct"].sum()),
-        last_predicted_at=predicted_at,
         last=past.tail(last).iloc[::-1].reset_index(drop=True),
         confusion=confusion(system, past),
-        series=series,
-        accuracy=alarm,
-        expected_accuracy=expected_accuracy(window),
-        drift=tuple(columns),
-        alerts=(
-            *_stale_alerts(predicted_at, now, stale_days),
-            *_accuracy_alerts(alarm, series),
-            *_drift_alerts(system, columns, window),
-        ),
+        series=accuracy_series(past, window_rows=window_rows),
     )
 
 
@@ -292,10 +311,11 @@ def _accuracy_alerts(alarm: AccuracyAlarm, series: pd.DataFrame) -> list[Alert]:
 
 def _drift_alerts(system: System, columns: list[ColumnDrift], window: pd.DataFrame) -> list[Alert]:
     since = _moment(window["event_time"].min())
+    rows = "invented rows" if (window["origin"] == SYNTHETIC).all() else "rows"
     return [
         Alert(
             kind="drift",
-            message=f"{system.column(c.column).description} has drifted in the last {c.n} rows: {c.change} "
+            message=f"{system.column(c.column).description} has drifted in the last {c.n} {rows}: {c.change} "
             f"({_p_words(c.p_holm or 0.0)}).",
             since=since,
         )
@@ -322,9 +342,11 @@ def _moment(time: Any) -> dt.datetime | None:
 
 def _plain(value: Any) -> Any:
     """`value` in JSON types; anything missing or not finite is None."""
-    if isinstance(value, pd.DataFrame):
+    if isinstance(value, pd.DataFrame) and value.index.name == "actual":
+        value = {"classes": list(value.columns), "counts": value.to_numpy().tolist()}
+    elif isinstance(value, pd.DataFrame):
         value = value.to_dict("records")
-    elif isinstance(value, Alert | AccuracyAlarm | ColumnDrift):
+    elif isinstance(value, Alert | AccuracyAlarm | ColumnDrift | Tally):
         value = {f.name: getattr(value, f.name) for f in fields(value)}
     elif isinstance(value, np.generic | np.ndarray):
         value = value.tolist()

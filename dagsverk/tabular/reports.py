@@ -93,7 +93,7 @@ class Predicted:
 
 @dataclass(frozen=True, kw_only=True)
 class Monitored:
-    """How the predictions of unseen rows have turned out so far."""
+    """How the predictions of unseen real rows have turned out so far."""
 
     predictions: int
     outcomes: int  # of those, known
@@ -102,3 +102,5 @@ class Monitored:
     high: float | None
     promised: float | None  # by the champion's cross-validation
     alerts: tuple[str, ...]
+    invented_outcomes: int = 0  # synthetic rows predicted unseen; their labels are the generator's
+    invented_agreed: int = 0  # of those, predicted as the generator labelled them: not an accuracy

@@ -7,9 +7,10 @@ from typing import TypeVar
 from dagsverk.records import last_report
 from dagsverk.store import Store
 from dagsverk.tabular.reports import Ingested, Interval, Monitored, Predicted, Synthesised, Trained
-from dagsverk.words import interval
+from dagsverk.words import counted, interval
 
 T = TypeVar("T")
+NO_REAL_OUTCOME = "no outcome of a real row yet"
 _NOTHING_TO_PREDICT = "  rows predicted   0: the champion has predicted every row already"
 
 
@@ -65,11 +66,18 @@ def _inference(report: Predicted) -> list[str]:
 
 
 def _monitoring(report: Monitored) -> list[str]:
-    line = "  accuracy so far  no unseen row with an outcome yet"
+    line = f"  accuracy so far  {NO_REAL_OUTCOME}"
     if report.outcomes:
         accuracy = interval(report.accuracy, report.low, report.high)
-        line = f"  accuracy so far  {accuracy} on {report.outcomes} unseen rows"
-    return [line, *(f"  ALERT            {message}" for message in report.alerts)]
+        line = f"  accuracy so far  {accuracy} on {counted(report.outcomes, 'unseen real row')}"
+    agreed = agreement(report.invented_agreed, report.invented_outcomes)
+    invented = [f"  invented rows    {agreed}"] if agreed else []
+    return [line, *invented, *(f"  ALERT            {message}" for message in report.alerts)]
+
+
+def agreement(agreed: int, rows: int) -> str:
+    """What may be said of invented rows' labels: no accuracy, for the generator drew them. Empty without."""
+    return f"{agreed:,} of {rows:,} predicted as the generator labelled them (no accuracy)" if rows else ""
 
 
 def _news(inserted: int, updated: int, what: str) -> str:

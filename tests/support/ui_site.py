@@ -80,7 +80,7 @@ def add_prediction(folder, name, row_id, moment):
     """One more predicted row, its outcome not known yet."""
     system, store = load_system(name), open_store(str(folder))
     features, predictions = features_table(system), predictions_table(system)
-    row = store.latest(features, 1).assign(row_id=row_id, event_time=moment, origin="synthetic")
+    row = store.latest(features, 1).assign(row_id=row_id, event_time=moment, origin="historic")
     row[system.label.name] = None
     said = store.latest(predictions, 1)
     said = said.assign(row_id=row_id, event_time=moment, predicted_at=moment, seen_in_training=False)

@@ -42,6 +42,23 @@ def accuracy_over_time(series: pd.DataFrame, promised: float | None, window_rows
     return figure
 
 
+def agreement_over_time(series: pd.DataFrame, window_rows: int) -> go.Figure:
+    """How often invented rows were predicted as the generator labelled them; grey, for it is no accuracy.
+
+    Args: series, window_rows: as for `accuracy_over_time`.
+    """
+    figure = go.Figure(layout=chart_layout(HEIGHT_PX))
+    days, axis = series["date"].dt.strftime("%Y-%m-%d"), date_axis(series["date"])
+    figure.add_scatter(
+        x=days, y=series["rolling_accuracy"], mode="lines+markers" if len(series) < 3 else "lines",
+        name=f"last {window_rows} invented rows", line={"color": GREY, "width": 2, "dash": "dot"},
+        hovertemplate="%{y:.1%}",
+    )  # fmt: skip
+    figure.update_yaxes(tickformat=".0%", range=[0, 1.03], title_text="as the generator labelled")
+    figure.update_xaxes(axis)
+    return figure
+
+
 def _add_interval(figure: go.Figure, days: pd.Series, series: pd.DataFrame) -> None:
     """A band; of a single day, which has no width, a whisker."""
     if len(series) == 1:

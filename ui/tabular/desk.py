@@ -14,7 +14,7 @@ from dagsverk.store import Model, NotFound, StoreError, Table
 from dagsverk.tabular import monitoring
 from dagsverk.tabular.reports import Trained
 from dagsverk.tabular.system import System, load_system, systems
-from dagsverk.tabular.tables import rejects_table
+from dagsverk.tabular.tables import SYNTHETIC, rejects_table
 from ui.desk import Desk, OpenedStore
 
 if TYPE_CHECKING:
@@ -37,6 +37,11 @@ def day_command(system: System) -> str:
     return f"prefect deployment run day/{system.name}"
 
 
+def source_command(system: System) -> str:
+    """The command that takes in rows of one's own and predicts them."""
+    return f"prefect deployment run day/{system.name} --param source=rows.csv"
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class View:
     """Everything that a monitor page shows of one system, as of one version."""
@@ -45,6 +50,7 @@ class View:
     version: Version
     report: monitoring.Report
     rows: int  # in the feature table
+    invented_rows: int  # of those, synthetic
     champion: Model | None
     card: str  # Markdown; empty without a champion
     card_problem: str  # why the champion's files cannot be trusted; empty when they can
@@ -56,7 +62,8 @@ class View:
     @property
     def blank(self) -> bool:
         """Nothing has been trained or predicted yet."""
-        return self.champion is None and self.report.last.empty
+        report = self.report
+        return self.champion is None and not report.predictions + report.invented.predictions
 
 
 class TabularDesk(Desk[System, View]):
@@ -124,6 +131,7 @@ class TabularDesk(Desk[System, View]):
             version=cast(Version, version),
             report=monitoring.report(of, features, predictions, promised, last=LAST, now=now),
             rows=len(features),
+            invented_rows=int((features["origin"] == SYNTHETIC).sum()),
             champion=champion,
             card=card,
             card_problem=card_problem,

@@ -72,6 +72,8 @@ def _drawn(view: View) -> list[Any]:
     if len(report.series):
         figure = charts.accuracy_over_time(report.series, report.accuracy.promised, report.window_rows)
         chart = gr.Plot(figure, visible=True)
+    elif len(report.invented.series):
+        chart = gr.Plot(charts.agreement_over_time(report.invented.series, report.window_rows), visible=True)
     return [
         parts.page(sections.overview(view)),
         gr.Column(visible=not view.blank),

@@ -9,11 +9,13 @@ from dagsverk.store import Model
 from dagsverk.tabular.drift import MIN_ROWS, ColumnDrift
 from dagsverk.tabular.monitoring import Report, wilson
 from dagsverk.tabular.pictures import picture
+from dagsverk.tabular.summary import NO_REAL_OUTCOME
 from dagsverk.tabular.system import System
-from dagsverk.words import interval
+from dagsverk.words import counted, interval
 from ui import parts
 from ui.parts import Head, Html, Tile, percent
-from ui.tabular.desk import View, day_command
+from ui.tabular import invented
+from ui.tabular.desk import View, day_command, source_command
 
 MODEL_CLASSES = {
     "knn": "k-nearest neighbours",
@@ -64,13 +66,19 @@ def number_row(view: View) -> Html:
     """Rows, predictions, accuracy so far against its promise, alerts."""
     report = view.report
     set_aside = f"{view.rows_set_aside:,} set aside" if view.rows_set_aside else "none set aside"
+    real = f"{view.rows - view.invented_rows:,} real, {view.invented_rows:,} invented; "
+    more = f"; {report.invented.predictions:,} more of invented ones" if report.invented.predictions else ""
     return parts.tiles(
         (
-            Tile(label="Rows", figure=f"{view.rows:,}", note=set_aside),
             Tile(
-                label="Predictions of new rows",
+                label="Rows",
+                figure=f"{view.rows:,}",
+                note=f"{real if view.invented_rows else ''}{set_aside}",
+            ),
+            Tile(
+                label="Predictions of new real rows",
                 figure=f"{report.predictions:,}",
-                note=f"{report.outcomes:,} outcomes known",
+                note=f"{report.outcomes:,} outcomes known{more}",
             ),
             accuracy_tile(report),
             Tile(
@@ -84,11 +92,11 @@ def number_row(view: View) -> Html:
 
 
 def accuracy_tile(report: Report) -> Tile:
-    """Share of right predictions over the whole history."""
+    """Share of right predictions of real rows over the whole history."""
     promised = report.accuracy.promised
     promise = f"promised {percent(promised, 1)}" if promised is not None else "nothing promised yet"
     if not report.outcomes:
-        return Tile(label="Accuracy so far", figure="–", note=f"no outcome yet; {promise}")
+        return Tile(label="Accuracy so far", figure="–", note=f"{NO_REAL_OUTCOME}; {promise}")
     low, high = wilson(report.correct, report.outcomes)
     within = f"{percent(float(low), 0)} to {percent(float(high), 0)}"
     return Tile(
@@ -98,26 +106,30 @@ def accuracy_tile(report: Report) -> Tile:
     )
 
 
+def newest_row(report: Report) -> Mapping[Any, Any] | None:
+    """The newest prediction: of a real row, or of an invented one where there is no real one."""
+    last = report.invented.last if report.last.empty else report.last
+    return None if last.empty else last.iloc[0].to_dict()
+
+
 def newest(view: View) -> Html:
     """The newest prediction with its picture and, once known, its outcome."""
-    system, last = view.system, view.report.last
-    if last.empty:
+    system, row = view.system, newest_row(view.report)
+    if row is None:
         words = (
             f"The champion predicts every {system.row_name} that comes in after its training. "
             "A day brings new rows and predicts them:"
         )
         nothing = parts.empty("No prediction yet", words, day_command(system))
         return parts.card("Newest prediction", "", nothing, width="w7")
-    row: Mapping[Any, Any] = last.iloc[0].to_dict()
     outcome = system.label.words(row["prediction"])
     happened = "" if parts.is_missing(row["outcome"]) else system.label.words(row["outcome"])
     inputs = [(c.description, parts.entered(c, row.get(c.name))) for c in system.columns]
     words = parts.join(
         parts.element("p", outcome[:1].upper() + outcome[1:], "said serif"),
         parts.element("p", f"predicted with {percent(row['probability'])}", "soft"),
-        parts.element(
-            "p", parts.join("Outcome: ", parts.element("strong", happened), " ", verdict(row["correct"]))
-        ),
+        parts.element("p", parts.join(label_of(row), parts.element("strong", happened), " ", judged(row))),
+        parts.element("p", invented.badge()) if invented.is_invented(row) else "",
     )
     seen = parts.element("div", Html(picture(system, row["prediction"])), "dv-picture")
     when = parts.moment(row["predicted_at"])
@@ -128,16 +140,27 @@ def newest(view: View) -> Html:
     return parts.card("Newest prediction", by, both, width="w7")
 
 
+def label_of(row: Mapping[Any, Any]) -> str:
+    return "The generator’s label: " if invented.is_invented(row) else "Outcome: "
+
+
+def judged(row: Mapping[Any, Any]) -> Html:
+    """What came of a prediction: right or wrong for a real row, agreement for an invented one."""
+    return (invented.verdict if invented.is_invented(row) else verdict)(row["correct"])
+
+
 def verdict(correct: Any) -> Html:
     return parts.chip(*VERDICTS[None if parts.is_missing(correct) else bool(correct)])
 
 
 def confusion(view: View) -> Html:
-    """Counts and shares of all rows with outcomes: rows are what happened, columns what was predicted."""
+    """Counts and shares of real rows with outcomes: rows are what happened, columns what was predicted."""
     counts, system = view.report.confusion, view.system
     if not view.report.outcomes:
-        words = "Predictions whose outcome is known are counted here."
-        return parts.card("Confusion matrix", "", parts.empty("No outcome yet", words), width="w5")
+        agreed = invented.sentence(view.report)
+        words = f"Predictions of real rows whose outcome is known are counted here. {agreed}".strip()
+        nothing = parts.empty("No outcome of a real row yet", words)
+        return parts.card("Confusion matrix", "", nothing, width="w5")
     titles = "".join(
         f'<th scope="col">{parts.text(system.label.words(name))}</th>' for name in counts.columns
     )
@@ -148,7 +171,7 @@ def confusion(view: View) -> Html:
         f'<th scope="colgroup" colspan="{len(counts.columns)}">predicted</th></tr><tr>{titles}</tr></thead>'
         f"<tbody>{rows}</tbody></table>"
     )
-    note = f"All {view.report.outcomes:,} predictions with an outcome; shares are of each row."
+    note = f"All {counted(view.report.outcomes, 'real row')} with an outcome; shares are of each line."
     return parts.card("Confusion matrix", note, Html(table), width="w5")
 
 
@@ -170,9 +193,12 @@ def accuracy(view: View) -> Html:
     report, test = view.report, view.report.accuracy
     title = parts.element("h2", "Accuracy over time")
     if not report.outcomes:
-        nothing = "Drawn as soon as outcomes of predicted rows are known."
-        return parts.join(title, parts.element("p", nothing, "soft small"))
-    words = f"Of the last {test.n} rows with outcomes {percent(test.accuracy, 1)} were predicted right"
+        words = "Drawn as soon as outcomes of predicted real rows are known."
+        if report.invented.outcomes:
+            title = parts.element("h2", "Invented rows over time")
+            words = f"No accuracy, for no outcome of a real row is known yet. {invented.WHY}"
+        return parts.join(title, parts.element("p", words, "soft small"))
+    words = f"Of the last {test.n} real rows with outcomes {percent(test.accuracy, 1)} were predicted right"
     words += f" (95% interval {percent(test.low)} to {percent(test.high)})."
     if test.detectable is not None:
         words += (
@@ -184,24 +210,25 @@ def accuracy(view: View) -> Html:
 
 
 def details(view: View) -> Html:
-    """Last predictions, drift, set-aside rows and the champion."""
+    """Last predictions, invented rows, drift, set-aside rows and the champion."""
     boxes = set_aside(view) if view.rows_set_aside else ""
     if not view.blank:
-        boxes = parts.join(last_predictions(view), drift(view), set_aside(view), champion(view))
+        apart = invented.card(view.report, view.system)
+        boxes = parts.join(last_predictions(view), apart, drift(view), set_aside(view), champion(view))
     return Html(f'<div class="dv-grid">{boxes}</div>')
 
 
 def last_predictions(view: View) -> Html:
-    """The newest predictions with their outcomes."""
+    """The newest predictions of real rows with their outcomes."""
     system, report = view.system, view.report
     heads = [Head(title=name) for name in (system.row_name.capitalize(), "Day", "Predicted")]
     heads += [Head(title="Probability", numeric=True), Head(title="Outcome"), Head(title="Verdict")]
     rows = [_prediction_row(system, row) for row in report.last.to_dict("records")]
     if not rows:
-        return parts.card(
-            "Last predictions", "", parts.empty("No prediction yet", "They will be listed here.")
-        )
-    caption = f"The newest {len(rows)} of {report.predictions:,} predictions, newest first"
+        words = "Rows of your own, with or without their outcomes, are predicted and listed here:"
+        nothing = parts.empty("No new real row was predicted yet", words, source_command(system))
+        return parts.card("Last predictions", "", nothing)
+    caption = f"The newest {len(rows)} of {report.predictions:,} predictions of real rows, newest first"
     return parts.card("Last predictions", "", parts.table(caption, heads, rows))
 
 
@@ -224,12 +251,13 @@ def drift(view: View) -> Html:
     heads.append(Head(title="Verdict"))
     tested = view.report.drift
     n = tested[0].n if tested else 0
+    rows_of = "invented rows" if view.report.drift_of_invented else "rows"
     if n < MIN_ROWS:
-        note = f"The last {n} rows predicted are too few rows: from {MIN_ROWS} on, each input is tested."
+        note = f"The last {n} {rows_of} predicted are too few: from {MIN_ROWS} on, each input is tested."
     else:
         note = (
-            f"The last {n} rows predicted against {tested[0].n_reference:,} historic ones, corrected for "
-            f"{len(tested)} tests (Holm)."
+            f"The last {n} {rows_of} predicted against {tested[0].n_reference:,} historic ones, "
+            f"corrected for {len(tested)} tests (Holm)."
         )
     rows = [_drift_row(view.system, column) for column in tested]
     return parts.card("Input drift", note, parts.table("A test per input", heads, rows), width="w7")
