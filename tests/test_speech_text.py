@@ -30,6 +30,15 @@ from dagsverk.speech.corpora.text import clean_text
         ),  # they would be taken for Whisper's own tokens
         ("3 < 5 och 7 > 6", "3 < 5 och 7 > 6"),
         ("AT&T, R&D", "AT&T, R&D"),
+        ("x < y och y > z", "x < y och y > z"),
+        ("x <y z> w, a<b, <3, 3>2", "x <y z> w, a<b, <3, 3>2"),
+        ("<Maria> kom, <hemligt ord>", "<Maria> kom, <hemligt ord>"),  # no tags: shown as suspicious
+        ("<b and c>", "<b and c>"),
+        ("<x>hej</x> <say-as interpret-as='date'>1 maj</say-as><break/>", "hej 1 maj"),
+        ("hej <noise> du <UNK>", "hej du"),
+        ("<![CDATA[hej]]> <?xml version='1.0'?><!DOCTYPE html>du", "hej du"),
+        ("R&D; &notes; &hej;", "R&D; &notes; &hej;"),  # no entities, though &not is one
+        ("perch&eacute; &#233; &#xE9;", "perché é é"),
         ('Han sa: "nej" – l\'acqua', 'Han sa: "nej" – l\'acqua'),
         ("می\u200cخواهم", "می\u200cخواهم"),  # a joiner that is spelling
         ("...", ""),
@@ -43,10 +52,40 @@ def test_text_is_cleaned(text, expected):
     assert clean_text(text) == expected
 
 
+def test_marks_for_words_that_are_missing_can_be_kept_for_those_who_count_them():
+    assert clean_text("hej <b><unk></b> du", keep_marks=True) == "hej <unk> du"
+    assert clean_text("<unk>", keep_marks=True) == ""
+
+
 PIECES = st.sampled_from(
-    ["<", ">", "&", ";", "amp", "lt", "#60", "|", "b", "/", " ", "\u200b", "\u200c", "ä", "e\u0301", "می"]
+    [
+        "<",
+        ">",
+        "&",
+        ";",
+        "amp",
+        "lt",
+        "#60",
+        "|",
+        "b",
+        "/",
+        " ",
+        "<unk>",
+        "y>",
+        "<s>",
+        "\u200b",
+        "\u200c",
+        "ä",
+        "e\u0301",
+        "می",
+    ]
 )
 ANY = st.one_of(st.text(), st.lists(PIECES, max_size=20).map("".join))
+
+
+@given(ANY)
+def test_a_text_with_its_marks_is_cleaned_to_what_it_is_without_them(text):
+    assert clean_text(clean_text(text, keep_marks=True)) == clean_text(text)
 
 
 @given(ANY)
