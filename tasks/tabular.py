@@ -150,6 +150,8 @@ def synthesize(system: str, date: dt.date, config: SynthesisConfig) -> TableRef:
 
     store, described = open_store(), load_system(system)
     table = features_table(described)
+    if not config.count:
+        return _no_rows(store, table, system, date, config)
     real = labelled_rows(store, described, (HISTORIC,))
     midnight = dt.datetime.combine(date, dt.time(), dt.UTC)
     stored = store.read(table, columns=["row_id"], since=midnight, until=midnight + dt.timedelta(days=1))
@@ -158,7 +160,7 @@ def synthesize(system: str, date: dt.date, config: SynthesisConfig) -> TableRef:
         new = block[present.get_indexer(block["row_id"]) < 0]
         if len(new):
             inserted += store.upsert(table, new).inserted
-    quality = _quality(store, described, real, config.method)
+    quality, unmeasured = _quality(store, described, real, config.method)
     report = Synthesised(**dataclasses.asdict(config), date=date, inserted=inserted, quality=quality)
     keep_report(store, system, "synthesis", report)
     show.synthesised(system, report)
@@ -166,8 +168,18 @@ def synthesize(system: str, date: dt.date, config: SynthesisConfig) -> TableRef:
     say(
         f"fitted {config.method} on {len(real)} real rows, drew {config.count} of {date}",
         f"wrote {inserted} new rows to {table.name}_{table.version} (commit {rows.commit})",
+        unmeasured,
     )
     return rows
+
+
+def _no_rows(store: Store, table: Table, system: str, date: dt.date, config: SynthesisConfig) -> TableRef:
+    """A day on which nothing is invented: no generator is fitted, and the report says so."""
+    report = Synthesised(**dataclasses.asdict(config), date=date, inserted=0)
+    keep_report(store, system, "synthesis", report)
+    show.synthesised(system, report)
+    say(f"invented no rows for {date}: count is 0")
+    return _reference(store, table)
 
 
 @task(name="predict", task_run_name="predict {system}", **REPEATABLE)
@@ -228,10 +240,14 @@ def monitor(system: str) -> list[str]:
     return alerts
 
 
-def _quality(store: Store, system: System, real: pd.DataFrame, method: str) -> Quality:
-    """How good the generator is on this system's real rows: measured once for the same rows."""
+def _quality(store: Store, system: System, real: pd.DataFrame, method: str) -> tuple[Quality | None, str]:
+    """How good the generator is on this system's real rows, measured once for the same rows; or why nobody
+    knows: too few rows to measure it are no reason to fail a day."""
     from dagsverk.tabular.quality import measure
 
     name = digest(real, method, package_version())
     path = f"quality/{system.name}/{method}-{name}.json"
-    return remembered(store, path, Quality, lambda: measure(system, real, method))
+    try:
+        return remembered(store, path, Quality, lambda: measure(system, real, method)), ""
+    except ValueError as error:
+        return None, f"the generator's quality was not measured: {error}"

@@ -110,9 +110,15 @@ def test_requested_shares_are_drawn():
     assert abs((rows["survived"] == "survived").mean() - 0.9) <= 3 * np.sqrt(0.9 * 0.1 / 2000)
 
 
-@pytest.mark.parametrize("count", [0, -1, 2.5, True, MAX_COUNT + 1])
+def test_synthesis_that_is_off_gives_no_rows_and_fits_nothing():
+    unfit = FACTS["titanic"].assign(survived=None)
+    assert list(rows_of_day(TITANIC, unfit, date=DAY, count=0)) == []
+    assert SynthesisConfig(count=0).count == 0
+
+
+@pytest.mark.parametrize("count", [-1, 2.5, True, MAX_COUNT + 1])
 def test_a_count_that_is_no_number_of_rows_is_refused_at_once(count):
-    with pytest.raises(ValueError, match="count must be a whole number of rows from 1"):
+    with pytest.raises(ValueError, match="count must be a whole number of rows from 0"):
         rows_of_day(TITANIC, FACTS["titanic"], date=DAY, count=count)
     with pytest.raises(ValueError, match="count must be"):
         SynthesisConfig(count=count)

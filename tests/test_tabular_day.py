@@ -88,6 +88,17 @@ def test_a_day_run_again_changes_nothing_and_says_so(store):
     assert "0: the champion has predicted every row already" in summary
 
 
+def test_a_day_with_synthesis_off_invents_nothing_and_does_all_the_rest(store):
+    assert day(count=0) == []
+    features, predictions = store.read(features_table(IRIS)), store.read(predictions_table(IRIS))
+    assert len(features) == len(predictions) == 150
+    assert set(features["origin"]) == {"historic"}
+    summary = day_summary(store, "iris")
+    assert "rows synthesised none for 2026-01-31: synthesis is off (count 0)" in summary
+    assert "no outcome of a real row yet" in summary
+    assert "invented rows" not in summary
+
+
 STEPS = {
     "ingest": lambda: tasks.ingest.fn("iris"),
     "train": train,

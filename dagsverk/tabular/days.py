@@ -27,7 +27,7 @@ class SynthesisConfig:
     __pydantic_config__ = CLOSED
 
     method: Method = "cart"
-    count: Annotated[int, Field(ge=1, le=MAX_COUNT)] = 10  # rows a day
+    count: Annotated[int, Field(ge=0, le=MAX_COUNT)] = 10  # rows a day; 0: none are invented
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 42
     # class -> share, sum 1; None: the method's own shares
     label_shares: Annotated[dict[str, Annotated[float, Field(ge=0, le=1)]], Field(min_length=1)] | None = None
@@ -48,9 +48,9 @@ def check_method(method: str) -> str:
 
 
 def check_count(count: int) -> int:
-    """The number of rows, 1 to MAX_COUNT. Raises ValueError."""
-    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MAX_COUNT:
-        raise ValueError(f"count must be a whole number of rows from 1 to {MAX_COUNT}, got {count!r}")
+    """The number of rows, 0 to MAX_COUNT. Raises ValueError."""
+    if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= MAX_COUNT:
+        raise ValueError(f"count must be a whole number of rows from 0 to {MAX_COUNT}, got {count!r}")
     return count
 
 

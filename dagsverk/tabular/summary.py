@@ -53,6 +53,8 @@ def _interval(metric: Interval) -> str:
 
 
 def _synthesis(report: Synthesised) -> list[str]:
+    if not report.count:
+        return [f"  rows synthesised none for {report.date}: synthesis is off (count 0)"]
     quality = report.quality
     judged = f"; real-or-synthetic AUC {quality.c2st_auc:.2f} (0.5: alike)" if quality else ""
     news = _news(report.inserted, 0, "rows")

@@ -32,7 +32,7 @@ def rows_of_day(
     They depend on the arguments alone, and on the versions of numpy, scipy and scikit-learn: the same
     day drawn again is the same rows with the same ids, and the first rows of a greater count are the
     rows of a smaller one. Other real rows give other synthetic ones under the same ids.
-    Memory is that of one block, however many rows are asked for.
+    Memory is that of one block, however many rows are asked for; for none nothing is fitted.
 
     Args:
         rows: real rows that the generator is fitted on: inputs and label as in the features table;
@@ -50,6 +50,8 @@ def rows_of_day(
     if label_shares is not None:
         check_shares(label_shares, system.classes)
     _refuse_synthetic(system, rows)
+    if not count:
+        return iter(())
     generator = generators.fit(system, rows, method, seed)
     generator.check(label_shares)
     return _blocks(generator, date, seed, count, label_shares)
