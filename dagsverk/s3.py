@@ -163,12 +163,16 @@ def _words(error: BaseException) -> str:
 class Download:
     """An object's bytes, all of one version; a body that breaks off is read on from there."""
 
-    def __init__(self, s3: Any, path: str, tag: str | None = None) -> None:
-        """Args: path: bucket/key. tag: the ETag of the version; None: the one that is there."""
+    def __init__(
+        self, s3: Any, path: str, tag: str | None = None, start: int = 0, stop: int | None = None
+    ) -> None:
+        """Args: path: bucket/key. tag: the ETag of the version; None: the one that is there. start, stop: of
+        the bytes that are wanted, as in a slice."""
         self._s3, self._tag = s3, tag
         self._bucket, _, self._key = path.partition("/")
         self._body: Any = None
-        self._done, self._size, self._broken = 0, 1, 0
+        self._done, self._size, self._broken = start, start + 1, 0
+        self._last = "" if stop is None else str(stop - 1)
 
     async def next(self) -> bytes:
         """A block; b"" at the end. Raises what s3fs and botocore raise."""
@@ -191,7 +195,7 @@ class Download:
 
     async def _ask(self) -> Any:
         same = {"IfMatch": self._tag} if self._tag else {}
-        rest = {"Range": f"bytes={self._done}-"} if self._done else {}
+        rest = {"Range": f"bytes={self._done}-{self._last}"} if self._done or self._last else {}
         answer = await self._s3._call_s3("get_object", Bucket=self._bucket, Key=self._key, **same, **rest)
         self._tag, self._body = answer["ETag"], answer["Body"]
         self._size = self._done + int(answer["ContentLength"])
@@ -265,6 +269,25 @@ def read_object(s3: Any, path: str, most: int) -> bytes:
     """
     content: bytes = sync(s3.loop, _read, s3, path, Room(most, most))
     return content
+
+
+def read_part(s3: Any, path: str, tag: str, start: int, stop: int) -> bytes:
+    """Bytes `start` to `stop` (not included, and not empty) of a version of the object at bucket/key.
+
+    Raises what s3fs and botocore raise.
+    """
+    content: bytes = sync(s3.loop, _drain, Download(s3, path, tag, start, stop))
+    return content
+
+
+async def _drain(download: Download) -> bytes:
+    data = bytearray()
+    try:
+        while block := await download.next():
+            data += block
+    finally:
+        download.close()
+    return bytes(data)
 
 
 def read_objects(s3: Any, paths: Sequence[str], most: int) -> Iterator[bytes | Exception]:

@@ -2,6 +2,7 @@
 
 import contextlib
 
+import numpy as np
 import pytest
 import s3fs
 from botocore.exceptions import ClientError
@@ -58,7 +59,7 @@ def test_a_release_is_read_from_a_bucket(bucket):
     assert all(sounds[clip] == expected[clip.audio] for clip in listing.clips)
 
 
-@pytest.mark.parametrize("form", ["cv.tar.gz", "cv.tar"])
+@pytest.mark.parametrize("form", ["cv.tar.gz", "cv.tar", "cv.tar.zst", "cv.tar.xz"])
 def test_an_archive_is_streamed_from_a_bucket(bucket, tmp_path, form):
     path = pack(small_release(), tmp_path / form)
     bucket.put_file(str(path), f"clips/{form}")
@@ -67,6 +68,30 @@ def test_an_archive_is_streamed_from_a_bucket(bucket, tmp_path, form):
     assert corpus.sequential
     assert len(dict(corpus.read(listing.clips))) == len(listing.clips) == 10
     assert listing.fingerprint == opened(str(path)).listing().fingerprint  # of content, not of place
+
+
+def test_of_a_zip_in_a_bucket_only_what_is_wanted_is_fetched(bucket, tmp_path, monkeypatch):
+    noise = {f"more{i}.bin": np.random.default_rng(i).bytes(200_000) for i in range(5)}
+    path = pack(small_release() | noise, tmp_path / "cv.zip")
+    bucket.put_file(str(path), "clips/cv.zip")
+    fetched = []
+    read_part = s3.read_part
+    monkeypatch.setattr(s3, "read_part", lambda *args: fetched.append(args[4] - args[3]) or read_part(*args))
+    corpus = opened("s3://clips/cv.zip")
+    listing = corpus.listing()
+    assert listing.fingerprint == opened(str(path)).listing().fingerprint
+    assert dict(corpus.read(listing.clips)) == dict(opened(str(path)).read(listing.clips))
+    assert sum(fetched) < path.stat().st_size / 2
+
+
+def test_a_zip_that_is_replaced_while_it_is_read_may_pass(bucket, tmp_path):
+    path = pack(small_release(), tmp_path / "cv.zip")
+    bucket.put_file(str(path), "clips/changing.zip")
+    corpus = opened("s3://clips/changing.zip")
+    clips = corpus.listing().clips
+    bucket.pipe_file("clips/changing.zip", path.read_bytes() + b"x")
+    with pytest.raises(CorpusUnavailable, match=r"cannot read s3://clips/changing\.zip"):
+        list(corpus.read(clips))
 
 
 def test_an_archive_that_was_uploaded_in_part_is_told(bucket, tmp_path):

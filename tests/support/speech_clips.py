@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import zipfile
 from pathlib import Path
 
 import av
 import numpy as np
+import pyarrow
 
 from dagsverk.speech.audio.waveform import encode_wav
 
@@ -105,8 +107,11 @@ def lay_out(files: dict[str, bytes], folder: Path) -> Path:
 
 
 def pack(files: dict[str, bytes], archive: Path, links: dict[str, str] | None = None) -> Path:
-    """A .tar or .tar.gz, by its name; `links` are symbolic links in it."""
-    with tarfile.open(archive, "w:gz" if archive.name.endswith("gz") else "w") as file:
+    """A tar (plain, .gz, .bz2, .xz or .zst) or a .zip, by its name; `links` are symbolic links in it."""
+    if archive.name.endswith("zip"):
+        return pack_zip(files, archive, links)
+    kind = {"gz": "gz", "tgz": "gz", "bz2": "bz2", "xz": "xz"}.get(archive.name.rpartition(".")[2], "")
+    with tarfile.open(archive, f"w:{kind}") as file:
         for path, content in files.items():
             member = tarfile.TarInfo(path)
             member.size = len(content)
@@ -115,6 +120,26 @@ def pack(files: dict[str, bytes], archive: Path, links: dict[str, str] | None = 
             member = tarfile.TarInfo(path)
             member.type, member.linkname = tarfile.SYMTYPE, to
             file.addfile(member)
+    if archive.name.endswith("zst"):
+        archive.write_bytes(zstandard(archive.read_bytes()))
+    return archive
+
+
+def zstandard(content: bytes) -> bytes:
+    target = pyarrow.BufferOutputStream()
+    with pyarrow.CompressedOutputStream(target, "zstd") as file:
+        file.write(content)
+    return bytes(target.getvalue().to_pybytes())
+
+
+def pack_zip(files: dict[str, bytes], archive: Path, links: dict[str, str] | None = None) -> Path:
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for path, content in files.items():
+            file.writestr(path, content)
+        for path, to in (links or {}).items():
+            member = zipfile.ZipInfo(path)
+            member.external_attr = 0o120777 << 16
+            file.writestr(member, to)
     return archive
 
 

@@ -1,11 +1,9 @@
-"""A .tar or .tar.gz, local or in an S3 bucket, read where it lies: nothing is unpacked."""
+"""A tar of any usual packing, local or in an S3 bucket, read where it lies: nothing is unpacked."""
 
 from __future__ import annotations
 
 import contextlib
 import gzip
-import hashlib
-import io
 import itertools
 import tarfile
 import zlib
@@ -19,26 +17,35 @@ from dagsverk.speech.corpora.places import (
     MAX_FILES,
     MAX_TABLE_BYTES,
     Entry,
+    Place,
+    folders_of_clips,
     local_trouble,
+    name_below,
     unreadable,
 )
+from dagsverk.speech.corpora.unpacking import (
+    BLOCK_BYTES,
+    END,
+    FIRST_BYTES,
+    WANTED,
+    Hashing,
+    Tail,
+    Unpacked,
+    bare_name,
+    packing,
+)
+from dagsverk.speech.corpora.zipped import ZipPlace
 from dagsverk.speech.errors import CorpusError
 
 if TYPE_CHECKING:
     from dagsverk.speech.corpora.bucket import S3Object
 
-BLOCK_BYTES = 1 << 20
 FIRST = 100  # members that tell what an archive holds
-TABLES = (".tsv", ".csv", ".jsonl", ".txt")
-NOT_NEEDED = ("validated.tsv", "invalidated.tsv", "other.tsv", "reported.tsv")  # large, and not read here
-END = 1024  # zero bytes end every tar file
+TABLES = (".tsv", ".csv", ".jsonl", ".json", ".txt", ".lab", "wav.scp", "text", "utt2spk", "segments")
+SELDOM = ("validated.tsv", "invalidated.tsv", "other.tsv", "reported.tsv")  # large: kept by nobody, read anew
 MAX_TABLES_BYTES = 1 << 30  # of all tables and texts of one archive: they are kept in memory
-MAX_NAME_LETTERS = 500
 MAX_HEADER_BYTES = 1 << 16  # of a long name, or of other facts about one member: tarfile reads them whole
 MAX_HEADERS = 1000  # that hold for all members
-MAX_TIMES = 100  # sound and texts grow by less when they are unpacked,
-ENDS = 16  # times that somebody may ask for more at the end
-FREE_BYTES = 1 << 30  # and up to here it does not matter
 HEADERS = (
     tarfile.XHDTYPE,
     tarfile.XGLTYPE,
@@ -55,18 +62,12 @@ class ArchivePlace:
     """The regular files of an archive. `files` reads it once from end to end, and checks that it is whole."""
 
     def __init__(self, source: str) -> None:
-        self.url = source
-        self.name = (
-            source.rstrip("/")
-            .rsplit("/", 1)[-1]
-            .removesuffix(".gz")
-            .removesuffix(".tgz")
-            .removesuffix(".tar")
-        )
+        """Raises CorpusError."""
+        self.url, self.name = source, bare_name(source)
         self._object = _object(source) if source.startswith("s3://") else None
         with self._errors(), contextlib.closing(self._open()) as file:
-            self._compressed = file.read(2) == b"\x1f\x8b"
-        self.sequential = self._compressed or self._object is not None
+            self.packed = packing(file.read(FIRST_BYTES), source)
+        self.sequential = bool(self.packed) or self._object is not None
         self._files: dict[str, Entry] = {}
         self._tables: dict[str, bytes] = {}
         self._room = MAX_TABLES_BYTES
@@ -80,8 +81,7 @@ class ArchivePlace:
         except CorpusError:  # cut short: listing tells how much of it is there
             if not first:
                 raise
-        clips = {f"{name.rpartition('/')[0]}/" for name in first if name.rpartition("/")[0].endswith("clips")}
-        return set(first) | clips
+        return set(first) | folders_of_clips(first)
 
     def files(self) -> dict[str, Entry]:
         if not self.sha256:
@@ -93,9 +93,16 @@ class ArchivePlace:
         if path in self._tables:
             return self._tables[path]
         where = f"{self.url}/{path}"
-        if entry is None or not entry.fault:
-            raise unreadable(where, TooLarge(min(MAX_TABLE_BYTES, self._room)))
-        raise unreadable(where, NotRegular(entry.fault))
+        if entry is not None and entry.fault:
+            raise unreadable(where, NotRegular(entry.fault))
+        if entry is not None and path.endswith(SELDOM) and entry.size <= MAX_TABLE_BYTES:
+            return next(self._table(path))
+        raise unreadable(where, TooLarge(min(MAX_TABLE_BYTES, self._room)))
+
+    def _table(self, path: str) -> Iterator[bytes]:
+        for name, _, content in self._members():
+            if name == path and content is not None:
+                yield read_at_most(content, MAX_TABLE_BYTES)
 
     def read(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         if not self.sequential:
@@ -142,7 +149,7 @@ class ArchivePlace:
             return
         self._files[name] = Entry(member.size, str(member.size))
         self._offsets[name] = member.offset_data
-        wanted = name.endswith(TABLES) and not name.endswith(NOT_NEEDED)
+        wanted = name.endswith(TABLES) and not name.endswith(SELDOM)
         if wanted and member.size <= min(MAX_TABLE_BYTES, self._room):
             self._tables[name] = read_at_most(content, member.size)
             self._room -= member.size
@@ -160,17 +167,15 @@ class ArchivePlace:
                     raise tarfile.ReadError(f"a member of {member.size:,} bytes")
                 if len(archive.pax_headers) > MAX_HEADERS:
                     raise tarfile.ReadError(f"more than {MAX_HEADERS:,} headers")
-                name = member.name.removeprefix("./")
-                parts = name.split("/")
-                outside = "" in parts or any(part.startswith(".") for part in parts)
-                if not outside and not member.isdir() and len(name) <= MAX_NAME_LETTERS:
+                name = name_below(member.name)
+                if name and not member.isdir():
                     yield name, member, archive.extractfile(member) if member.isreg() else None
 
     def _open(self) -> BinaryIO:
         return self._object.open() if self._object else open_regular(Path(self.url))
 
     def _plain(self, raw: Any) -> BinaryIO:
-        return cast(BinaryIO, Unpacked(raw, compressed=self._compressed))
+        return cast(BinaryIO, Unpacked(raw, self.packed))
 
     def _cut_short(self, position: int) -> CorpusError:
         clips = sum(not name.endswith(TABLES) for name in self._files)
@@ -186,20 +191,24 @@ class ArchivePlace:
         except EOFError as error:
             raise self._cut_short(self._length()) from error
         except NotRegular as error:
-            raise CorpusError(
-                f"{self.url} is {error}; want a folder, or a regular file: a .tar or .tar.gz"
-            ) from error
+            raise CorpusError(f"{self.url} is {error}; want a folder, or a regular file: {WANTED}") from error
         except DAMAGED as error:
             if "unexpected end of data" in str(error):
                 raise self._cut_short(self._length()) from error
             raise CorpusError(
-                f"{self.url} is damaged or no .tar or .tar.gz archive ({error}); download it again"
+                f"{self.url} is damaged or no archive ({error}); want {WANTED}, or download it again"
             ) from error
         except OSError as error:
             raise local_trouble(f"cannot read {self.url}", error) from error
 
     def _length(self) -> int:
         return self._object.size() if self._object else Path(self.url).stat().st_size
+
+
+def open_archive(source: str) -> Place:
+    """What an archive holds, by what it is, not by its name. Raises CorpusError."""
+    place = ArchivePlace(source)
+    return ZipPlace(source) if place.packed == "zip" else place
 
 
 def _object(url: str) -> S3Object:
@@ -222,68 +231,3 @@ class PlainMember(tarfile.TarInfo):
         raise tarfile.ReadError("a sparse file: pack it without --sparse")
 
     _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_sparse
-
-
-class Unpacked(io.RawIOBase):
-    """What a stream holds, inflated. Raises ReadError when it grows as no sound and no text does, and when it
-    is read on behind its end: tarfile would for years, to pass over a member that claims such a size."""
-
-    def __init__(self, source: BinaryIO, *, compressed: bool) -> None:
-        self._source, self._compressed = source, compressed
-        self._plain = cast(BinaryIO, gzip.GzipFile(fileobj=source)) if compressed else source
-        self._count = self._ends = 0
-
-    def read(self, size: int = -1) -> bytes:
-        block = self._plain.read(size)
-        self._count += len(block)
-        self._ends += not block
-        if self._ends > ENDS:
-            raise tarfile.ReadError("unexpected end of data")
-        grown = self._compressed and self._count > FREE_BYTES
-        if grown and self._count > MAX_TIMES * self._source.tell():
-            raise tarfile.ReadError(f"it grows to more than {MAX_TIMES} times its size")
-        return block
-
-
-class Hashing(io.RawIOBase):
-    """A stream that knows how many bytes went by, and their SHA-256."""
-
-    def __init__(self, source: BinaryIO) -> None:
-        self._source = source
-        self.count = 0
-        self.digest = hashlib.sha256()
-
-    def read(self, size: int = -1) -> bytes:
-        block = self._source.read(size)
-        self.count += len(block)
-        self.digest.update(block)
-        return block
-
-    def tell(self) -> int:
-        return self.count
-
-    def drain(self) -> None:
-        while self.read(BLOCK_BYTES):
-            pass
-
-    def close(self) -> None:
-        self._source.close()
-        super().close()
-
-
-class Tail(io.RawIOBase):
-    """A stream that remembers the last bytes that went by."""
-
-    def __init__(self, source: BinaryIO) -> None:
-        self._source = source
-        self.tail = b""
-
-    def read(self, size: int = -1) -> bytes:
-        block = self._source.read(size)
-        if block:
-            self.tail = (self.tail + block[-END:])[-END:]
-        return block
-
-    def drain(self) -> None:
-        while self.read(BLOCK_BYTES):
-            pass

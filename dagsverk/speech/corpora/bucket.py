@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import errno
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, BinaryIO, cast
 
 from dagsverk import s3
 from dagsverk.reading import TooLarge
-from dagsverk.speech.corpora.places import MAX_CLIP_BYTES, MAX_TABLE_BYTES, Entry, unreadable, walk_near
+from dagsverk.speech.corpora.places import (
+    MAX_CLIP_BYTES,
+    MAX_TABLE_BYTES,
+    Entry,
+    name_below,
+    unreadable,
+    walk_near,
+)
 from dagsverk.speech.errors import CorpusError, CorpusUnavailable
 
 TOGETHER = 32  # objects fetched at the same time
+PART_BYTES = 1 << 16  # of an object, asked for at least
 KINDS = s3.Kinds(missing=CorpusError, wrong=CorpusError, unavailable=CorpusUnavailable)
 
 
@@ -43,10 +53,11 @@ class S3Place:
     def files(self) -> dict[str, Entry]:
         with s3_errors("list", self.url):
             objects = sorted(s3.keys_below(self._s3, self._bucket, self._prefix), key=lambda one: one["Key"])
+        below = {one["Key"].removeprefix(self._prefix): one for one in objects}
         return {
-            one["Key"].removeprefix(self._prefix): Entry(int(one["Size"]), one["ETag"].strip('"'))
-            for one in objects
-            if not one["Key"].endswith("/")
+            path: Entry(int(one["Size"]), one["ETag"].strip('"'))
+            for path, one in below.items()
+            if not path.endswith("/") and name_below(path) == path
         }
 
     def table(self, path: str) -> bytes:
@@ -83,11 +94,63 @@ class S3Object:
         """From front to end; each read raises CorpusError."""
         return cast(BinaryIO, s3.ObjectStream(self._s3, self._address, KINDS))
 
+    def anywhere(self) -> S3Parts:
+        """As a file in which one may move. Raises CorpusError."""
+        head = self._head()
+        return S3Parts(self._s3, self._address, head["ETag"], int(head["ContentLength"]))
+
     def size(self) -> int:
         """Bytes. Raises CorpusError."""
+        return int(self._head()["ContentLength"])
+
+    def _head(self) -> dict[str, Any]:
         bucket, _, key = self._address.partition("/")
         with s3_errors("open", self._url):
-            return int(self._s3.call_s3("head_object", Bucket=bucket, Key=key)["ContentLength"])
+            return cast("dict[str, Any]", self._s3.call_s3("head_object", Bucket=bucket, Key=key))
+
+
+class S3Parts(io.RawIOBase):
+    """One version of an object as a file in which one may move: what is read is asked for then."""
+
+    def __init__(self, client: Any, address: str, tag: str, size: int) -> None:
+        self._s3, self._address, self._tag, self._size = client, address, tag, size
+        self._place = self._start = 0
+        self._held = b""  # bytes from _start on
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._place
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        from_where = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
+        if from_where + offset < 0:
+            raise OSError(errno.EINVAL, "a place before the first byte")
+        self._place = from_where + offset
+        return self._place
+
+    def read(self, size: int = -1) -> bytes:
+        """Fewer bytes than asked for only at the end. Raises CorpusError."""
+        stop = self._size if size < 0 else min(self._place + size, self._size)
+        if stop <= self._place:
+            return b""
+        if not self._start <= self._place <= stop <= self._start + len(self._held):
+            self.ahead(self._place, max(stop - self._place, PART_BYTES))
+        part = self._held[self._place - self._start : stop - self._start]
+        self._place = stop
+        return part
+
+    def ahead(self, start: int, size: int) -> None:
+        """Hold these bytes, to be read in small pieces. Raises CorpusError."""
+        stop = min(start + size, self._size)
+        if start < stop:
+            with s3_errors("read", f"s3://{self._address}"):
+                self._held = s3.read_part(self._s3, self._address, self._tag, start, stop)
+            self._start = start
 
 
 def connect(url: str) -> Any:

@@ -8,11 +8,11 @@ from dagsverk.speech.corpora.corpus import Corpus, Split
 from dagsverk.speech.corpora.folder import FolderCorpus
 from dagsverk.speech.corpora.limited import Limited
 from dagsverk.speech.corpora.places import LocalPlace, Place, check_address, local_path
+from dagsverk.speech.corpora.unpacking import ARCHIVES, REFUSED, WANTED
 from dagsverk.speech.errors import CorpusError
 from dagsverk.speech.languages import known_language
 
 HUB = "hub:"
-ARCHIVES = (".tar", ".tar.gz", ".tgz")
 
 
 def open_corpus(config: CorpusConfig, language: str) -> Limited:
@@ -50,12 +50,12 @@ def _recorded(config: CorpusConfig, language: str) -> Corpus:
         return _hub(config, language)
     source = check_address(config.source)
     if source.startswith("s3://"):
-        place = _archive(source) if source.endswith(ARCHIVES) else _bucket(source)
+        place = _archive(source) if source.lower().endswith((*ARCHIVES, *REFUSED)) else _bucket(source)
     else:
         path = local_path(source)
         if not path.exists():
             raise CorpusError(
-                f"there is no {path}; want a folder, a .tar or .tar.gz, s3://bucket/path, hub:NAME or spoken"
+                f"there is no {path}; want a folder, {WANTED}, s3://bucket/path, hub:NAME or spoken"
             )
         place = LocalPlace(path) if path.is_dir() else _archive(str(path))
     near = place.near()
@@ -76,9 +76,9 @@ def _bucket(source: str) -> Place:
 
 
 def _archive(source: str) -> Place:
-    from dagsverk.speech.corpora.archive import ArchivePlace
+    from dagsverk.speech.corpora.archive import open_archive
 
-    return ArchivePlace(source)
+    return open_archive(source)
 
 
 def _hub(config: CorpusConfig, language: str) -> Corpus:

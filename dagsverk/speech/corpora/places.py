@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +18,9 @@ from dagsverk.speech.errors import CorpusError, CorpusUnavailable
 MAX_CLIP_BYTES = 256 << 20  # no clip of 30 s needs more; an hours-long file is not brought into memory
 MAX_TABLE_BYTES = 512 << 20  # the largest of Common Voice has about 400 million
 MAX_FILES = 5_000_000  # twice the clips of Common Voice's largest language
+MAX_NAME_LETTERS = 500  # of a path in an archive
+CLIPS = ("clips", "audios")  # folders of a release of Common Voice: too many files to look at
+MADE_BY_SYSTEMS = {"__MACOSX", "Thumbs.db", "desktop.ini"}  # beside what a person has put there
 MAX_DEPTH = 50  # of folders in folders
 NEAR_FOLDERS = 50  # looked into, to tell what a place holds
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
@@ -117,7 +120,11 @@ class LocalPlace:
 
     def _walk(self, below: str, depth: int) -> Iterator[tuple[str, Entry]]:
         with self._below.folder(below) as handle, os.scandir(handle) as entries:
-            looked = [(one.name, one.stat(follow_symlinks=False)) for one in entries if one.name[0] != "."]
+            looked = [
+                (one.name, one.stat(follow_symlinks=False))
+                for one in entries
+                if one.name[0] != "." and one.name not in MADE_BY_SYSTEMS
+            ]
         for name, seen in sorted(looked):
             path, kind = f"{below}{name}", stat.S_IFMT(seen.st_mode)
             if kind == stat.S_IFDIR and depth:
@@ -198,6 +205,21 @@ def _entry(seen: os.stat_result) -> Entry:
     return Entry(seen.st_size, f"{seen.st_size}-{seen.st_mtime_ns}")
 
 
+def name_below(stated: str) -> str:
+    """A name in an archive or bucket as a path; "" for one that leads out, is hidden or made by a system."""
+    parts = stated.split("/")
+    kept = [part for part in parts if part not in ("", ".")]
+    bad = any(part.startswith(".") or part in MADE_BY_SYSTEMS or "\0" in part for part in kept)
+    too_long = len(stated) > MAX_NAME_LETTERS
+    return "" if bad or too_long or not parts[0] else "/".join(kept)
+
+
+def folders_of_clips(paths: Iterable[str]) -> set[str]:
+    """Those folders above the paths that hold the clips of a release; they end with `/`."""
+    above = {path.rpartition("/")[0] for path in paths}
+    return {f"{folder}/" for folder in above if folder.rpartition("/")[2] in CLIPS}
+
+
 def walk_near(level: Callable[[str], list[str]]) -> set[str]:
     """Paths at most two folders down; `level` lists one folder."""
     paths: set[str] = set()
@@ -205,7 +227,9 @@ def walk_near(level: Callable[[str], list[str]]) -> set[str]:
     for _ in range(3):
         listed = [path for folder in folders for path in level(folder)]
         paths.update(listed)
-        folders = [path for path in listed if path.endswith("/") and not path.endswith("clips/")][
-            :NEAR_FOLDERS
-        ]
+        folders = [path for path in listed if path.endswith("/") and not _holds_clips(path)][:NEAR_FOLDERS]
     return paths
+
+
+def _holds_clips(folder: str) -> bool:
+    return folder.rstrip("/").rpartition("/")[2] in CLIPS
