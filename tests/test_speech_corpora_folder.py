@@ -11,7 +11,7 @@ from speech_clips import json_lines, lay_out, pack, wav
 
 from dagsverk.speech.config import CorpusConfig
 from dagsverk.speech.corpora import places
-from dagsverk.speech.corpora.corpus import SPLITS, Clip
+from dagsverk.speech.corpora.corpus import SPLITS, Clip, Tally
 from dagsverk.speech.corpora.limited import UNKNOWN_VOICES, draw_by_speaker
 from dagsverk.speech.corpora.opening import open_corpus
 from dagsverk.speech.corpora.places import LocalPlace
@@ -255,13 +255,13 @@ def clip(number, speaker="", split="train"):
 @given(st.integers(30, 200), st.integers(1, 50))
 def test_splits_drawn_by_speaker_do_not_move_when_rows_are_added(first, more):
     clips = [clip(i, f"speaker {i % 60}") for i in range(first + more)]
-    before = {c.id: c.split for c in make_listing(clips[:first], [], []).clips}
-    after = {c.id: c.split for c in make_listing(clips, [], []).clips}
+    before = {c.id: c.split for c in make_listing(clips[:first], Tally(rows=first), []).clips}
+    after = {c.id: c.split for c in make_listing(clips, Tally(rows=len(clips)), []).clips}
     assert before.items() <= after.items()
 
 
 def test_splits_drawn_by_speaker_are_of_about_the_stated_sizes_and_share_no_speaker():
-    listing = make_listing([clip(i, f"speaker {i // 2}") for i in range(4000)], [], [])
+    listing = make_listing([clip(i, f"speaker {i // 2}") for i in range(4000)], Tally(rows=4000), [])
     counts = Counter(c.split for c in listing.clips)
     assert listing.rejected == []
     assert 3000 < counts["train"] < 3400
@@ -273,7 +273,7 @@ def test_splits_drawn_by_speaker_are_of_about_the_stated_sizes_and_share_no_spea
 
 def test_a_split_that_a_corpus_lacks_is_drawn_from_train_and_the_others_are_left_alone():
     clips = [clip(i, f"s{i}") for i in range(200)] + [clip(1000 + i, f"t{i}", "test") for i in range(5)]
-    listed = {c.id: c.split for c in make_listing(clips, [], []).clips}
+    listed = {c.id: c.split for c in make_listing(clips, Tally(rows=len(clips)), []).clips}
     assert all(listed[f"c{1000 + i}"] == "test" for i in range(5))
     assert Counter(listed.values())["test"] == 5
     assert 5 < Counter(listed.values())["dev"] < 50

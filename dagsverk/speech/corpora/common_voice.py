@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from dagsverk.speech.corpora.corpus import Clip, Listing, RejectedClip, Split
+from dagsverk.speech.corpora.corpus import Clip, Listing, RejectedClip, Split, Tally
 from dagsverk.speech.corpora.places import Entry, Place
 from dagsverk.speech.corpora.rows import list_with_audio, read_clips, whisper_code
 from dagsverk.speech.corpora.tables import parse_tsv
@@ -68,15 +68,15 @@ class CommonVoice:
     def _list(self) -> Listing:
         files = self.place.files()
         folder = self._folder(files)
-        faults: list[RejectedClip] = []
+        tally = Tally()
         durations = self._durations(files, folder)
         rows = [
             clip
             for split in HELD_OUT_FIRST
             if f"{folder}{split}.tsv" in files
-            for clip in self._rows(f"{folder}{split}.tsv", folder, split, durations, faults)
+            for clip in self._rows(f"{folder}{split}.tsv", folder, split, durations, tally)
         ]
-        return list_with_audio(self.place, files, rows, faults)
+        return list_with_audio(self.place, files, rows, tally)
 
     def _folder(self, files: dict[str, Entry]) -> str:
         """The folder of our language."""
@@ -94,7 +94,7 @@ class CommonVoice:
         """Whisper's code of the locale that the rows name, else the folder's name."""
         for split in HELD_OUT_FIRST:
             if (path := f"{folder}{split}.tsv") in files:
-                for _, row in parse_tsv(self.place.table(path), path, []):
+                for _, row in parse_tsv(self.place.table(path), path, Tally()):
                     if row.get("locale"):
                         return whisper_code(row["locale"])
                     break
@@ -105,15 +105,15 @@ class CommonVoice:
         if path not in files:
             return {}
         durations = {}
-        for _, row in parse_tsv(self.place.table(path), path, []):
+        for _, row in parse_tsv(self.place.table(path), path, Tally()):
             if (stated := row.get("duration[ms]", "")).isdecimal():
                 durations[row.get("clip", "")] = int(stated) / 1000
         return durations
 
     def _rows(
-        self, path: str, folder: str, split: Split, durations: dict[str, float], faults: list[RejectedClip]
+        self, path: str, folder: str, split: Split, durations: dict[str, float], tally: Tally
     ) -> Iterator[Clip]:
-        for _, row in parse_tsv(self.place.table(path), f"{self.place.url}/{path}", faults, NEEDED):
+        for _, row in parse_tsv(self.place.table(path), f"{self.place.url}/{path}", tally, NEEDED):
             file = row["path"]
             yield Clip(
                 id=file.removesuffix(".mp3"),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
+
+from dagsverk.speech.errors import CorpusError
 
 Split = Literal["train", "dev", "test"]
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
@@ -37,13 +40,42 @@ class RejectedClip:
     detail: str = ""
 
 
+@dataclass
+class Tally:
+    """What became of the rows of a corpus so far. A reader counts each row once, when it meets it."""
+
+    rows: int = 0
+    rejected: list[RejectedClip] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)  # rows that are not asked for, by reason
+
+    def reject(self, clip: str, reason: str, detail: str) -> None:
+        self.rejected.append(RejectedClip(clip=clip, reason=reason, detail=detail))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """All clips of a corpus, those rejected while listing, and a digest of content (not of place)."""
+    """All clips of a corpus, those rejected while listing, and a digest of content (not of place).
+
+    Every row that was read is a clip, is rejected, or is left out for a reason that is counted.
+    Raises: CorpusError if the sum is another one: rows were lost, or counted twice.
+    """
 
     clips: Sequence[Clip]
     rejected: Sequence[RejectedClip]
     fingerprint: str
+    left_out: Mapping[str, int] = field(default_factory=dict)  # reason -> rows
+    rows: int = -1  # as counted where they were read; -1: nobody counted, and it is the sum
+
+    def __post_init__(self) -> None:
+        became = len(self.clips) + len(self.rejected) + sum(self.left_out.values())
+        if self.rows == -1:
+            object.__setattr__(self, "rows", became)
+        elif self.rows != became:
+            raise CorpusError(
+                f"{self.rows:,} rows were read, {became:,} are accounted for ({len(self.clips):,} clips, "
+                f"{len(self.rejected):,} rejected, {sum(self.left_out.values()):,} left out): a fault of "
+                "dagsverk, and nothing is made of the corpus; report it with the table"
+            )
 
 
 class Corpus(Protocol):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dagsverk.speech.corpora.corpus import Clip, Listing, RejectedClip, Split
+from dagsverk.speech.corpora.corpus import Clip, Listing, RejectedClip, Split, Tally
 from dagsverk.speech.corpora.places import REGULAR, Entry, Place
 from dagsverk.speech.corpora.rows import (
     SPLIT_NAMES,
@@ -65,19 +65,19 @@ class FolderCorpus:
     def listing(self) -> Listing:
         if self._listing is None:
             files = self.place.files()
-            faults: list[RejectedClip] = []
+            tally = Tally()
             path = find_table(list(files), self.place.url)
-            clips = self._rows(path, faults) if path else self._pairs(files, faults)
-            self._listing = list_with_audio(self.place, files, list(clips), faults)
+            clips = self._rows(path, tally) if path else self._pairs(files, tally)
+            self._listing = list_with_audio(self.place, files, list(clips), tally)
         return self._listing
 
     def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | RejectedClip]]:
         yield from read_clips(self.place, clips)
 
-    def _rows(self, path: str, faults: list[RejectedClip]) -> Iterator[Clip]:
+    def _rows(self, path: str, tally: Tally) -> Iterator[Clip]:
         where = f"{self.place.url}/{path}"
         layouts: dict[tuple[str, ...], dict[str, str]] = {}  # lines of JSON may differ in what they tell
-        for line, row in parse_table(self.place.table(path), where, faults):
+        for line, row in parse_table(self.place.table(path), where, tally, self.columns):
             names = tuple(row)
             if names not in layouts:
                 layouts[names] = self._columns(names, where, first=not layouts)
@@ -85,7 +85,9 @@ class FolderCorpus:
             if isinstance(clip, Clip):
                 yield clip
             elif clip:
-                faults.append(RejectedClip(clip=f"{path} line {line}", reason=clip[0], detail=clip[1]))
+                tally.reject(f"{path} line {line}", *clip)
+            else:
+                tally.left_out["other language"] += 1
 
     def _columns(self, names: Sequence[str], where: str, *, first: bool) -> dict[str, str]:
         """meaning -> column. Raises CorpusError if the first row shows that the table is of another kind."""
@@ -125,7 +127,7 @@ class FolderCorpus:
             },
         )
 
-    def _pairs(self, files: Mapping[str, Entry], faults: list[RejectedClip]) -> Iterator[Clip]:
+    def _pairs(self, files: Mapping[str, Entry], tally: Tally) -> Iterator[Clip]:
         """Recordings with a text of the same name beside them; top folders may be called train, dev, test."""
         sound = [path for path in files if path.lower().endswith(SOUND)]
         texts = {path.removesuffix(".txt") for path in files if path.endswith(".txt")}
@@ -137,14 +139,14 @@ class FolderCorpus:
                 f"found {len(sound):,} recordings and {len(files) - len(sound):,} other files"
             )
         for path in paired:
+            tally.rows += 1
             text = path.rpartition(".")[0] + ".txt"
             if files[text].fault:
-                detail = f"{text!r} is {files[text].fault}; {REGULAR}"
-                faults.append(RejectedClip(clip=path, reason="not a regular file", detail=detail))
+                tally.reject(path, "not a regular file", f"{text!r} is {files[text].fault}; {REGULAR}")
                 continue
             if files[text].size > MAX_TEXT_BYTES:
                 detail = f"{text!r} has {files[text].size:,} bytes, want at most {MAX_TEXT_BYTES:,}"
-                faults.append(RejectedClip(clip=path, reason="too long", detail=detail))
+                tally.reject(path, "too long", detail)
                 continue
             split: Split = SPLIT_NAMES.get(path.split("/")[0].lower(), "train")
             yield Clip(

@@ -24,7 +24,7 @@ from dagsverk import hub, reading
 from dagsverk.hub import NETWORK
 from dagsverk.reading import Below, NotRegular, TooLarge, read_at_most
 from dagsverk.speech.config import CorpusConfig
-from dagsverk.speech.corpora.corpus import Clip, Listing, RejectedClip, Split
+from dagsverk.speech.corpora.corpus import Clip, Listing, RejectedClip, Split, Tally
 from dagsverk.speech.corpora.data_sets import DESCRIPTIONS, check_card, leads_out, local_folder
 from dagsverk.speech.corpora.places import MAX_CLIP_BYTES, LocalPlace, local_trouble
 from dagsverk.speech.corpora.rows import (
@@ -79,9 +79,10 @@ class HubCorpus:
 
     def listing(self) -> Listing:
         if self._listing is None:
-            clips = itertools.chain.from_iterable(self._clips(name) for name in self._splits)
+            tally = Tally()
+            clips = itertools.chain.from_iterable(self._clips(name, tally) for name in self._splits)
             with self._errors():
-                self._listing = make_listing(clips, [], self._identities())
+                self._listing = make_listing(clips, tally, self._identities())
         return self._listing
 
     def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | RejectedClip]]:
@@ -177,7 +178,7 @@ class HubCorpus:
                 )
         return columns
 
-    def _clips(self, split: str) -> Iterator[Clip]:
+    def _clips(self, split: str, tally: Tally) -> Iterator[Clip]:
         columns = self._columns(split)
         read = {meaning: name for meaning, name in columns.items() if meaning not in ("audio", "id", "split")}
         there = self._splits[split].column_names or []
@@ -185,8 +186,10 @@ class HubCorpus:
         rows = self._open([*read.values(), *extra])[split]
         rows = rows.select_columns([*read.values(), *extra]) if there else rows
         for number, row in enumerate(rows):
+            tally.rows += 1
             values = {meaning: _words(rows, name, row.get(name)) for meaning, name in read.items()}
             if is_other_language(values.get("language", ""), self.language):
+                tally.left_out["other language"] += 1
                 continue
             place = f"{split}/{number}"
             samples = row.get("num_samples")

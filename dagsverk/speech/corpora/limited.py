@@ -13,6 +13,8 @@ from dagsverk.speech.errors import CorpusError
 
 UNKNOWN_VOICES = "speakers are not known, or too few: voices of dev and test may be heard in training"
 
+BEYOND = "beyond the number of clips asked for"
+
 
 @dataclass
 class Limited:
@@ -64,6 +66,7 @@ class Limited:
         return replace(
             whole,
             clips=[clip for clip in whole.clips if clip.id not in dropped],
+            left_out={**whole.left_out, BEYOND: len(dropped)},
             fingerprint=hashlib.sha256(drawn.encode()).hexdigest(),
         )
 

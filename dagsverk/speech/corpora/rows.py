@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from dagsverk.speech.corpora.corpus import SPLITS, Clip, Listing, RejectedClip, Split
+from dagsverk.speech.corpora.corpus import SPLITS, Clip, Listing, RejectedClip, Split, Tally
 from dagsverk.speech.corpora.places import MAX_CLIP_BYTES, REGULAR, Entry, Place
 from dagsverk.speech.corpora.text import clean_text
 from dagsverk.speech.errors import CorpusError
@@ -44,17 +44,19 @@ COLUMNS = {  # usual names of columns, best first
 CODES = {"nb": "no", "fil": "tl", "jv": "jw", "cmn": "zh"}  # locales that Whisper calls otherwise
 
 
-def find_columns(there: Sequence[str], named: dict[str, str], where: str) -> dict[str, str]:
+def find_columns(there: Sequence[str], named: Mapping[str, str], where: str) -> dict[str, str]:
     """What each column is called here: as `named`, else by its usual names; absent ones are left out.
 
     Raises: CorpusError if a named column is not there.
     """
-    lower = {name.strip().lower(): name for name in reversed(there)}
+    lower = {name.strip().casefold(): name for name in reversed(there)}
     columns = {}
     for meaning, usual in COLUMNS.items():
         wanted = named.get(meaning, "")
-        if wanted and wanted not in there:
+        if wanted and wanted not in there and wanted.strip().casefold() not in lower:
             raise CorpusError(f"{where} has no column {wanted!r}; it has {', '.join(map(repr, there))}")
+        if wanted and wanted not in there:
+            wanted = lower[wanted.strip().casefold()]
         name = wanted or next((lower[name] for name in usual if name in lower), "")
         if name:
             columns[meaning] = name
@@ -92,28 +94,32 @@ def _moved(clip: Clip, lacking: set[Split]) -> Clip:
     return replace(clip, split=drawn if drawn in lacking else "train")
 
 
-def make_listing(
-    clips: Iterable[Clip], rejected: Iterable[RejectedClip], identities: Iterable[str]
-) -> Listing:
+def make_listing(clips: Iterable[Clip], tally: Tally, identities: Iterable[str]) -> Listing:
     """The listing of clips whose audio is there; splits that the corpus lacks are drawn.
 
     Rejected are: "duplicate id", "empty text", and "speaker in another split" (a speaker of test is heard
     in no other split, one of dev not in train). A clip without a speaker stays where it is.
 
-    Args: identities: what tells that the audio is the same, such as checksums or sizes and times.
+    Args: tally: of the rows that the clips were made of, with those rejected before; it is filled further.
+        identities: what tells that the audio is the same, such as checksums or sizes and times.
     """
-    faults = list(rejected)
     kept: dict[str, Clip] = {}
     for clip in clips:
         text = clean_text(clip.text)
         if clip.id in kept:
-            faults.append(RejectedClip(clip=clip.id, reason="duplicate id", detail=f"again in {clip.split}"))
+            tally.reject(clip.id, "duplicate id", f"again in {clip.split}")
         elif not text:
-            faults.append(RejectedClip(clip=clip.id, reason="empty text", detail=repr(clip.text[:80])))
+            tally.reject(clip.id, "empty text", repr(clip.text[:80]))
         else:
             kept[clip.id] = _tidy(clip, text)
     alone, shared = part_speakers(fill_splits(list(kept.values())))
-    return Listing(clips=alone, rejected=[*faults, *shared], fingerprint=digest(alone, identities))
+    return Listing(
+        clips=alone,
+        rejected=[*tally.rejected, *shared],
+        fingerprint=digest(alone, identities),
+        left_out=dict(tally.left_out),
+        rows=tally.rows,
+    )
 
 
 def part_speakers(clips: Sequence[Clip]) -> tuple[list[Clip], list[RejectedClip]]:
@@ -133,31 +139,26 @@ def part_speakers(clips: Sequence[Clip]) -> tuple[list[Clip], list[RejectedClip]
     return alone, shared
 
 
-def list_with_audio(
-    place: Place, files: dict[str, Entry], clips: Sequence[Clip], faults: list[RejectedClip]
-) -> Listing:
-    """The listing of the clips whose audio the place has, in the place's order."""
+def list_with_audio(place: Place, files: dict[str, Entry], clips: Sequence[Clip], tally: Tally) -> Listing:
+    """The listing of the clips whose audio the place has, in the place's order; see `make_listing`."""
     there = []
     for clip in clips:
         entry = files.get(clip.audio)
         if fault := _fault(files, clip.audio):
-            faults.append(RejectedClip(clip=clip.id, reason="not a regular file", detail=fault))
+            tally.reject(clip.id, "not a regular file", fault)
         elif entry is None:
-            detail = f"no file {clip.audio!r} in {place.name}"
-            faults.append(RejectedClip(clip=clip.id, reason="missing audio", detail=detail))
+            tally.reject(clip.id, "missing audio", f"no file {clip.audio!r} in {place.name}")
         elif entry.size > MAX_CLIP_BYTES:
-            detail = f"{entry.size:,} bytes, want at most {MAX_CLIP_BYTES:,}"
-            faults.append(RejectedClip(clip=clip.id, reason="too long", detail=detail))
+            tally.reject(clip.id, "too long", f"{entry.size:,} bytes, want at most {MAX_CLIP_BYTES:,}")
         else:
             there.append(clip)
     stamps = (f"{clip.id}\t{files[clip.audio].stamp}" for clip in there)
     checksum = getattr(place, "sha256", "")
-    listing = make_listing(there, faults, [checksum] if checksum else stamps)
+    listing = make_listing(there, tally, [checksum] if checksum else stamps)
     if not place.sequential:
         return listing
     order = {path: position for position, path in enumerate(files)}
-    ordered = sorted(listing.clips, key=lambda clip: order[clip.audio])
-    return Listing(clips=ordered, rejected=listing.rejected, fingerprint=listing.fingerprint)
+    return replace(listing, clips=sorted(listing.clips, key=lambda clip: order[clip.audio]))
 
 
 def _fault(files: dict[str, Entry], path: str) -> str:

@@ -12,7 +12,7 @@ import json
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,6 +55,8 @@ class Plan:
     rejected: Annotated[Sequence[RejectedClip], IN_JSON]  # while listing
     splits: Sequence[Split]  # of each shard, by its number
     clips: Sequence[int]  # in each shard
+    rows: int = 0  # of the corpus; 0: planned by a version that did not count them
+    left_out: Mapping[str, int] = field(default_factory=dict)  # reason -> rows that were not asked for
 
 
 def make(
@@ -90,6 +92,8 @@ def make(
         rejected=rejected,
         splits=[shard[0].split for shard in cut_clips],
         clips=[len(shard) for shard in cut_clips],
+        rows=listing.rows,
+        left_out=dict(listing.left_out),
     )
     return plan, cut_clips
 

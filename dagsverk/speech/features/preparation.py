@@ -15,7 +15,7 @@ import datetime as dt
 import hashlib
 import tempfile
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
@@ -27,7 +27,7 @@ from dagsverk.speech.errors import CorpusError, DamagedShard, SpeechError
 from dagsverk.speech.features import plans, shards
 from dagsverk.speech.features.clips import make_row
 from dagsverk.speech.features.plans import Plan
-from dagsverk.speech.features.shards import Manifest, ShardRecord, Totals
+from dagsverk.speech.features.shards import Manifest, Rejections, ShardRecord, Totals
 from dagsverk.speech.languages import language
 from dagsverk.store import Conflict, NotFound, Store
 
@@ -237,6 +237,7 @@ def _manifest(planned: Plan, made: Sequence[ShardRecord]) -> Manifest:
     splits: dict[str, Totals] = {
         split: _totals([record for record in made if record.split == split]) for split in SPLITS
     }
+    _check_sum(planned, listed, sum(totals.clips for totals in splits.values()), rejected)
     plans.check_share(listed, rejected, planned.settings["max_bad_share"])
     plans.check_whole_splits({split: totals.clips for split, totals in splits.items()}, rejected)
     licences: Counter[str] = Counter()
@@ -258,7 +259,20 @@ def _manifest(planned: Plan, made: Sequence[ShardRecord]) -> Manifest:
         notes=tuple(planned.notes),
         licences=dict(licences),
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        rows=planned.rows,
+        left_out=planned.left_out,
     )
+
+
+def _check_sum(planned: Plan, listed: int, clips: int, rejected: Mapping[str, Rejections]) -> None:
+    """Raises SpeechError if a row of the corpus is neither a clip, nor rejected, nor left out."""
+    aside = sum(one.clips for one in rejected.values())
+    left_out = sum(planned.left_out.values())
+    if listed != clips + aside or planned.rows not in (0, listed + left_out):
+        raise SpeechError(
+            f"the corpus of {planned.id} has {planned.rows:,} rows, its shards account for {clips:,} clips, "
+            f"{aside:,} rejected and {left_out:,} left out: this is a fault of dagsverk; report it"
+        )
 
 
 def _totals(made: Sequence[ShardRecord]) -> Totals:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -133,6 +133,8 @@ class Manifest:
     notes: tuple[str, ...]  # what a reader of its scores has to know
     licences: Mapping[str, int]  # licence -> clips
     created: str  # ISO 8601, UTC
+    rows: int = 0  # of the corpus: clips + rejected + left out; 0: made by a version that did not count them
+    left_out: Mapping[str, int] = field(default_factory=dict)  # reason -> rows that were not asked for
 
     @property
     def seconds(self) -> float:
