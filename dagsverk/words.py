@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -39,6 +40,17 @@ def _points(share: float) -> str:
 
 def _signed_points(share: float) -> str:
     return f"{100 * share:+.1f}"
+
+
+def last_part(name: object) -> str:
+    """A name as it is; of a path or an address its last part, for its folders are nobody's business.
+
+    `openai/whisper-small` is a name; `/data/models/mine`, `./mine` and `s3://bucket/mine` are not.
+    """
+    text = str(name)
+    if text.count("/") > 1 or re.match(r"[/~.\\]|[A-Za-z]:[\\/]|[a-z][a-z0-9+.-]*://", text):
+        text = re.split(r"[/\\]+", text.rstrip("/\\"))[-1] or text
+    return text
 
 
 def number(count: int) -> str:

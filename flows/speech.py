@@ -8,7 +8,14 @@ from typing import Annotated
 from prefect import flow
 from pydantic import AfterValidator, Field
 
-from dagsverk.speech.config import CorpusConfig, EvaluationConfig, FinetuneConfig, PrepareConfig
+from dagsverk.form import NOT_BLANK
+from dagsverk.speech.config import (
+    CorpusConfig,
+    EvaluationConfig,
+    FinetuneConfig,
+    PrepareConfig,
+    published_model,
+)
 from dagsverk.speech.languages import LANGUAGES, known_language
 from dagsverk.speech.runs import CheckpointRef
 from dagsverk.store import ModelRef
@@ -19,6 +26,9 @@ from tasks.speech import language_name
 
 LanguageCode = Annotated[
     str, AfterValidator(known_language), Field(json_schema_extra={"enum": sorted(LANGUAGES)})
+]
+PublishedModel = Annotated[
+    str, AfterValidator(published_model), Field(json_schema_extra={"pattern": NOT_BLANK})
 ]
 
 
@@ -98,3 +108,15 @@ def speech_day(
     training = tasks.run_part(f"speech-training/{name}", {"finetune": asdict(finetune)}, wait_for=[features])
     scores = tasks.run_part(f"speech-evaluation/{name}", scored, wait_for=[training])
     return [features, training, scores]
+
+
+@flow(name="speech-adopt", flow_run_name=speech_run_name)
+def speech_adopt(language: LanguageCode, model: PublishedModel = "openai/whisper-small") -> ModelRef:
+    """A published Whisper as it is -> a version of the language; in use at once if there was none.
+
+    Args:
+        language: Whisper's code, such as sv.
+        model: A hub name, or a folder with a model that `transformers` loads.
+    """
+    with one_at_a_time(language_name(language), "speech"):
+        return tasks.adopt(language, model)

@@ -9,6 +9,7 @@ from uuid import UUID
 import pandas as pd
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
+from dagsverk.promotion import Registration
 from dagsverk.speech.evaluation.report import Interval
 from dagsverk.speech.languages import Language
 from dagsverk.speech.steps import Finetuned, Prepared, Registered
@@ -45,6 +46,10 @@ def registered(language: Language, step: Registered) -> None:
         f"\n- {'passed' if check.passed else 'FAILED'}: {check.name}, {check.detail}" for check in step.checks
     )
     decided(f"{language.name}-decision", step, step.reason, f"\n\nChecks:\n{checks}")
+
+
+def adopted(language: Language, registration: Registration) -> None:
+    decided(f"{language.name}-decision", registration, registration.reason, "")
 
 
 def _interval(rate: Interval) -> str:

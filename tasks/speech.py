@@ -202,3 +202,15 @@ def register(language: str, checkpoint: CheckpointRef, verdict: str) -> ModelRef
     show.registered(of, step)
     say(f"{of.model_name} version {step.version}", step.reason)
     return ModelRef(of.model_name, step.version)
+
+
+@task(name="adopt", task_run_name="adopt {model} for {language}", **REPEATABLE)
+def adopt(language: str, model: str) -> ModelRef:
+    """Safe to repeat: the same weights are found by their key, and a promotion cut off is finished."""
+    from dagsverk.speech.registry import adoption
+
+    store, of = open_store(), language_of(language)
+    registration = adoption.adopt(store, of, model)
+    show.adopted(of, registration)
+    say(f"{of.model_name} version {registration.version}", registration.reason)
+    return ModelRef(of.model_name, registration.version)

@@ -90,6 +90,13 @@ def test_a_promise_calls_voices_new_only_where_the_set_says_so(speakers, tested,
     assert promise.startswith("Version 3 of the Swedish model listens here. Its test was of 4 clips")
 
 
+def test_a_promise_says_of_nano_that_other_speech_comes_out_as_nonsense():
+    nano = dataclasses.replace(MODEL, info={"base_model": "nano", "run": "run1"})
+    assert "other speech comes out as nonsense. Its test was" in sentences.promise(
+        SWEDISH, nano, report_of(NAMED), set_of()
+    )
+
+
 def test_a_promise_without_a_report_names_the_version_alone():
     assert sentences.promise(SWEDISH, MODEL, None, None) == ("Version 3 of the Swedish model listens here. ")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -13,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from dagsverk.tabular.system import Column
+from dagsverk.words import last_part as _last_part
 
 MAX_SHOWN = 80  # characters of an identity or a rejected value on a page
 SENTENCE = 40  # characters: what is longer is read in lines
@@ -133,12 +133,14 @@ def loading(words: str, *, boxes: int = 2) -> Html:
     return join(working(words), Html(f'<div class="dv-ghost" aria-hidden="true">{shapes}</div>'))
 
 
-def empty(title: str, words: str, command: str | None = None) -> Html:
-    """What stands where there is nothing yet, with the next move."""
-    next_move = element("pre", element("code", command)) if command else ""
-    return Html(
-        f'<div class="dv-empty">{LOGO}{element("h2", title)}{element("p", words, "soft")}{next_move}</div>'
-    )
+def empty(title: str, words: str, command: str | None = None, *more: tuple[str, str]) -> Html:
+    """What stands where there is nothing yet, with the next move; `more`: words and commands of others."""
+    moves = [(words, command), *more]
+    pieces = [
+        join(element("p", why, "soft"), element("pre", element("code", run)) if run else "")
+        for why, run in moves
+    ]
+    return Html(f'<div class="dv-empty">{LOGO}{element("h2", title)}{join(*pieces)}</div>')
 
 
 def table(caption: str, heads: Sequence[Head], rows: Iterable[Sequence[object]]) -> Html:
@@ -193,10 +195,7 @@ def last_part(name: object, limit: int = MAX_SHOWN) -> str:
 
     `openai/whisper-small` is a name; `/data/models/mine`, `./mine` and `s3://bucket/mine` are not.
     """
-    words = str(name)
-    if words.count("/") > 1 or re.match(r"[/~.\\]|[A-Za-z]:[\\/]|[a-z][a-z0-9+.-]*://", words):
-        words = re.split(r"[/\\]+", words.rstrip("/\\"))[-1] or words
-    return short(words, limit)
+    return short(_last_part(name), limit)
 
 
 def number(value: float | None, digits: int = 3) -> str:

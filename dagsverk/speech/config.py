@@ -18,6 +18,7 @@ Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Text = Annotated[str, Field(json_schema_extra={"pattern": NOT_BLANK})]
 
+NANO = "nano"  # the model that is built in and learns from nothing
 WINDOW_S = 30.0  # Whisper's window: the encoder has positions for no more
 MEL_FRAMES_PER_S = 100  # the encoder has a position for two
 MAX_LABEL_TOKENS = 448  # the decoder has positions for no more, prompt and end included
@@ -76,6 +77,17 @@ class PrepareConfig:
             )
         for name in ("max_clipped_share", "max_bad_share"):
             _share(name, getattr(self, name))
+
+
+def published_model(name: str) -> str:
+    """The name of a model that can be taken as it is. Raises ValueError for no name, an address, or nano."""
+    if not name.strip() or name == NANO:
+        raise ValueError(
+            f"want a hub name such as openai/whisper-small, or a folder, got {name!r}"
+            + ("; nano knows no words before it is trained" if name == NANO else "")
+        )
+    refuse_address(name, "a hub name or a folder as model")
+    return name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,9 +60,16 @@ class SpeechView:
     @property
     def shown(self) -> EvaluationReport | None:
         """The report whose groups and worst clips are shown: the champion's, else the newest candidate's."""
-        keys = [str(self.champion.info.get("evaluation"))] if self.champion else []
+        keys = [evaluation_of(self.champion, self.verdicts)] if self.champion else []
         keys += [verdict.candidate for verdict in reversed(self.verdicts)]
         return next((self.reports[key] for key in keys if key in self.reports), None)
+
+
+def evaluation_of(model: Model, verdicts: Sequence[Verdict]) -> str:
+    """The key of the report on a version: the one that it was registered with or, of a model as published,
+    that of its newest comparison with a candidate; empty when it was in none."""
+    compared = (v.champion for v in reversed(verdicts) if v.champion and v.champion_version == model.version)
+    return str(model.info.get("evaluation") or next(compared, ""))
 
 
 class SpeechDesk(Desk[Language, SpeechView]):
@@ -84,10 +91,14 @@ class SpeechDesk(Desk[Language, SpeechView]):
         Never an error: a page that transcribes does so without them.
         """
         try:
-            report = results.report(self.store, of, str(model.info["evaluation"]))
+            report = results.report(self.store, of, self._evaluation_of(of, model))
             return report, self._set(report)
         except (KeyError, StoreError, OSError):
             return None, None
+
+    def _evaluation_of(self, of: Language, model: Model) -> str:
+        registered = model.info.get("evaluation")  # most have one, and then no verdict is read
+        return str(registered or evaluation_of(model, results.verdicts(self.store, of)) or "none")
 
     def _set(self, report: EvaluationReport | None) -> Prepared | None:
         """The set that a report is of, as it says itself."""

@@ -13,7 +13,7 @@ from ui import parts
 from ui.parts import Head, Html, Tile, percent
 from ui.speech import sentences
 from ui.speech.charts import Dot
-from ui.speech.desk import SpeechView
+from ui.speech.desk import SpeechView, evaluation_of
 from ui.speech.parts import rate
 
 GROUPINGS = {
@@ -136,10 +136,10 @@ def named_reports(view: SpeechView) -> list[tuple[str, str, EvaluationReport]]:
     if shown is None:
         return []
     base = base_key(view)
-    names = {str(model.info.get("evaluation")): f"Version {model.version}" for model in view.models}
+    names = {evaluation_of(model, view.verdicts): f"Version {model.version}" for model in view.models}
     for verdict in view.verdicts:
         names.setdefault(verdict.candidate, f"Run {verdict.run[:9]}, step {verdict.step}")
-    in_use = str(view.champion.info.get("evaluation")) if view.champion else ""
+    in_use = evaluation_of(view.champion, view.verdicts) if view.champion else ""
     others = [
         (names.get(key, parts.last_part(report.model.name, 24)), "candidate", report)
         for key, report in view.reports.items()
@@ -300,8 +300,9 @@ def _champion_facts(model: Model) -> list[tuple[object, object]]:
         ("Registered", parts.moment(model.created)),
         ("It can", can),
     ]
+    origin = "Trained from" if info.get("run") else "As published"
     for name, key in (
-        ("Trained from", "base_model"),
+        (origin, "base_model"),
         ("Run", "run"),
         ("Step", "step"),
         ("Prepared set", "set"),

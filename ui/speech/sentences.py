@@ -5,13 +5,14 @@ Where nobody knows whether a voice of the test is in training, too, no sentence 
 
 from __future__ import annotations
 
+from dagsverk.speech.config import NANO
 from dagsverk.speech.evaluation.report import EvaluationReport, Interval
 from dagsverk.speech.languages import Language
 from dagsverk.speech.registry.gate import cut_words
 from dagsverk.speech.steps import Prepared, SplitCounts
 from dagsverk.store import Model
 from dagsverk.words import counted, number, voices
-from ui.parts import percent
+from ui.parts import last_part, percent
 from ui.speech.parts import seconds
 
 
@@ -48,13 +49,26 @@ def promise(
     language: Language, model: Model, report: EvaluationReport | None, tested: Prepared | None
 ) -> str:
     """Which version transcribes, and how it did in its test; the latter only where the report is there."""
-    words = f"Version {model.version} of the {language.title} model listens here. "
+    words = f"Version {model.version} of the {language.title} model listens here. {nature(model)}"
     if report is None:
         return words
     wer = report.scores.normalised.wer
     words += f"Its test was of {clips_and_voices(report)}, {_NOVELTY[new_voices(report, tested)]}: "
     words += "there was nothing to score. " if wer.value is None else f"{error_rate(wer)}. "
     return words + cut_sentence(report)
+
+
+def nature(model: Model) -> str:
+    """What should be known of a model that is not what people expect; empty of a fine-tuned Whisper."""
+    base = model.info.get("base_model")
+    if base == NANO:
+        return (
+            "It is nano, which learnt from nothing and knows the kind of sentences of its corpus alone: try "
+            "it with those; other speech comes out as nonsense. "
+        )
+    if base and not model.info.get("run"):
+        return f"It is {last_part(base, 60)} as published; it was not trained here. "
+    return ""
 
 
 def error_rate(wer: Interval) -> str:

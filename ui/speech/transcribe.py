@@ -11,7 +11,7 @@ import gradio as gr
 
 from dagsverk.speech.errors import AudioError, Busy, SpeechError
 from dagsverk.speech.languages import LANGUAGES, Language
-from dagsverk.speech.serving.champions import NoSpeechModel, promoted, speech_command
+from dagsverk.speech.serving.champions import NoSpeechModel, adopt_command, promoted, speech_command
 from dagsverk.speech.serving.service import (
     MAX_S,
     Both,
@@ -142,7 +142,9 @@ def no_model(language: Language) -> Html:
         f"A day of {language.title} fine-tunes Whisper, and the best model listens here. Start one in the "
         "Prefect UI, or with this command:"
     )
-    return parts.empty(f"No {language.title} model has been trained yet", words, speech_command(language))
+    untrained = "Or have a published Whisper listen at once, as it is:", adopt_command(language)
+    title = f"No {language.title} model has been trained yet"
+    return parts.empty(title, words, speech_command(language), untrained)
 
 
 def respond(speech: SpeechDesk, code: str, given: str | None) -> Iterator[str]:

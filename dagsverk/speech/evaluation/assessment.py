@@ -105,9 +105,10 @@ def _champion_report(
     """The champion on these clips. Raises SpeechError, StoreError or ValueError if it cannot take part.
 
     The report that it was registered with will do, if it is of these clips: the model need not be loaded.
+    A model as published has none.
     """
     try:
-        report = results.report(store, language, champion.info["evaluation"])
+        report = results.report(store, language, str(champion.info.get("evaluation", "none")))
         wanted = (language.code, clips.set_id, "test", normaliser.VERSION, config)
         if (report.language, report.set, report.split, report.normaliser, report.config) == wanted:
             return report

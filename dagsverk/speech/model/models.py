@@ -19,14 +19,13 @@ from transformers import (
 )
 
 from dagsverk import hub
-from dagsverk.speech.config import MAX_LABEL_TOKENS
+from dagsverk.speech.config import MAX_LABEL_TOKENS, NANO
 from dagsverk.speech.errors import ModelError, ModelUnavailable
 from dagsverk.speech.languages import LANGUAGES
 from dagsverk.speech.model import nano
 from dagsverk.speech.model.decoded import TASKS
 from dagsverk.speech.model.tokens import NO_TIMESTAMPS, START, build_byte_tokenizer, end_id, prompt
 
-NANO = "nano"
 PUBLISHED_TOKENS = 51_866  # of large-v3; those before it have one less
 
 # d_model, layers of encoder and decoder, heads, mel bins. Source: the published models' config.json.

@@ -13,12 +13,12 @@ from typing import Any
 from dagsverk import promotion
 from dagsverk.records import parse, plain, write_file
 from dagsverk.speech import results
-from dagsverk.speech.config import WINDOW_S, FinetuneConfig
+from dagsverk.speech.config import NANO, WINDOW_S, FinetuneConfig
 from dagsverk.speech.evaluation.report import Check, EvaluationReport, Verdict
 from dagsverk.speech.evaluation.sanity_checks import check_folder
 from dagsverk.speech.features.shards import Manifest
 from dagsverk.speech.languages import Language
-from dagsverk.speech.model.models import NANO, SpeechModel, save_model_folder
+from dagsverk.speech.model.models import SpeechModel, save_model_folder
 from dagsverk.speech.registry.card import Reports, model_card
 from dagsverk.speech.registry.gate import decide
 from dagsverk.speech.registry.publishing import publish

@@ -38,6 +38,11 @@ def speech_command(language: Language) -> str:
     return f"prefect deployment run speech-day/{language.name}"
 
 
+def adopt_command(language: Language) -> str:
+    """The command that puts a published model to use, untrained."""
+    return f"prefect deployment run speech-adopt/{language.name} --param model=openai/whisper-small"
+
+
 def promoted(store: Store, language: Language) -> Model:
     """The champion's record. Raises NoSpeechModel before the first promotion."""
     model = store.champion(language.model_name)

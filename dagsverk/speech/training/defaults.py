@@ -9,9 +9,8 @@ from dataclasses import replace
 import torch
 from transformers import WhisperConfig
 
-from dagsverk.speech.config import FinetuneConfig
+from dagsverk.speech.config import NANO, FinetuneConfig
 from dagsverk.speech.errors import SpeechError
-from dagsverk.speech.model.models import NANO
 
 # By d_model. Source: the rates Whisper was trained with; its authors advise a 40th of them for fine-tuning.
 _PUBLISHED_RATES = {384: 3.75e-5, 512: 2.5e-5, 768: 1.25e-5, 1024: 6.25e-6, 1280: 5e-6}

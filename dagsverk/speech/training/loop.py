@@ -16,9 +16,9 @@ from accelerate import Accelerator
 
 from dagsverk.records import write
 from dagsverk.speech.cache import cache_folder
-from dagsverk.speech.config import FinetuneConfig
+from dagsverk.speech.config import NANO, FinetuneConfig
 from dagsverk.speech.errors import Interrupted, SpeechError
-from dagsverk.speech.model.models import NANO, SpeechModel
+from dagsverk.speech.model.models import SpeechModel
 from dagsverk.speech.runs import CheckpointRef, Finish, RunConfig, TrainingPoint, ValidationPoint, run_folder
 from dagsverk.speech.training import checkpoints
 from dagsverk.speech.training.batches import Batch, Position, Sampler
