@@ -62,14 +62,17 @@ def synthesis(
 
 
 @flow(name="inference", flow_run_name="inference {system}")
-def inference(system: SystemName) -> TableRef:
-    """Feature table + champion -> a prediction for every row that the champion has not predicted yet.
+def inference(system: SystemName, source: Source | None = None, max_bad_share: Share = 0.1) -> TableRef:
+    """Feature table, a source's rows first, + champion -> a prediction for every row that has none yet.
 
     Args:
         system: Which system.
+        source: Rows to take in first, with or without outcomes: path, http(s) URL or s3:// address.
+        max_bad_share: Nothing is taken when more than this share of the source's rows fails its checks.
     """
     with one_at_a_time(system):
-        return tasks.predict(system)
+        rows = tasks.ingest(system, source, max_bad_share) if source else None
+        return tasks.predict(system, wait_for=[rows])
 
 
 @flow(name="monitoring", flow_run_name="monitoring {system}")

@@ -15,6 +15,7 @@ from dagsverk.tabular.config import ModelClass, TrainingConfig
 from dagsverk.tabular.days import SynthesisConfig
 from dagsverk.tabular.errors import TooManyBadRows
 from dagsverk.tabular.reports import Ingested, Monitored, Predicted, Quality, Synthesised
+from dagsverk.tabular.summary import arrival_words
 from dagsverk.tabular.system import System, load_system
 from dagsverk.tabular.tables import (
     HISTORIC,
@@ -37,19 +38,21 @@ if TYPE_CHECKING:
 @task(name="ingest", task_run_name="ingest {system}", **REPEATABLE)
 def ingest(system: str, source: str | None = None, max_bad_share: float = 0.1) -> TableRef:
     """Safe to repeat: rows and rejects are written by key."""
+    from dagsverk.tabular.arrivals import STORED_COLUMNS, settle
     from dagsverk.tabular.features import new_rejects, validate
-    from dagsverk.tabular.sources import read_source
+    from dagsverk.tabular.sources import EMBEDDED, read_source
 
-    store, described = open_store(), load_system(system)
-    checked = validate(described, read_source(described, source), pd.Timestamp.now("UTC"))
+    store, described, now = open_store(), load_system(system), pd.Timestamp.now("UTC")
+    checked = validate(described, read_source(described, source), now)
     table, rejects = features_table(described), rejects_table(described)
     store.ensure(table)
     store.ensure(rejects)
     store.upsert(rejects, new_rejects(checked.rejects, store.read(rejects)))
     if checked.rows_set_aside > max_bad_share * checked.rows_in:
         raise TooManyBadRows(checked.complaint(max_bad_share))
-    stored = store.read(table, columns=["row_id", "origin"])
-    commit = store.upsert(table, checked.rows)
+    stored = store.read(table, columns=[*STORED_COLUMNS, described.label.name])
+    settled = settle(described, checked, stored, sent=source not in (None, EMBEDDED), now=now)
+    commit = store.upsert(table, settled.rows)
     gone = set(stored.loc[stored["origin"] == HISTORIC, "row_id"]) - set(checked.rows["row_id"])
     report = Ingested(
         source=checked.source,
@@ -58,6 +61,9 @@ def ingest(system: str, source: str | None = None, max_bad_share: float = 0.1) -
         rows_gone=len(gone),
         inserted=commit.inserted,
         updated=commit.updated,
+        left_to_source=settled.left_to_source,
+        without_outcome=settled.without_outcome,
+        outcomes_kept=settled.outcomes_kept,
     )
     keep_report(store, system, "features", report)
     show.ingested(system, report, checked.rejects)
@@ -66,6 +72,7 @@ def ingest(system: str, source: str | None = None, max_bad_share: float = 0.1) -
         f"read {checked.rows_in} rows of {checked.source}, set {checked.rows_set_aside} aside",
         wrote(table, commit),
         f"{len(gone)} known rows are not in the source and stay" if gone else "",
+        *arrival_words(report),
     )
     return TableRef(table.name, table.version, commit.id)
 

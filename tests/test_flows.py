@@ -125,6 +125,17 @@ def test_each_part_of_a_day_runs_alone_and_a_repeat_changes_nothing(first_day):
     assert store.version(features_table(load_system("iris"))) == before
 
 
+def test_inference_predicts_the_rows_of_a_source_without_a_training(first_day, tmp_path):
+    store, _ = first_day
+    iris = load_system("iris")
+    mine = iris.read().head(2).assign(**{iris.id_column: ["mine-1", "mine-2"], iris.label.name: None})
+    mine.to_csv(tmp_path / "mine.csv", index=False)
+    inference("iris", source=str(tmp_path / "mine.csv"))
+    predicted = store.read(predictions_table(iris)).set_index("row_id")
+    assert predicted.loc[["iris-mine-1", "iris-mine-2"], "model_version"].tolist() == [1, 1]
+    assert len(store.models("iris")) == 1
+
+
 def test_an_alert_of_the_monitor_is_a_prefect_event(server, first_day):
     """Every new flower becomes a real one, with a wrong outcome."""
     store, _ = first_day

@@ -16,7 +16,7 @@ from dagsverk.tabular.features import check_inputs
 from dagsverk.tabular.gate import decide
 from dagsverk.tabular.models import InvalidModel
 from dagsverk.tabular.prediction import Champion, load_champion, pending, predict_rows, read_champion
-from dagsverk.tabular.tables import features_table, predictions_table
+from dagsverk.tabular.tables import features_table, identity, predictions_table
 from dagsverk.tabular.training import write_model_folder
 
 NOW = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
@@ -111,7 +111,7 @@ def test_predictions_fit_their_table_and_a_repeat_adds_nothing(store, champion):
     system, rows = system_and_rows("titanic")
     table = predictions_table(system)
     store.ensure(table)
-    predictions = predict_rows(champion, rows, {"titanic-1"}, NOW)
+    predictions = predict_rows(champion, rows, identity(rows[rows["row_id"] == "titanic-1"]), NOW)
     assert predictions.columns.tolist() == table.schema.names
     assert store.upsert(table, predictions).inserted == 891
     assert store.upsert(table, predictions).inserted == 0
@@ -134,7 +134,7 @@ def test_rows_read_back_from_the_store_are_predicted_alike(store, champion):
 
 def test_no_rows_give_no_predictions_in_the_same_layout(champion):
     _, rows = system_and_rows("titanic")
-    predictions = predict_rows(champion, rows.head(0), set(), NOW)
+    predictions = predict_rows(champion, rows.head(0), identity(rows.head(0)), NOW)
     assert predictions.empty
     assert predictions.columns.tolist() == predictions_table(champion.system).schema.names
 
@@ -142,7 +142,7 @@ def test_no_rows_give_no_predictions_in_the_same_layout(champion):
 def test_a_moment_without_a_zone_is_refused(champion):
     _, rows = system_and_rows("titanic")
     with pytest.raises(ValueError, match="time zone"):
-        predict_rows(champion, rows, set(), NOW.replace(tzinfo=None))
+        predict_rows(champion, rows, identity(rows.head(0)), NOW.replace(tzinfo=None))
 
 
 def features_of(identities: list[tuple[str, int]]) -> pd.DataFrame:
@@ -151,13 +151,13 @@ def features_of(identities: list[tuple[str, int]]) -> pd.DataFrame:
     return pd.DataFrame({"row_id": pd.Series(ids, dtype=object), "event_time": times})
 
 
-identity = st.tuples(st.sampled_from("abcd"), st.integers(0, 2))
+names = st.tuples(st.sampled_from("abcd"), st.integers(0, 2))
 
 
 @settings(max_examples=40, deadline=None)
 @given(
-    features=st.lists(identity, unique=True, max_size=8),
-    done=st.lists(st.tuples(identity, st.integers(1, 2)), max_size=8),
+    features=st.lists(names, unique=True, max_size=8),
+    done=st.lists(st.tuples(names, st.integers(1, 2)), max_size=8),
 )
 def test_pending_and_predicted_rows_are_all_rows_and_share_none(features, done):
     predictions = features_of([row for row, _ in done]).assign(model_version=[v for _, v in done])

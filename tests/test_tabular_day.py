@@ -242,7 +242,7 @@ def test_an_outcome_that_arrives_late_completes_its_row_and_counts_from_then_on(
     assert (~predictions["seen_in_training"]).sum() == 10
     history = monitoring.history(TITANIC, store.read(features_table(TITANIC)), predictions)
     assert history["outcome"].notna().sum() == 0
-    tasks.ingest.fn("titanic")
+    tasks.ingest.fn("titanic", write_titanic(tmp_path, lambda _: None))
     history = monitoring.history(TITANIC, store.read(features_table(TITANIC)), predictions)
     assert history["outcome"].notna().sum() == 10
     assert int(monitoring.confusion(TITANIC, history).to_numpy().sum()) == 10

@@ -11,7 +11,7 @@ from fitted_models import fitted, made_up_scores, shuffled, system_and_rows
 
 from dagsverk.tabular.config import TrainingConfig
 from dagsverk.tabular.gate import decide
-from dagsverk.tabular.tables import labelled
+from dagsverk.tabular.tables import identity, labelled
 from dagsverk.tabular.training import (
     add_calibrated,
     background,
@@ -102,7 +102,7 @@ def test_an_outcome_of_few_rows_is_scored_and_never_calibrated():
 def test_the_champion_on_the_same_rows_scores_as_it_did():
     system, rows = system_and_rows("iris")
     candidate = score_class(system, rows, "lda", SHORT)
-    champion = champion_scores(system, rows, fitted("iris", "lda"), set(rows["row_id"]), SHORT)
+    champion = champion_scores(system, rows, fitted("iris", "lda"), identity(rows), SHORT)
     assert champion.per_fold == candidate.per_fold
     assert not decide(candidate, champion).promoted
 
@@ -110,7 +110,7 @@ def test_the_champion_on_the_same_rows_scores_as_it_did():
 def test_a_champion_that_saw_fewer_rows_is_scored_on_the_new_ones_too():
     system, rows = system_and_rows("iris")
     candidate = score_class(system, rows, "lda", SHORT)
-    seen = set(rows["row_id"].iloc[::6])
+    seen = identity(rows.iloc[::6])
     champion = champion_scores(system, rows, fitted("iris", "lda"), seen, SHORT)
     assert (champion.rows, champion.rows_known) == (150, 25)
     assert decide(candidate, champion).promoted

@@ -35,6 +35,7 @@ class Validated:
     rows: pd.DataFrame  # layout of features_table
     rejects: pd.DataFrame  # layout of rejects_table: one line per failed check
     rows_in: int
+    timed: bool = False  # the rows have times of their own; else `event_time` is the system's
 
     @property
     def rows_set_aside(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,9 +15,7 @@ from dagsverk.tabular.explanation import Explanation, explain
 from dagsverk.tabular.features import model_inputs
 from dagsverk.tabular.models import Classifier, InvalidModel, load
 from dagsverk.tabular.system import System
-from dagsverk.tabular.tables import predictions_table
-
-IDENTITY = ["row_id", "event_time"]
+from dagsverk.tabular.tables import identity, predictions_table
 
 
 @dataclass(frozen=True)
@@ -95,17 +92,17 @@ def pending(features: pd.DataFrame, predictions: pd.DataFrame, model_version: in
 
     Args: features, predictions: layouts of the two tables (at least row_id, event_time, model_version).
     """
-    done = _identity(predictions[predictions["model_version"] == model_version])
-    missing: pd.DataFrame = features[~_identity(features).isin(done)]
+    done = identity(predictions[predictions["model_version"] == model_version])
+    missing: pd.DataFrame = features[~identity(features).isin(done)]
     return missing.reset_index(drop=True)
 
 
 def predict_rows(
-    champion: Champion, rows: pd.DataFrame, seen_row_ids: Collection[str], now: dt.datetime
+    champion: Champion, rows: pd.DataFrame, seen: pd.MultiIndex, now: dt.datetime
 ) -> pd.DataFrame:
     """Predictions in the layout of the predictions table, one per row.
 
-    Args: seen_row_ids: of rows that the champion was fitted on.
+    Args: seen: identities of the rows that the champion was fitted on.
         now: when the predictions are made; with a time zone.
     Raises: ValueError for a moment without a time zone.
     """
@@ -116,14 +113,8 @@ def predict_rows(
         model_version=champion.version,
         event_time=rows["event_time"],
         predicted_at=pd.Timestamp(now).tz_convert("UTC").tz_localize(None),
-        seen_in_training=rows["row_id"].isin(set(seen_row_ids)).astype(bool),
+        seen_in_training=identity(rows).isin(seen),
     )
     names = predictions_table(champion.system).schema.names
     layout: pd.DataFrame = predictions[names]
     return layout.reset_index(drop=True)
-
-
-def _identity(rows: pd.DataFrame) -> pd.MultiIndex:
-    """Row id and event time in UTC, whether or not the time came with a zone."""
-    times = pd.to_datetime(rows["event_time"], utc=True).dt.as_unit("us")
-    return pd.MultiIndex.from_arrays([rows["row_id"].astype(object), times], names=IDENTITY)

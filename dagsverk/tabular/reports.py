@@ -28,6 +28,9 @@ class Ingested:
     rows_gone: int  # stored from before, and not in this source: kept
     inserted: int
     updated: int
+    left_to_source: int = 0  # the system's own facts that a source has brought as well: not written
+    without_outcome: int = 0  # of the rows taken: they are predicted, and learned from once they have one
+    outcomes_kept: int = 0  # rows that came again without their outcome, which is kept
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,7 +34,18 @@ def _features(report: Ingested) -> list[str]:
     news = _news(report.inserted, report.updated, "rows")
     gone = f"; {report.rows_gone} known rows are not in this source (kept)" if report.rows_gone else ""
     aside = f"{report.rows_set_aside} set aside"
-    return [f"  rows in          {report.rows_in} from {report.source}, {aside}; {news}{gone}"]
+    more = "".join(f"; {words}" for words in arrival_words(report))
+    return [f"  rows in          {report.rows_in} from {report.source}, {aside}; {news}{gone}{more}"]
+
+
+def arrival_words(report: Ingested) -> list[str]:
+    """What became of rows that a source has brought before, or that came without an outcome."""
+    counts = (
+        (report.without_outcome, "without an outcome yet"),
+        (report.outcomes_kept, "came without the outcome that is stored, which is kept"),
+        (report.left_to_source, "left as a source brought them"),
+    )
+    return [f"{counted(count, 'row')} {words}" for count, words in counts if count]
 
 
 def _training(report: Trained) -> list[str]:

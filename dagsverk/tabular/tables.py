@@ -10,7 +10,8 @@ import pyarrow as pa
 from dagsverk.store.protocol import FeatureStore, Model, Table
 from dagsverk.tabular.system import System
 
-HISTORIC, SYNTHETIC = "historic", "synthetic"
+HISTORIC, SYNTHETIC = "historic", "synthetic"  # real rows, and those of a generator
+SENT = "source"  # in `generator`: of a real row that a source brought; empty: of the system's own facts
 
 _ARROW = {"number": pa.float64(), "integer": pa.int64(), "category": pa.string()}
 _TIME = pa.timestamp("us")  # UTC
@@ -22,7 +23,7 @@ def features_table(system: System) -> Table:
         ("row_id", pa.string()),
         ("event_time", _TIME),
         ("origin", pa.string()),
-        ("generator", pa.string()),  # empty for historic rows
+        ("generator", pa.string()),  # a synthetic row's method; of a real row, SENT or empty
         *((column.name, _ARROW[column.kind]) for column in system.columns),
         (system.label.name, pa.string()),
     ]
@@ -94,7 +95,13 @@ def labelled(system: System, features: pd.DataFrame, origins: Sequence[str]) -> 
     return features[wanted].reset_index(drop=True)
 
 
-def trained_on(store: FeatureStore, system: System, model: Model) -> set[str]:
-    """Row ids that a registered model was fitted on, by its lineage."""
+def trained_on(store: FeatureStore, system: System, model: Model) -> pd.MultiIndex:
+    """Identities of the rows that a registered model was fitted on, by its lineage."""
     lineage = model.info["lineage"]
-    return set(labelled_rows(store, system, lineage["origins"], lineage["data_commit"])["row_id"])
+    return identity(labelled_rows(store, system, lineage["origins"], lineage["data_commit"]))
+
+
+def identity(rows: pd.DataFrame) -> pd.MultiIndex:
+    """What makes a row the same: row id and event time in UTC, whether or not the time came with a zone."""
+    times = pd.to_datetime(rows["event_time"], utc=True).dt.as_unit("us")
+    return pd.MultiIndex.from_arrays([rows["row_id"].astype(object), times], names=["row_id", "event_time"])

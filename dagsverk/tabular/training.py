@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from dagsverk.tabular.models import Classifier, Encoding, fit, save
 from dagsverk.tabular.recipes import Recipe, recipe
 from dagsverk.tabular.scores import Scores
 from dagsverk.tabular.system import System
-from dagsverk.tabular.tables import HISTORIC
+from dagsverk.tabular.tables import HISTORIC, identity
 from dagsverk.version import code_version, package_version
 
 __all__ = [
@@ -116,15 +116,15 @@ def champion_scores(
     system: System,
     rows: pd.DataFrame,
     champion: Classifier,
-    trained_on: Collection[str],
+    trained_on: pd.MultiIndex,
     config: TrainingConfig,
 ) -> Scores:
     """The champion on the candidate's folds: its recipe, fitted in each on only rows it was trained on.
 
-    Args: trained_on: their `row_id`s.
+    Args: trained_on: their identities.
     Raises: ValueError when too few of them are left among the rows.
     """
-    fit_on = rows["row_id"].isin(set(trained_on)).to_numpy()
+    fit_on = identity(rows).isin(trained_on)
     calibrate = champion.calibration is not None
     return cross_validate(
         system, rows, champion.recipe, config.evaluation, calibrate=calibrate, fit_on=fit_on
