@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import time
+from collections.abc import Callable
 
 from prefect.context import TaskRunContext
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
 from dagsverk.store import Commit, Table
+
+EVERY_S = 10.0  # least time between two lines on how far a task is
 
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
@@ -31,6 +35,19 @@ def say(*sentences: str) -> None:
         return
     seconds = (dt.datetime.now(dt.UTC) - context.start_time).total_seconds()
     run_logger().info("%s; in %.1f s", line, max(seconds, 0.0))  # a clock may be set back meanwhile
+
+
+def now_and_then(every_s: float = EVERY_S) -> Callable[[str], None]:
+    """Says how far a long task is: each time it is called, but at most once in `every_s` seconds from now."""
+    last_s = time.monotonic()
+
+    def tell(words: str) -> None:
+        nonlocal last_s
+        if time.monotonic() - last_s >= every_s:
+            last_s = time.monotonic()
+            run_logger().info("%s", words)
+
+    return tell
 
 
 def wrote(table: Table, commit: Commit) -> str:

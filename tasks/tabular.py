@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import functools
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -26,8 +27,9 @@ from dagsverk.tabular.tables import (
     trained_on,
 )
 from dagsverk.version import package_version
+from dagsverk.words import counted
 from tasks import show
-from tasks.logs import say, wrote
+from tasks.logs import now_and_then, say, wrote
 from tasks.policies import REPEATABLE
 from tasks.stores import open_store
 
@@ -111,11 +113,11 @@ def cross_validate(system: str, rows: TableRef, model_class: ModelClass, config:
 
     def compute() -> Scores:
         computed.append(model_class)
-        return training.score_class(described, labelled, model_class, config)
+        return training.score_class(described, labelled, model_class, config, now_and_then())
 
     scores = remembered(store, path, Scores, compute)
     did = f"scored {model_class}" if computed else f"found the scores of {model_class}, kept from before,"
-    protocol = f"{config.folds} folds, {config.repeats} repeats"
+    protocol = f"{counted(scores.folds, 'fold')}, {counted(scores.repeats, 'repeat')}"
     say(
         f"{did} on {len(labelled)} rows of commit {rows.commit} ({protocol})",
         f"log-loss {scores.log_loss:.4f}, kept at {path}",
@@ -138,7 +140,7 @@ def register_best(system: str, rows: TableRef, scores: list[str], config: Traini
         "label": described.label.name,
         "data_commit": rows.commit,
     }
-    report = registration.register(store, described, labelled, of_classes, config, lineage)
+    report = registration.register(store, described, labelled, of_classes, config, lineage, now_and_then())
     keep_report(store, system, "training", report)
     show.trained(system, report)
     done = "registered" if report.new else "nothing new to learn: found"
@@ -256,6 +258,7 @@ def _quality(store: Store, system: System, real: pd.DataFrame, method: str) -> t
     name = digest(real, method, package_version())
     path = f"quality/{system.name}/{method}-{name}.json"
     try:
-        return remembered(store, path, Quality, lambda: measure(system, real, method)), ""
+        compute = functools.partial(measure, system, real, method, progress=now_and_then())
+        return remembered(store, path, Quality, compute), ""
     except ValueError as error:
         return None, f"the generator's quality was not measured: {error}"

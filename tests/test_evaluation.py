@@ -196,6 +196,21 @@ def test_a_protocol_that_makes_no_sense_is_refused(wrong):
         EvaluationConfig(**wrong)
 
 
+@pytest.mark.parametrize(
+    ("rows", "repeats"),
+    [(1, 5), (891, 5), (2_000, 5), (2_001, 5), (2_500, 4), (9_999, 2), (10_000, 1), (10**6, 1)],
+)
+def test_a_table_of_many_rows_is_divided_fewer_times(rows, repeats):
+    assert EvaluationConfig(repeats=5).repeats_for(rows) == repeats
+
+
+def test_progress_is_told_fold_by_fold():
+    system, rows = system_and_rows("iris")
+    told = []
+    cross_validate(system, rows, recipe("lda"), SHORT, calibrate=True, progress=told.append)
+    assert told == [f"lda, calibrated: {k} of {len(told)} folds" for k in range(1, len(told) + 1)]
+
+
 def test_the_hold_out_is_one_fifth_and_seeded():
     system, rows = system_and_rows("titanic")
     metrics = holdout(system, rows, recipe("lda"))
@@ -223,6 +238,7 @@ def test_a_column_that_holds_the_outcome_is_seen_as_a_leak():
 # Champions by the full protocol; the others by less of it, for the time it takes.
 GOALS = [
     ("titanic", "xgboost", 5, 0.820, 0.868, 0.418, 0.130, 0.05),
+    ("titanic", "hist_gradient_boosting", 5, 0.820, 0.868, 0.412, 0.128, 0.05),
     ("titanic", "gradient_boosting", 1, 0.818, 0.860, 0.430, 0.135, 0.06),
     ("titanic", "logistic", 5, 0.793, 0.850, 0.460, 0.150, 0.05),
     ("titanic", "knn", 2, 0.795, 0.830, 1.0, 0.150, 0.06),

@@ -7,7 +7,9 @@ Nowok, Raab & Dibben 2016).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +26,11 @@ MIN_LEAF_ROWS = 5
 FEW_VALUES = 20  # up to here the values of an integer are classes of a tree; beyond, a quantity
 GAPPY = 0.05  # columns with a greater missing share come last among their like
 MAX_DECIMALS = 6
+MAX_ROWS = (
+    8192  # that trees are grown on; of more, so many are drawn, or a day would be spent on growing them
+)
+MIN_CLASS_ROWS = 200  # of those, of a class that has so many
+MAX_THREADS = 8
 
 
 def decimals(values: Floats) -> Ints:
@@ -91,6 +98,18 @@ def drawing_order(values: Floats, numeric: Sequence[bool]) -> list[int]:
     return sorted(range(values.shape[1]), key=rank)
 
 
+def sample(labels: Ints, seed: int, most: int = MAX_ROWS) -> Ints:
+    """Places of about `most` rows, ascending: of each class its share, but 200 if it has so many; or all."""
+    if len(labels) <= most:
+        return np.arange(len(labels))
+    rng = np.random.default_rng(seed)
+    parts = []
+    for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
+        wanted = min(count, max(round(count * most / len(labels)), MIN_CLASS_ROWS))
+        parts.append(rng.choice(np.flatnonzero(labels == label), wanted, replace=False))
+    return np.sort(np.concatenate(parts))
+
+
 class _Step:
     """One column given the columns before it."""
 
@@ -142,14 +161,20 @@ class CartSampler:
         """
         if leaf_rows is None:
             leaf_rows = min(LEAF_ROWS, max(MIN_LEAF_ROWS, len(labels) // LEAVES))
+        places = sample(labels, seed)
+        values, labels = values[places], labels[places]
         self.order = drawing_order(values, numeric)
-        self.steps: list[_Step] = []
-        given = labels[:, None].astype(np.float64)
-        for column in self.order:
-            target = values[:, column]
-            discrete = not numeric[column] and len(np.unique(target)) <= FEW_VALUES
-            self.steps.append(_Step(given, target, discrete=discrete, seed=seed, leaf_rows=leaf_rows))
-            given = np.column_stack([given, target])
+        # Column by column, so that the columns before one lie side by side without being copied.
+        table = np.asfortranarray(np.column_stack([labels.astype(np.float64), values[:, self.order]]))
+
+        def grow(place: int) -> _Step:
+            target = table[:, place]
+            discrete = not numeric[self.order[place - 1]] and len(np.unique(target)) <= FEW_VALUES
+            return _Step(table[:, :place], target, discrete=discrete, seed=seed, leaf_rows=leaf_rows)
+
+        # A tree knows the real columns before it, never the drawn ones, so that all grow at once.
+        with ThreadPoolExecutor(min(os.cpu_count() or 1, MAX_THREADS)) as pool:
+            self.steps = list(pool.map(grow, range(1, table.shape[1])))
 
     def __call__(self, rng: np.random.Generator, labels: Ints) -> Floats:
         """Rows for these labels, shape (rows, columns)."""

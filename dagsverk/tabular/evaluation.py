@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -50,10 +50,16 @@ __all__ = [
 Mask: TypeAlias = NDArray[np.bool_]
 Split: TypeAlias = tuple[Integers, Integers]  # positions of the rows fitted on, and of those tested
 
+Progress: TypeAlias = Callable[[str], None]  # told, again and again, how far the work is
+
 MIN_GROUP_ROWS = 30
 MAX_GROUP_VALUES = 5  # an integer column with more values than this is not a grouping
 WEAKEST_GROUPS = 10
 MAX_THREADS = 8
+
+
+def silent(words: str) -> None:
+    """A progress that tells nobody."""
 
 
 @dataclass(frozen=True)
@@ -112,21 +118,25 @@ def cross_validate(
     *,
     calibrate: bool = False,
     fit_on: Mask | None = None,
+    progress: Progress = silent,
 ) -> Scores:
     """Score a recipe by repeated stratified K-fold; everything that is fitted is fitted inside the fold.
 
     Rows without an outcome are left out. Where rows have an `origin`, only historic ones are scored;
-    others are fitted on in every fold.
+    others are fitted on in every fold. Folds are fewer than asked where an outcome has fewer rows, repeats
+    where there are many rows (`EvaluationConfig.repeats_for`).
 
     Args: rows: layout of the features table (at least the inputs and the label), shape (rows, columns).
         calibrate: calibrate each fold's model inside its training rows.
         fit_on: shape (rows,); fitting may use only these (an older model, on the same folds).
+        progress: told of each fold, in the thread of the caller.
     Raises: ValueError: fewer than two classes, or fewer than two rows of one, among the rows scored.
     """
     data = _prepare(system, rows, fit_on)
     splits, config = _splits(system, data, config)
     one = partial(_fold, system, data, recipe, config.seed, calibrate=calibrate)
-    folds = _Folds(data.codes, [test for _, test in splits], *zip(*_in_threads(one, splits), strict=True))
+    results = _counted(_in_threads(one, splits), len(splits), _name(recipe, calibrate), progress)
+    folds = _Folds(data.codes, [test for _, test in splits], *zip(*results, strict=True))
     return Scores(
         system=system.name,
         model_class=recipe.model_class,
@@ -196,7 +206,9 @@ def _splits(system: System, data: _Data, config: EvaluationConfig) -> tuple[list
             f"{system.name}: cross-validation wants two outcomes with two rows each, found "
             f"{pd.Series(data.labels[data.scored]).value_counts().to_dict()} in {len(codes)} rows"
         )
-    config = replace(config, folds=min(config.folds, int(counts.min())))
+    config = replace(
+        config, folds=min(config.folds, int(counts.min())), repeats=config.repeats_for(len(codes))
+    )
     folds = RepeatedStratifiedKFold(n_splits=config.folds, n_repeats=config.repeats, random_state=config.seed)
     splits = [(data.scored[train], data.scored[test]) for train, test in folds.split(codes, codes)]
     return splits, config
@@ -216,15 +228,27 @@ def _fold(
     return classifier.predict_proba(data.inputs.iloc[test]), np.tile(shares, (len(test), 1))
 
 
+def _name(recipe: Recipe, calibrate: bool) -> str:
+    return f"{recipe.model_class}, calibrated" if calibrate else recipe.model_class
+
+
+def _counted(
+    results: Iterable[tuple[Floats, Floats]], total: int, name: str, progress: Progress
+) -> Iterator[tuple[Floats, Floats]]:
+    for done, result in enumerate(results, start=1):
+        progress(f"{name}: {done} of {total} folds")
+        yield result
+
+
 def _in_threads(
     one: Callable[[Split], tuple[Floats, Floats]], splits: list[Split]
-) -> list[tuple[Floats, Floats]]:
+) -> Iterator[tuple[Floats, Floats]]:
     """Folds side by side, each on one core: nested threads would only wait for one another."""
     libraries = ThreadpoolController()
     threads = min(os.cpu_count() or 1, len(splits), MAX_THREADS)
     limit = partial(libraries.limit, limits=1, user_api="openmp")  # OpenMP's limit is each thread's own
     with libraries.limit(limits=1), ThreadPoolExecutor(threads, initializer=limit) as pool:
-        return list(pool.map(one, splits))
+        yield from pool.map(one, splits)
 
 
 def _folds_id(data: _Data, splits: list[Split]) -> str:

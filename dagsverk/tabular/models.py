@@ -14,7 +14,7 @@ import skops.io
 import xgboost
 from numpy.typing import NDArray
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.ensemble import GradientBoostingClassifier
+from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
@@ -32,7 +32,7 @@ from dagsverk.tabular.system import System
 __all__ = ["MODEL_CLASSES", "Classifier", "InvalidModel", "Recipe", "fit", "load", "recipe", "save"]
 
 Strings: TypeAlias = NDArray[Any]  # class names, dtype object or str
-Estimator: TypeAlias = Pipeline | xgboost.Booster
+Estimator: TypeAlias = Pipeline | HistGradientBoostingClassifier | xgboost.Booster
 
 INNER_FOLDS = 5  # of the cross-validation that calibrations are fitted on
 RECIPE_FILE, SKOPS_FILE, XGBOOST_FILE = "recipe.json", "model.skops", "model.ubj"
@@ -42,6 +42,7 @@ FORMAT = 1
 # a list inside the file would be the attacker's own.
 TRUSTED_TYPES = (
     "numpy.dtype",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.metrics._dist_metrics.EuclideanDistance64",
     "sklearn.neighbors._kd_tree.KDTree",
     "sklearn.tree._tree.Tree",
@@ -164,6 +165,8 @@ def _fit(recipe: Recipe, matrix: Floats, codes: Integers, system: System, seed: 
         raise ValueError(f"{system.name}: want rows of two outcomes or more to learn from, found one or none")
     if recipe.model_class == "xgboost":
         return _fit_xgboost(recipe, matrix, codes, len(system.classes), seed)
+    if recipe.model_class == "hist_gradient_boosting":  # knows what to do with what is missing
+        return _scikit_learn(recipe, len(system.classes), seed).fit(matrix, codes)
     # Empty columns are kept as 0, so that the width never depends on the fold.
     steps = [
         ("impute", SimpleImputer(strategy="median", keep_empty_features=True)),
@@ -183,6 +186,8 @@ def _scikit_learn(recipe: Recipe, classes: int, seed: int) -> Any:
         return LogisticRegression(**parameters, random_state=seed)
     if recipe.model_class == "lda":
         return LinearDiscriminantAnalysis(**parameters)
+    if recipe.model_class == "hist_gradient_boosting":
+        return HistGradientBoostingClassifier(**parameters, early_stopping=False, random_state=seed)
     trees_per_stage = classes if classes > 2 else 1
     parameters["n_estimators"] = max(1, parameters["n_estimators"] // trees_per_stage)
     return GradientBoostingClassifier(**parameters, random_state=seed)
@@ -307,7 +312,8 @@ def _check_estimator(
             )
         return
     made = type(_scikit_learn(recipe, len(system.classes), 0))
-    wanted = [SimpleImputer, StandardScaler, made]
+    alone = made is HistGradientBoostingClassifier
+    wanted = [made] if alone else [SimpleImputer, StandardScaler, made]
     steps = (
         [type(step) for _, step in estimator.steps] if isinstance(estimator, Pipeline) else [type(estimator)]
     )

@@ -17,6 +17,7 @@ from dagsverk.store.protocol import Model, Store
 from dagsverk.tabular import training
 from dagsverk.tabular.config import TrainingConfig
 from dagsverk.tabular.errors import UntrainableRows
+from dagsverk.tabular.evaluation import Progress, silent
 from dagsverk.tabular.gate import decide
 from dagsverk.tabular.models import InvalidModel
 from dagsverk.tabular.prediction import load_champion
@@ -33,6 +34,7 @@ def register(
     scores: Sequence[Scores],
     config: TrainingConfig,
     lineage: Mapping[str, Any],
+    progress: Progress = silent,
 ) -> Trained:
     """The version that this training comes to, found by its key or saved; promoted when its decision says so.
 
@@ -49,7 +51,7 @@ def register(
         store,
         system.name,
         key,
-        lambda: _save(store, system, rows, scores, config, {**lineage, **key}),
+        lambda: _save(store, system, rows, scores, config, {**lineage, **key}, progress),
         nothing_new="nothing new to learn, the rows and settings are those of",
     )
     compared = (parse(row, ComparedClass) for row in version.info["compared"])
@@ -89,10 +91,11 @@ def _save(
     scores: Sequence[Scores],
     config: TrainingConfig,
     lineage: Mapping[str, Any],
+    progress: Progress,
 ) -> Model:
-    compared = training.add_calibrated(system, rows, scores, config)
+    compared = training.add_calibrated(system, rows, scores, config, progress)
     chosen = training.select(compared)
-    decision = _decide(store, system, rows, chosen, config)
+    decision = _decide(store, system, rows, chosen, config, progress)
     classifier = training.fit_selected(system, rows, chosen)
     origins = {**lineage, "origins": list(config.origins)}
     with TemporaryDirectory(prefix="dagsverk-") as folder:
@@ -117,9 +120,14 @@ def _save(
 
 
 def _decide(
-    store: Store, system: System, rows: pd.DataFrame, candidate: Scores, config: TrainingConfig
+    store: Store,
+    system: System,
+    rows: pd.DataFrame,
+    candidate: Scores,
+    config: TrainingConfig,
+    progress: Progress,
 ) -> Decision:
-    champion, problems = _champion_scores(store, system, rows, config)
+    champion, problems = _champion_scores(store, system, rows, config, progress)
     decision = decide(
         candidate,
         champion,
@@ -131,7 +139,7 @@ def _decide(
 
 
 def _champion_scores(
-    store: Store, system: System, rows: pd.DataFrame, config: TrainingConfig
+    store: Store, system: System, rows: pd.DataFrame, config: TrainingConfig, progress: Progress
 ) -> tuple[Scores | None, list[str]]:
     """The champion on today's folds, or why it cannot take part: it must not block its successors."""
     model = store.champion(system.name)
@@ -140,7 +148,7 @@ def _champion_scores(
     try:
         classifier = load_champion(system, store).classifier
         fitted_on = trained_on(store, system, model)
-        return training.champion_scores(system, rows, classifier, fitted_on, config), []
+        return training.champion_scores(system, rows, classifier, fitted_on, config, progress), []
     except (InvalidModel, ValueError) as error:  # its columns, or its rows, are not there any more
         problem = f"the champion, version {model.version}, could not be compared: {error}"
         return None, [problem]

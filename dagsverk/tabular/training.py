@@ -17,7 +17,7 @@ from dagsverk.records import plain, write_file
 from dagsverk.tabular.card import model_card
 from dagsverk.tabular.config import TrainingConfig
 from dagsverk.tabular.errors import UntrainableRows
-from dagsverk.tabular.evaluation import cross_validate, holdout, in_fixed_order
+from dagsverk.tabular.evaluation import Progress, cross_validate, holdout, in_fixed_order, silent
 from dagsverk.tabular.features import model_inputs
 from dagsverk.tabular.models import Classifier, Encoding, fit, save
 from dagsverk.tabular.recipes import Recipe, recipe
@@ -52,7 +52,7 @@ def training_key(system: System, rows: pd.DataFrame, config: TrainingConfig) -> 
     for name in ("row_id", "event_time", "origin"):
         if name in rows:
             content[name] = rows[name].astype(str).to_numpy()
-    definition = {
+    definition: dict[str, Any] = {
         "system": system.name,
         "columns": Encoding.of(system).columns,
         "classes": system.classes,
@@ -60,6 +60,9 @@ def training_key(system: System, rows: pd.DataFrame, config: TrainingConfig) -> 
         "config": config.to_dict(),
         "version": package_version(),
     }
+    repeats = config.evaluation.repeats_for(len(_real(rows)))
+    if repeats < config.repeats:  # named only then, so that the keys of small tables stay what they were
+        definition["repeats"] = repeats
     digest = hashlib.sha256(json.dumps(definition, sort_keys=True).encode())
     digest.update(np.sort(pd.util.hash_pandas_object(content, index=False).to_numpy()).tobytes())
     return digest.hexdigest()
@@ -70,13 +73,19 @@ def recipe_of(model_class: str, config: TrainingConfig) -> Recipe:
     return recipe(model_class, n_neighbors=config.knn_k) if model_class == "knn" else recipe(model_class)
 
 
-def score_class(system: System, rows: pd.DataFrame, model_class: str, config: TrainingConfig) -> Scores:
+def score_class(
+    system: System,
+    rows: pd.DataFrame,
+    model_class: str,
+    config: TrainingConfig,
+    progress: Progress = silent,
+) -> Scores:
     """One model class, uncalibrated: cross-validated, with the one 80/20 split beside it.
 
     Raises UntrainableRows when the class cannot be fitted on so few or such rows.
     """
     try:
-        return _score(system, rows, recipe_of(model_class, config), config, calibrate=False)
+        return _score(system, rows, recipe_of(model_class, config), config, progress, calibrate=False)
     except ValueError as error:
         raise UntrainableRows(
             f"{system.name}: {model_class} cannot be scored on {len(rows)} rows: {error}; give it more rows, "
@@ -85,7 +94,11 @@ def score_class(system: System, rows: pd.DataFrame, model_class: str, config: Tr
 
 
 def add_calibrated(
-    system: System, rows: pd.DataFrame, scores: Sequence[Scores], config: TrainingConfig
+    system: System,
+    rows: pd.DataFrame,
+    scores: Sequence[Scores],
+    config: TrainingConfig,
+    progress: Progress = silent,
 ) -> list[Scores]:
     """The scores, those replaced by their calibrated model's where that has the lower log-loss.
 
@@ -100,7 +113,7 @@ def add_calibrated(
     better = []
     for bare in scores:
         hopeless = bare.log_loss - bare.calibration_gain > within_reach
-        tried = bare if hopeless else _score(system, rows, bare.recipe, config, calibrate=True)
+        tried = bare if hopeless else _score(system, rows, bare.recipe, config, progress, calibrate=True)
         better.append(min(bare, tried, key=lambda s: s.log_loss))
     return better
 
@@ -118,6 +131,7 @@ def champion_scores(
     champion: Classifier,
     trained_on: pd.MultiIndex,
     config: TrainingConfig,
+    progress: Progress = silent,
 ) -> Scores:
     """The champion on the candidate's folds: its recipe, fitted in each on only rows it was trained on.
 
@@ -127,7 +141,13 @@ def champion_scores(
     fit_on = identity(rows).isin(trained_on)
     calibrate = champion.calibration is not None
     return cross_validate(
-        system, rows, champion.recipe, config.evaluation, calibrate=calibrate, fit_on=fit_on
+        system,
+        rows,
+        champion.recipe,
+        config.evaluation,
+        calibrate=calibrate,
+        fit_on=fit_on,
+        progress=lambda words: progress(f"the champion, {words}"),
     )
 
 
@@ -191,7 +211,13 @@ def _real(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _score(
-    system: System, rows: pd.DataFrame, recipe: Recipe, config: TrainingConfig, *, calibrate: bool
+    system: System,
+    rows: pd.DataFrame,
+    recipe: Recipe,
+    config: TrainingConfig,
+    progress: Progress,
+    *,
+    calibrate: bool,
 ) -> Scores:
-    scores = cross_validate(system, rows, recipe, config.evaluation, calibrate=calibrate)
+    scores = cross_validate(system, rows, recipe, config.evaluation, calibrate=calibrate, progress=progress)
     return replace(scores, holdout=holdout(system, rows, recipe, config.seed, calibrate=calibrate))

@@ -18,6 +18,7 @@ from ui.tabular import invented
 from ui.tabular.desk import View, day_command, source_command
 
 MODEL_CLASSES = {
+    "hist_gradient_boosting": "gradient boosting of histograms",
     "knn": "k-nearest neighbours",
     "lda": "linear discriminant analysis",
     "logistic": "logistic regression",
