@@ -178,8 +178,7 @@ def test_a_backfill_runs_the_days_of_its_range_and_only_adds_what_is_missing(fir
         ({"system": "atlantis"}, "no system 'atlantis'; known: iris, titanic"),
         ({"max_bad_share": 1.5}, "less than or equal to 1"),
         ({"date": "31 January"}, "date"),
-        ({"synthesis": {"count": 0}}, "count: Input should be greater than or equal to 1"),
-        ({"synthesis": {"count": -5}}, "count: Input should be greater than or equal to 1"),
+        ({"synthesis": {"count": -5}}, "count: Input should be greater than or equal to 0"),
         ({"synthesis": {"method": "magic"}}, "'cart', 'copula'"),
         ({"training": {"model_classes": ["oracle"]}}, "'knn', 'logistic'"),
         ({"training": {"folds": 1}}, "folds: Input should be greater than or equal to 2"),
@@ -194,7 +193,7 @@ def test_a_wrong_parameter_is_refused_before_anything_runs(wrong, complaint):
 def test_the_limits_of_parameters_are_in_the_form_of_the_prefect_ui():
     definitions = day.parameters.definitions
     count = definitions["SynthesisConfig"]["properties"]["count"]
-    assert (count["minimum"], definitions["TrainingConfig"]["properties"]["folds"]["minimum"]) == (1, 2)
+    assert (count["minimum"], definitions["TrainingConfig"]["properties"]["folds"]["minimum"]) == (0, 2)
     assert definitions["SynthesisConfig"]["properties"]["method"]["enum"][0] == "cart"
 
 
