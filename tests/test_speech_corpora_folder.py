@@ -280,7 +280,7 @@ def test_a_split_that_a_corpus_lacks_is_drawn_from_train_and_the_others_are_left
 
 
 def test_with_too_few_speakers_splits_are_drawn_by_clip_and_that_is_said(tmp_path):
-    rows = [{"file": f"clips/{i}.wav", "text": "hej", "speaker": "Åsa"} for i in range(40)]
+    rows = [{"file": f"clips/{i}.wav", "text": f"hej {i}", "speaker": "Åsa"} for i in range(40)]
     corpus = opened(lay_out({"metadata.jsonl": json_lines(rows), **recordings(40)}, tmp_path / "own"))
     assert {clip.split for clip in corpus.listing().clips} == set(SPLITS)
     assert corpus.notes == [UNKNOWN_VOICES]
@@ -288,12 +288,28 @@ def test_with_too_few_speakers_splits_are_drawn_by_clip_and_that_is_said(tmp_pat
 
 def test_one_unnamed_speaker_may_be_anyone_of_another_split(tmp_path):
     rows = [
-        {"file": f"clips/{i}.wav", "text": "hej", "speaker": "" if i == 3 else f"s{i}", "split": split}
+        {"file": f"clips/{i}.wav", "text": f"hej {i}", "speaker": "" if i == 3 else f"s{i}", "split": split}
         for i, split in enumerate(("train", "dev", "test", "train"))
     ]
     corpus = opened(lay_out({"metadata.jsonl": json_lines(rows), **recordings(4)}, tmp_path / "own"))
     assert len(corpus.listing().clips) == 4
     assert corpus.notes == [UNKNOWN_VOICES]
+
+
+def test_sentences_of_the_test_that_are_read_in_train_are_counted_whatever_their_signs(tmp_path):
+    said = ["Hej, du!", "hej du", "Hej  du…", "Nej.", "e\u0301n", "ÉN", "ja"]
+    rows = [
+        {"file": f"clips/{i}.wav", "text": text, "speaker": f"s{i}", "split": split}
+        for i, (text, split) in enumerate(
+            zip(said, ("train", "dev", "test", "test", "train", "test", "dev"), strict=True)
+        )
+    ]
+    corpus = opened(lay_out({"metadata.jsonl": json_lines(rows), **recordings(7)}, tmp_path / "own"))
+    assert len(corpus.listing().clips) == 7
+    assert [note.split(" say ")[0] for note in corpus.notes] == [
+        "1 of 2 clips of dev (50%)",
+        "2 of 3 clips of test (67%)",
+    ]
 
 
 def test_known_speakers_leave_nothing_to_note(tmp_path):

@@ -81,6 +81,15 @@ def test_the_manifest_counts_clips_seconds_and_speakers_of_each_split(store: Sto
     assert shards.newest(store, "sv") == made.id and shards.manifest(store, made.id) == made
 
 
+def test_a_clip_of_the_test_tells_whether_its_sentence_is_read_in_train(store: Store, cache: Path) -> None:
+    said = {"train-0": "Hej, du!", "test-0": "hej du", "test-1": "Nej."}
+    made = prepare(store, ToneCorpus(rows=[replace(one, text=said.get(one.id, one.id)) for one in clips()]))
+    assert made.shared_sentences == {"dev": (0, 2), "test": (1, 2)}
+    rows = open_prepared(store, made.id, ("test",), cache).rows
+    assert dict(zip(rows["id"], rows["in_train"], strict=True)) == {"test-0": True, "test-1": False}
+    assert open_prepared(store, made.id, ("train",), cache).rows["in_train"].all()
+
+
 def test_a_second_run_reads_no_clip_and_writes_nothing(store: Store) -> None:
     corpus = ToneCorpus()
     first = prepare(store, corpus)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from dagsverk.speech.corpora.corpus import Clip, Corpus, Listing, RejectedClip, Split
+from dagsverk.speech.corpora.overlap import shared_notes, shared_sentences
 from dagsverk.speech.errors import CorpusError
 
 UNKNOWN_VOICES = "speakers are not known, or too few: voices of dev and test may be heard in training"
@@ -47,6 +48,7 @@ class Limited:
                 not clip.speaker for clip in self._listing.clips
             )  # may be one who is named elsewhere
             self.notes = [UNKNOWN_VOICES] if unnamed and len(splits) > 1 else []
+            self.notes += shared_notes(shared_sentences(self._listing.clips))
         return self._listing
 
     def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | RejectedClip]]:

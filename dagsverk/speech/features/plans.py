@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dagsverk import records
 from dagsverk.speech.cache import cache_folder
 from dagsverk.speech.config import PrepareConfig
 from dagsverk.speech.corpora.corpus import SPLITS, Clip, Listing, RejectedClip, Split
+from dagsverk.speech.corpora.overlap import sentence_key
 from dagsverk.speech.errors import CorpusError, TooManyBadClips
 from dagsverk.speech.features import shards
 from dagsverk.speech.features.shards import IN_JSON, Example, Rejections
@@ -122,6 +124,16 @@ def clips_of(store: Store, set_id: str, numbers: Sequence[int]) -> list[tuple[in
     """(shard, clip) of some shards, in the order of the plan. Raises NotFound."""
     table = pq.read_table(_file(store, set_id), filters=[("shard", "in", list(numbers))])
     return [(row.pop("shard"), Clip(**row)) for row in table.to_pylist()]
+
+
+def train_sentences(store: Store, set_id: str) -> frozenset[int]:
+    """The keys of all sentences that were planned for train (`overlap.sentence_key`). Raises NotFound."""
+    file = pq.ParquetFile(_file(store, set_id))
+    keys: set[int] = set()
+    for batch in file.iter_batches(columns=["split", "text"]):
+        texts = batch["text"].filter(pc.equal(batch["split"], "train"))
+        keys.update(map(sentence_key, texts.to_pylist()))
+    return frozenset(keys)
 
 
 def by_reason(rejected: Iterable[RejectedClip]) -> dict[str, Rejections]:

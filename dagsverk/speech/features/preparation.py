@@ -23,6 +23,7 @@ from typing import Any, BinaryIO, TypeAlias
 from dagsverk import records
 from dagsverk.speech.config import PrepareConfig
 from dagsverk.speech.corpora.corpus import SPLITS, Clip, Corpus, RejectedClip, Split
+from dagsverk.speech.corpora.overlap import HELD_OUT, sentence_key
 from dagsverk.speech.errors import CorpusError, DamagedShard, SpeechError
 from dagsverk.speech.features import plans, shards
 from dagsverk.speech.features.clips import make_row
@@ -113,7 +114,7 @@ def complete(store: Store, set_id: str) -> Manifest:
     try:
         manifest = shards.manifest(store, set_id)
     except NotFound:
-        manifest = _manifest(planned, made)
+        manifest = _manifest(planned, made, _shared_sentences(store, set_id, made))
         try:
             store.put(shards.manifest_path(set_id), records.to_bytes(manifest))
         except Conflict:  # another worker was first, with the same shards
@@ -231,7 +232,20 @@ def _record(store: Store, set_id: str, number: int) -> ShardRecord:
 # ------------------------------------------------------------------ completing a set
 
 
-def _manifest(planned: Plan, made: Sequence[ShardRecord]) -> Manifest:
+def _shared_sentences(store: Store, set_id: str, made: Sequence[ShardRecord]) -> dict[str, tuple[int, int]]:
+    """Of the clips that were made of dev and test, those whose sentence was planned for train, too."""
+    train = plans.train_sentences(store, set_id)
+    shared: dict[str, tuple[int, int]] = {}
+    for split in HELD_OUT:
+        of_split = [record for record in made if record.split == split]
+        rejected = {one.clip for record in of_split for one in record.rejected}
+        clips = plans.clips_of(store, set_id, [record.number for record in of_split])
+        seen = [sentence_key(clip.text) in train for _, clip in clips if clip.id not in rejected]
+        shared[split] = (sum(seen), len(seen))
+    return shared
+
+
+def _manifest(planned: Plan, made: Sequence[ShardRecord], shared: Mapping[str, tuple[int, int]]) -> Manifest:
     rejected = plans.by_reason([*planned.rejected, *(one for record in made for one in record.rejected)])
     listed = sum(planned.clips) + len(planned.rejected)
     splits: dict[str, Totals] = {
@@ -261,6 +275,7 @@ def _manifest(planned: Plan, made: Sequence[ShardRecord]) -> Manifest:
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         rows=planned.rows,
         left_out=planned.left_out,
+        shared_sentences=shared,
     )
 
 

@@ -18,8 +18,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dagsverk.speech.corpora.corpus import Split
+from dagsverk.speech.corpora.overlap import sentence_key
 from dagsverk.speech.errors import DamagedShard
-from dagsverk.speech.features import log_mel, shards
+from dagsverk.speech.features import log_mel, plans, shards
 from dagsverk.speech.features.log_mel import Mel
 from dagsverk.speech.features.shards import Manifest, Shard
 from dagsverk.store import NotFound, Store
@@ -33,7 +34,8 @@ ROW_COLUMNS = [name for name in shards.SCHEMA.names if name not in ("peak", "mel
 class PreparedClips:
     """The clips of some splits of a set, in the order of its shards. Threads and processes may share it."""
 
-    rows: pd.DataFrame = field(repr=False)  # columns of Clip (`duration_s` as decoded) and frames: int32
+    rows: pd.DataFrame = field(repr=False)  # columns of Clip (`duration_s` as decoded), frames: int32, and
+    # in_train: bool, whether the sentence is read in train as well (always True of train)
     n_mels: int
     language: str  # Whisper's code
     set_id: str
@@ -78,8 +80,10 @@ def open_prepared(store: Store, set_id: str, splits: Sequence[Split], cache: Pat
         np.cumsum([0, *rows["frames"].to_numpy()[:-1]], dtype=np.int64) for rows in tables if len(rows)
     ]
     counts = [len(rows) for rows in tables]
+    rows = table.select(ROW_COLUMNS).to_pandas()
+    rows["in_train"] = rows["split"].eq("train") | _in_train(store, set_id, rows["text"], splits)
     return PreparedClips(
-        rows=table.select(ROW_COLUMNS).to_pandas(),
+        rows=rows,
         n_mels=about.n_mels,
         language=about.language,
         set_id=set_id,
@@ -89,6 +93,13 @@ def open_prepared(store: Store, set_id: str, splits: Sequence[Split], cache: Pat
         _file_of=np.repeat(np.arange(len(files), dtype=np.int32), counts),
         _files=files,
     )
+
+
+def _in_train(store: Store, set_id: str, texts: pd.Series[str], splits: Sequence[Split]) -> NDArray[np.bool_]:
+    if set(splits) <= {"train"}:
+        return np.ones(len(texts), bool)
+    train = plans.train_sentences(store, set_id)
+    return np.fromiter((sentence_key(text) in train for text in texts), bool, len(texts))
 
 
 def _verified(store: Store, about: Manifest, shard: Shard, cache: Path) -> Path:

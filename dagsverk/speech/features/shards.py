@@ -135,6 +135,8 @@ class Manifest:
     created: str  # ISO 8601, UTC
     rows: int = 0  # of the corpus: clips + rejected + left out; 0: made by a version that did not count them
     left_out: Mapping[str, int] = field(default_factory=dict)  # reason -> rows that were not asked for
+    shared_sentences: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # dev, test -> clips of how
+    # many that say a sentence of train; {}: made by a version that did not count them
 
     @property
     def seconds(self) -> float:
