@@ -66,6 +66,7 @@ def ingest(system: str, source: str | None = None, max_bad_share: float = 0.1) -
         left_to_source=settled.left_to_source,
         without_outcome=settled.without_outcome,
         outcomes_kept=settled.outcomes_kept,
+        guesses=checked.guesses,
     )
     keep_report(store, system, "features", report)
     show.ingested(system, report, checked.rejects)
@@ -75,6 +76,7 @@ def ingest(system: str, source: str | None = None, max_bad_share: float = 0.1) -
         wrote(table, commit),
         f"{len(gone)} known rows are not in the source and stay" if gone else "",
         *arrival_words(report),
+        *checked.guesses,
     )
     return TableRef(table.name, table.version, commit.id)
 

@@ -56,7 +56,7 @@ def test_the_embedded_titanic_holds_the_facts_of_the_public_record():
         ({"fare": "1e9"}, "fare", "at most 600"),
         ({"sibsp": "1.5"}, "sibsp", "a whole number"),
         ({"sex": "unknown"}, "sex", "one of female, male"),
-        ({"embarked": "Southampton"}, "embarked", "one of C, Q, S"),
+        ({"embarked": "Cork"}, "embarked", "one of C, Q, S"),
         ({"survived": "2"}, "survived", "one of died, survived"),
         ({"passenger_id": None}, "passenger_id", "a value"),
         ({"passenger_id": "1"}, "passenger_id", "unique"),
@@ -82,8 +82,10 @@ def test_seven_as_text_integer_or_float_is_the_same_passenger():
 
 
 def test_a_renamed_column_is_refused_with_a_guess_at_what_it_was():
-    renamed = Raw("test.csv", raw({}).rows.rename(columns={"pclass": "Pclass_"}))
-    with pytest.raises(SourceError, match=r"lacks 1 of the columns of titanic: pclass \(is it 'Pclass_'\?\)"):
+    renamed = Raw("test.csv", raw({}).rows.rename(columns={"pclass": "pclass_x"}))
+    with pytest.raises(
+        SourceError, match=r"lacks 1 of the columns of titanic: pclass \(is it 'pclass_x'\?\)"
+    ):
         validate(TITANIC, renamed, NOW)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,11 @@ import pandas as pd
 import pandera.pandas as pandera
 from pandera.errors import SchemaErrors
 
-from dagsverk.tabular.errors import InvalidInput, SourceError
-from dagsverk.tabular.sources import MISSING, Raw
+from dagsverk.tabular import headers
+from dagsverk.tabular.errors import InvalidInput
+from dagsverk.tabular.numerals import Marks, marks_of
+from dagsverk.tabular.raw import Raw
+from dagsverk.tabular.spellings import EXACT, Cells, categories, cells_of, identities, is_missing, numbers
 from dagsverk.tabular.system import Column, System
 from dagsverk.tabular.tables import HISTORIC, features_table, rejects_table
 
@@ -25,6 +27,10 @@ warnings.filterwarnings("ignore", category=FutureWarning, module="pandera")
 
 MAX_VALUE_LENGTH = 200  # of a rejected value that is kept
 MAX_ID_LENGTH = 100
+MADE = (
+    "there is no column {name}: rows are named by their content, and equal ones by their count; "
+    "a row that comes again is taken for the same"
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,14 @@ class Validated:
     rejects: pd.DataFrame  # layout of rejects_table: one line per failed check
     rows_in: int
     timed: bool = False  # the rows have times of their own; else `event_time` is the system's
+    guesses: tuple[str, ...] = ()  # what was found out about the source: sentences
+
+    def __post_init__(self) -> None:
+        if len(self.rows) + self.rejects["line"].nunique() != self.rows_in:
+            raise AssertionError(  # a fault of ours: no row may be lost in silence
+                f"{self.source}: {self.rows_in} rows came in, {len(self.rows)} were taken and "
+                f"{self.rejects['line'].nunique()} set aside"
+            )
 
     @property
     def rows_set_aside(self) -> int:
@@ -57,10 +71,12 @@ def validate(system: System, raw: Raw, found_at: pd.Timestamp) -> Validated:
 
     Raises SourceError when the columns as a whole do not fit.
     """
-    _check_header(system, raw)
-    ids = raw.rows[system.id_column].map(_text, na_action="ignore")
-    typed, failures = _check(raw.rows, (*system.columns, replace(system.label, required=False)))
-    failures += _id_failures(system.id_column, ids)
+    matched = headers.match(system, raw.name, [str(name) for name in raw.rows.columns])
+    cells = {name: cells_of(raw.rows.iloc[:, place]) for name, place in matched.places.items()}
+    columns = (*system.columns, replace(system.label, required=False))
+    typed, failures, guesses = _check(cells, columns, raw.rows.index)
+    ids, id_failures, id_guess = _identities(system, cells, typed)
+    failures += id_failures
     failures += [(line, "", "as many fields as the header", fields) for line, fields in raw.malformed.items()]
     good = ~typed.index.isin({line for line, *_ in failures})
     return Validated(
@@ -68,6 +84,7 @@ def validate(system: System, raw: Raw, found_at: pd.Timestamp) -> Validated:
         rows=_feature_rows(system, ids[good], typed[good]),
         rejects=_reject_rows(system, raw.name, failures, found_at),
         rows_in=len(raw.rows) + len(raw.malformed),
+        guesses=tuple(g for g in (*raw.guesses, *matched.guesses, *guesses, id_guess) if g),
     )
 
 
@@ -103,11 +120,11 @@ def check_inputs(system: System, values: Mapping[str, object]) -> pd.DataFrame:
         for name in values
         if name not in system.inputs
     }
-    cells = pd.DataFrame([{name: _cell(values.get(name)) for name in system.inputs}], dtype=object)
-    typed, failures = _check(cells, system.columns)
+    given = {name: _cell(values.get(name)) for name in system.inputs}
+    cells = {name: cells_of(pd.Series([value], dtype=object)) for name, value in given.items()}
+    typed, failures, _ = _check(cells, system.columns, pd.RangeIndex(1))
     for _, column, check, _ in failures:
-        given = cells[column].item()
-        shown = "nothing" if pd.isna(given) else repr(str(given)[:MAX_VALUE_LENGTH])
+        shown = "nothing" if given[column] is None else repr(str(given[column])[:MAX_VALUE_LENGTH])
         problems.setdefault(column, f"want {check}, got {shown}")
     if problems:
         raise InvalidInput(problems)
@@ -117,51 +134,78 @@ def check_inputs(system: System, values: Mapping[str, object]) -> pd.DataFrame:
 def _cell(value: object) -> object:
     if isinstance(value, (bool, list, dict)):
         return repr(value)  # becomes a refused text rather than a 1
-    text = value.strip() if isinstance(value, str) else value
-    return None if text is None or text in MISSING else text
-
-
-def _check_header(system: System, raw: Raw) -> None:
-    required = [system.id_column, *system.inputs, system.label.name]
-    missing = [name for name in required if name not in raw.rows.columns]
-    if not missing:
-        return
-    extra = [str(name) for name in raw.rows.columns if name not in required and name not in system.unused]
-    hints = {name: difflib.get_close_matches(name, extra, 1, cutoff=0.5) for name in missing}
-    wanted = ", ".join(f"{name} (is it {hints[name][0]!r}?)" if hints[name] else name for name in missing)
-    raise SourceError(
-        f"{raw.name} lacks {len(missing)} of the columns of {system.name}: {wanted}; "
-        f"found: {', '.join(map(str, raw.rows.columns))}. Nothing was changed"
-    )
+    return None if value is None or is_missing(str(value).strip()) else value
 
 
 Failure = tuple[int, str, str, Any]  # line, column, check, value
 
 
-def _check(rows: pd.DataFrame, columns: Sequence[Column]) -> tuple[pd.DataFrame, list[Failure]]:
-    """Cells -> typed columns, and every cell that fails a check (its typed value is then worth nothing)."""
+def _check(
+    cells: Mapping[str, Cells], columns: Sequence[Column], lines: pd.Index
+) -> tuple[pd.DataFrame, list[Failure], list[str]]:
+    """Cells -> typed columns, every cell that fails a check (its typed value is worth nothing), guesses."""
     typed: dict[str, Any] = {}
     failures: list[Failure] = []
+    guesses: list[str] = []
+    marks = _marks(cells, columns)
     for column in columns:
-        cells = rows[column.name]
-        if column.kind == "category":
-            typed[column.name] = cells.map(partial(_category, column), na_action="ignore").astype(object)
+        if column.name not in cells:
+            typed[column.name] = np.nan if column.kind != "category" else None
+        elif column.kind == "category":
+            typed[column.name], guess = categories(column, cells[column.name])
+            guesses.append(guess)
         else:
-            typed[column.name] = numbers = pd.to_numeric(cells, errors="coerce").astype(np.float64)
-            unreadable = cells.index[numbers.isna() & cells.notna()]
-            failures += [(int(line), column.name, "a number", cells[line]) for line in unreadable]
-    table = pd.DataFrame(typed, index=rows.index)
-    unreadable_cells = {(line, name) for line, name, *_ in failures}
+            read = numbers(column, cells[column.name], marks)
+            typed[column.name] = read.values
+            guesses.append(read.guess)
+            failures += _unreadable(column.name, cells[column.name], read.unreadable)
+    table = pd.DataFrame(typed, index=lines)
+    failures += _failed_checks(table, columns, {(line, name) for line, name, *_ in failures})
+    return table, failures, [*guesses, _missing_words(cells)]
+
+
+def _marks(cells: Mapping[str, Cells], columns: Sequence[Column]) -> Marks:
+    """How the clear numbers of the whole source are written."""
+    texts = (cells[c.name].texts for c in columns if c.kind != "category" and c.name in cells)
+    return marks_of(chain.from_iterable(texts))
+
+
+def _unreadable(name: str, cells: Cells, wanted: Mapping[int, str]) -> list[Failure]:
+    if not wanted:
+        return []
+    places = np.flatnonzero(np.isin(cells.codes, list(wanted)))
+    codes = cells.codes[places]
+    return [
+        (int(line), name, wanted[code], cells.texts[code])
+        for line, code in zip(cells.lines[places], codes.tolist(), strict=True)
+    ]
+
+
+def _failed_checks(
+    table: pd.DataFrame, columns: Sequence[Column], unreadable: Collection[tuple[int, str]]
+) -> list[Failure]:
+    """Failures of the columns' limits, but those of cells that could not be read."""
     try:
         _schema(columns).validate(table, lazy=True)
     except SchemaErrors as error:
         cases = error.failure_cases[["index", "column", "check", "failure_case"]].itertuples(index=False)
-        failures += [
+        return [
             (int(line), name, "a value" if check == "not_nullable" else check, value)
             for line, name, check, value in cases
-            if (line, name) not in unreadable_cells
+            if (line, name) not in unreadable
         ]
-    return table, failures
+    return []
+
+
+def _missing_words(cells: Mapping[str, Cells]) -> str:
+    """Which words were taken as missing, and how often, in words."""
+    words = sorted({word for one in cells.values() for word in one.missing})
+    shown = [
+        f"{word!r} in "
+        + ", ".join(f"{name} ({one.missing[word]})" for name, one in cells.items() if one.missing[word])
+        for word in words
+    ]
+    return f"taken as missing: {'; '.join(shown)}" if shown else ""
 
 
 def _schema(columns: Sequence[Column]) -> pandera.DataFrameSchema:
@@ -181,34 +225,46 @@ def _checks(column: Column) -> list[pandera.Check]:
         checks.append(pandera.Check.le(column.maximum, error=f"at most {column.maximum:g}"))
     if column.kind == "integer":
         checks.append(pandera.Check(lambda values: values == np.floor(values), error="a whole number"))
+        checks.append(
+            pandera.Check(lambda values: abs(values) <= EXACT, error=f"at most {EXACT}, to be exact")
+        )
     return checks
 
 
-def _text(cell: object) -> str:
-    """7, 7.0 and "7" are the same passenger, and the same category."""
-    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
-
-
-def _category(column: Column, cell: object) -> str:
-    text = _text(cell)
-    return column.aliases.get(text, text)
-
-
-def _id_failures(name: str, ids: pd.Series[Any]) -> list[Failure]:
-    """Of rows with the same identity the first is kept."""
-    too_long = ids.str.len() > MAX_ID_LENGTH
+def _identities(
+    system: System, cells: Mapping[str, Cells], typed: pd.DataFrame
+) -> tuple[pd.Series[Any], list[Failure], str]:
+    """Every row's identity, what fails, and what was guessed. Of rows with the same one the first is kept."""
+    name = system.id_column
+    if name not in cells:
+        return made_identities(typed, system.inputs), [], MADE.format(name=name)
+    values, wanted, guess = identities(name, cells[name])
+    ids = pd.Series(values, index=typed.index, dtype=object)
+    failures = _unreadable(name, cells[name], wanted)
     checks = {"a value": ids.isna(), "unique": ids.duplicated() & ids.notna()}
-    checks[f"at most {MAX_ID_LENGTH} characters"] = too_long.fillna(False).astype(bool)
-    return [
-        (line, name, check, value)
+    checks[f"at most {MAX_ID_LENGTH} characters"] = ids.str.len().gt(MAX_ID_LENGTH)
+    failures += [
+        (int(line), name, check, value)
         for check, bad in checks.items()
         for line, value in zip(ids.index[bad].tolist(), ids[bad].tolist(), strict=True)
     ]
+    return ids, failures, guess
+
+
+def made_identities(typed: pd.DataFrame, inputs: Sequence[str]) -> pd.Series[Any]:
+    """For rows without one: a digest of a row without its outcome, and which of its equals it is.
+
+    So the same table gives the same names in any order, and an outcome that comes later finds its row.
+    """
+    digests = pd.util.hash_pandas_object(typed[list(inputs)], index=False)
+    count = digests.groupby(digests).cumcount() + 1
+    names = [f"{one:016x}-{number}" for one, number in zip(digests, count, strict=True)]
+    return pd.Series(names, index=typed.index, dtype=object)
 
 
 def _feature_rows(system: System, ids: pd.Series[Any], typed: pd.DataFrame) -> pd.DataFrame:
     rows = typed.assign(
-        row_id=[f"{system.name}-{identity}" for identity in ids],
+        row_id=f"{system.name}-" + ids.astype(str),
         event_time=pd.Timestamp(system.event_time).tz_convert("UTC").tz_localize(None),
         origin=HISTORIC,
         generator=None,

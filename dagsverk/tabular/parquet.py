@@ -16,13 +16,13 @@ import pyarrow as pa
 from dagsverk.reading import TooLarge
 from dagsverk.tabular.errors import SourceError
 from dagsverk.tabular.parquet_child import TOO_LARGE
+from dagsverk.tabular.raw import MAX_CELLS
 
 CHILD = Path(__file__).with_name("parquet_child.py")
 MEMORY_BYTES = 4 << 30
 TIME_S = 300
 PATIENCE_S = 10  # with its end, when all is read
 MAX_ROWS_BYTES = 1 << 30
-MAX_CELLS = 20_000_000
 
 
 def parse_parquet(name: str, data: bytes) -> pd.DataFrame:

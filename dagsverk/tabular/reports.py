@@ -31,6 +31,7 @@ class Ingested:
     left_to_source: int = 0  # the system's own facts that a source has brought as well: not written
     without_outcome: int = 0  # of the rows taken: they are predicted, and learned from once they have one
     outcomes_kept: int = 0  # rows that came again without their outcome, which is kept
+    guesses: tuple[str, ...] = ()  # what was found out about the source and might be otherwise: sentences
 
 
 @dataclass(frozen=True, kw_only=True)

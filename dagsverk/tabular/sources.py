@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,24 +9,15 @@ import pandas as pd
 
 from dagsverk.addresses import refuse_keys
 from dagsverk.reading import NotRegular, TooLarge, may_pass, open_regular, read_at_most
+from dagsverk.tabular.delimited import parse_text
 from dagsverk.tabular.errors import SourceError, SourceUnavailable
-from dagsverk.tabular.parquet import MAX_CELLS, parse_parquet
+from dagsverk.tabular.parquet import parse_parquet
+from dagsverk.tabular.raw import Raw
 from dagsverk.tabular.system import System
 from dagsverk.tabular.web import download
 
 MAX_BYTES = 512 * 2**20
-MAX_COLUMNS = 2_000
-MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
 EMBEDDED = "embedded"
-
-
-@dataclass(frozen=True)
-class Raw:
-    """Rows as they came. The index is the line in the source (the header is line 1)."""
-
-    name: str  # where from, without credentials
-    rows: pd.DataFrame  # cells as text or as Parquet typed them; None or NaN: missing
-    malformed: dict[int, str] = field(default_factory=dict)  # line -> what is wrong with its shape
 
 
 def read_source(system: System, source: str | None = None) -> Raw:
@@ -52,7 +39,11 @@ def read_source(system: System, source: str | None = None) -> Raw:
     data = _fetch(source, name)
     if not data:
         raise SourceError(f"{name} is empty (0 bytes); nothing was changed")
-    raw = _parse_csv(name, data) if suffix == ".csv" else Raw(name, _numbered(parse_parquet(name, data)))
+    raw = (
+        parse_text(system, name, data)
+        if suffix == ".csv"
+        else Raw(name, _numbered(parse_parquet(name, data)))
+    )
     if raw.rows.empty and not raw.malformed:
         raise SourceError(f"{name} has a header and no rows; nothing was changed")
     return raw
@@ -96,32 +87,3 @@ def _fetch_s3(address: str, name: str) -> bytes:
     kinds = s3.Kinds(missing=SourceError, wrong=SourceError, unavailable=SourceUnavailable)
     with s3.errors("read", name, kinds):
         return s3.read_object(s3.client(), address.partition("://")[2], MAX_BYTES)
-
-
-def _parse_csv(name: str, data: bytes) -> Raw:
-    """Read by hand-counted fields: pandas fills a line cut short with empty cells and says nothing."""
-    if (cells := sum(map(data.count, (b",", b"\n", b"\r")))) > MAX_CELLS:  # before any of them takes memory
-        raise SourceError(f"{name} has about {cells:,} cells, the limit is {MAX_CELLS:,}; divide it")
-    try:
-        reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
-        lines = [(reader.line_num, fields) for fields in reader if fields]
-    except UnicodeDecodeError as error:
-        raise SourceError(f"{name} is not UTF-8 text (byte {error.start})") from error
-    except csv.Error as error:
-        raise SourceError(
-            f"{name} is not whole CSV: {error} near line {reader.line_num}; is it cut short?"
-        ) from error
-    if not lines:
-        raise SourceError(f"{name} holds no table")
-    header = [field.strip() for field in lines[0][1]]
-    if len(header) > MAX_COLUMNS:
-        raise SourceError(f"{name} has {len(header):,} columns, the limit is {MAX_COLUMNS:,}")
-    if repeated := sorted(column for column, times in Counter(header).items() if times > 1):
-        raise SourceError(f"{name} has columns with the same name: {', '.join(repeated)}")
-    good = {number: fields for number, fields in lines[1:] if len(fields) == len(header)}
-    malformed = {
-        number: f"{len(fields)} fields" for number, fields in lines[1:] if len(fields) != len(header)
-    }
-    rows = pd.DataFrame.from_dict(good, orient="index", columns=header, dtype=object)
-    stripped = rows.apply(lambda column: column.str.strip())
-    return Raw(name, stripped.mask(stripped.isin(MISSING)), malformed)

@@ -29,7 +29,8 @@ class Column:
     minimum: float | None = None
     maximum: float | None = None
     categories: tuple[str, ...] = ()
-    aliases: Mapping[str, str] = field(default_factory=dict)  # raw value -> category
+    aliases: Mapping[str, str] = field(default_factory=dict)  # raw value -> category, or a number's digits
+    synonyms: tuple[str, ...] = ()  # other names of the column in sources; case and signs do not count
     wording: Mapping[str, str] = field(default_factory=dict)  # category or number -> words on a page
     required: bool = True  # False: may be empty
     example: float | str | None = None  # first value that a page shows
@@ -60,6 +61,7 @@ class System:
     label: Column  # what is predicted: a category
     read: Callable[[], pd.DataFrame]  # the embedded raw rows
     event_time: dt.datetime  # when the embedded facts were so (UTC)
+    id_synonyms: tuple[str, ...] = ()  # other names of the id column in sources
     unused: tuple[str, ...] = ()  # raw columns known and left out on purpose
     derive: Callable[[pd.DataFrame], pd.DataFrame] | None = None  # adds numeric columns; needs no fitting
     derived: tuple[str, ...] = ()  # names that `derive` adds
