@@ -192,8 +192,8 @@ def test_bad_rows_are_set_aside_and_the_rest_is_taken(store, tmp_path):
     tasks.ingest.fn("titanic", write_titanic(tmp_path, spoil))
     rejects = store.read(rejects_table(TITANIC))
     assert rejects[["line", "column", "value"]].to_numpy().tolist() == [
-        [5, "age", "-1.0"],
-        [7, "age", "-1.0"],
+        [5, "age", "-1"],
+        [7, "age", "-1"],
         [9, "sex", "?"],
     ]
     assert len(store.read(features_table(TITANIC))) == 888

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dagsverk.tabular import headers
-from dagsverk.tabular.encodings import encoding_of
+from dagsverk.tabular.encoded import encoding_of
 from dagsverk.tabular.errors import SourceError
 from dagsverk.tabular.raw import MAX_CELLS, MAX_COLUMNS, TEXT, Raw
 from dagsverk.tabular.system import System

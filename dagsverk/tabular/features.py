@@ -76,7 +76,7 @@ def validate(system: System, raw: Raw, found_at: pd.Timestamp) -> Validated:
     columns = (*system.columns, replace(system.label, required=False))
     typed, failures, guesses = _check(cells, columns, raw.rows.index)
     ids, id_failures, id_guess = _identities(system, cells, typed)
-    failures += id_failures
+    failures = _with_values(failures + id_failures, raw.rows, matched.places)
     failures += [(line, "", "as many fields as the header", fields) for line, fields in raw.malformed.items()]
     good = ~typed.index.isin({line for line, *_ in failures})
     return Validated(
@@ -229,6 +229,19 @@ def _checks(column: Column) -> list[pandera.Check]:
             pandera.Check(lambda values: abs(values) <= EXACT, error=f"at most {EXACT}, to be exact")
         )
     return checks
+
+
+def _with_values(failures: list[Failure], rows: pd.DataFrame, places: Mapping[str, int]) -> list[Failure]:
+    """The failures with what stands in the source, where anything does."""
+    at = rows.index.get_indexer(pd.Index([line for line, *_ in failures])).tolist()
+    return [
+        (line, name, check, _shown(rows.iat[row, places[name]]) if name in places else "")
+        for row, (line, name, check, _) in zip(at, failures, strict=True)
+    ]
+
+
+def _shown(cell: Any) -> str:
+    return "" if pd.isna(cell) else str(cell)
 
 
 def _identities(

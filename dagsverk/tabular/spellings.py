@@ -25,7 +25,7 @@ from dagsverk.tabular.system import Column
 # In any case; not where it is a category of the column.
 MISSING = frozenset((
     "", "na", "n/a", "n.a.", "#n/a", "#na", "<na>", "nan", "nat", "null", "(null)", "#null!", "none", "nil",
-    "missing", "not available", "#value!", "#ref!", "#div/0!", "?", "-", "--", "---", "–", "—", ".", "..", "\\n",
+    "missing", "#value!", "#ref!", "#div/0!", "?", "-", "--", "---", "–", "—", ".", "..", "\\n",
 ))  # fmt: skip
 QUOTED = re.compile(r"^(['\"])(.*)\1$")
 TRUE = ("1", "true", "yes", "t", "y")
