@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -59,14 +60,23 @@ def synthesised(system: str, report: Synthesised) -> None:
     )
 
 
-def monitored(system: str, report: Report) -> None:
-    """The confusion matrix as a picture; alerts as a list, and as one event each."""
+def monitored(system: str, report: Report, standing: Sequence[str]) -> None:
+    """The confusion matrix as a picture; alerts as a list, and an event when one begins and when it ends.
+
+    Args: standing: keys of the alerts that the last look saw: no event is sent of those again.
+    """
     drawn = "Unseen real rows with an outcome, all history"
     picture(f"{system}-confusion", confusion_picture(report.confusion), drawn)
-    lines = [f"- {alert.message}" for alert in report.alerts] or ["No alert."]
+    lines = [f"- {alert.message} {alert.advice}" for alert in report.alerts] or ["No alert."]
     markdown(f"{system}-alerts", "\n".join(lines), f"Alerts at {report.made_at:%Y-%m-%d %H:%M} UTC")
+    resource, now = f"dagsverk.system.{system}", {alert.key for alert in report.alerts}
     for alert in report.alerts:
-        event(f"dagsverk.alert.{alert.kind}", f"dagsverk.system.{system}", {"message": alert.message})
+        if alert.key not in standing:
+            facts = {"message": alert.message, "advice": alert.advice, "key": alert.key}
+            event(f"dagsverk.alert.{alert.kind}", resource, facts)
+    for key in standing:
+        if key not in now:
+            event("dagsverk.alert.ended", resource, {"key": key})
 
 
 def committed(written: Table, commit: Commit, system: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from prefect import task
 
-from dagsverk.records import digest, keep_report, read, remembered
+from dagsverk.records import digest, keep_report, last_report, read, remembered
 from dagsverk.store import ModelRef, NotFound, Store, Table, TableRef
 from dagsverk.tabular.config import ModelClass, TrainingConfig
 from dagsverk.tabular.days import SynthesisConfig
@@ -226,28 +226,32 @@ def monitor(system: str) -> list[str]:
 
     store, described = open_store(), load_system(system)
     features, predictions, champion = monitoring.load(described, store)
-    promised = monitoring.promised_accuracy(champion)
-    report = monitoring.report(described, features, predictions, promised, now=dt.datetime.now(dt.UTC))
+    promise = monitoring.promise_of(champion)
+    report = monitoring.report(described, features, predictions, promise, now=dt.datetime.now(dt.UTC))
     low, high = monitoring.wilson(report.correct, report.outcomes)
     alerts = [alert.message for alert in report.alerts]
+    before = last_report(store, system, "monitoring", Monitored)
+    standing = before.standing if before else ()
+    show.monitored(system, report, standing)  # first: who is killed in between says it twice, not never
     kept = Monitored(
         predictions=report.predictions,
         outcomes=report.outcomes,
         accuracy=report.correct / report.outcomes if report.outcomes else None,
         low=float(low) if report.outcomes else None,
         high=float(high) if report.outcomes else None,
-        promised=promised,
+        promised=report.accuracy.promised,
         alerts=tuple(alerts),
+        standing=tuple(alert.key for alert in report.alerts),
         invented_outcomes=report.invented.outcomes,
         invented_agreed=report.invented.correct,
     )
     keep_report(store, system, "monitoring", kept)
-    show.monitored(system, report)
     say(
         f"read {report.predictions} predictions of unseen real rows, {report.outcomes} with an outcome, "
         f"{report.correct} right; {report.invented.predictions} of invented rows",
         f"alerts: {len(report.alerts)}",
         *alerts,
+        *(f"no longer: the alarm of {key}" for key in standing if key not in kept.standing),
     )
     return alerts
 

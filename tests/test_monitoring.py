@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from dagsverk.store import open_store
 from dagsverk.tabular.monitoring import (
+    Promise,
     accuracy_series,
     confusion,
     expected_accuracy,
     history,
     load,
-    promised_accuracy,
+    promise_of,
     report,
     watch_version,
 )
@@ -31,6 +32,10 @@ NOW = dt.datetime(2026, 3, 10, 12, tzinfo=dt.UTC)
 DAY_1 = pd.Timestamp("2026-01-01")
 EMPTY_FEATURES = features_table(IRIS).schema.empty_table().to_pandas()
 EMPTY_PREDICTIONS = predictions_table(IRIS).schema.empty_table().to_pandas()
+
+
+def promised(accuracy: float, version: int | None = None) -> Promise:
+    return Promise(accuracy=accuracy, version=version)
 
 
 def flowers(
@@ -85,8 +90,8 @@ def test_the_same_row_at_another_time_is_another_row():
 def test_a_late_outcome_counts_once_it_is_known():
     rows = flowers([None])
     predictions = predicted(rows, "setosa")
-    assert report(IRIS, rows, predictions, 0.9, now=NOW).outcomes == 0
-    assert report(IRIS, rows.assign(species="setosa"), predictions, 0.9, now=NOW).outcomes == 1
+    assert report(IRIS, rows, predictions, promised(0.9), now=NOW).outcomes == 0
+    assert report(IRIS, rows.assign(species="setosa"), predictions, promised(0.9), now=NOW).outcomes == 1
 
 
 def test_rows_seen_in_training_do_not_count():
@@ -222,7 +227,7 @@ def quiet_month() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def test_a_system_that_does_well_raises_no_alert():
     features, predictions = quiet_month()
-    result = report(IRIS, features, predictions, 0.95, now=NOW)
+    result = report(IRIS, features, predictions, promised(0.95), now=NOW)
     assert result.alerts == ()
     assert (result.predictions, result.outcomes, result.correct) == (68, 68, 68)
     assert result.accuracy.promised == 0.95
@@ -233,8 +238,10 @@ def test_invented_rows_count_in_no_accuracy_no_confusion_matrix_no_series_and_no
     features, predictions = quiet_month()
     invented = flowers(["setosa"] * 90, origin="synthetic", start=pd.Timestamp("2025-12-01"), name="i")
     wrong = predicted(invented, "virginica")
-    both = report(IRIS, pd.concat([features, invented]), pd.concat([predictions, wrong]), 0.95, now=NOW)
-    alone = report(IRIS, features, predictions, 0.95, now=NOW)
+    both = report(
+        IRIS, pd.concat([features, invented]), pd.concat([predictions, wrong]), promised(0.95), now=NOW
+    )
+    alone = report(IRIS, features, predictions, promised(0.95), now=NOW)
     of_invented = both.to_dict().pop("invented")
     real = {name: value for name, value in both.to_dict().items() if name != "invented"}
     assert real == {name: value for name, value in alone.to_dict().items() if name != "invented"}
@@ -246,7 +253,9 @@ def test_invented_rows_count_in_no_accuracy_no_confusion_matrix_no_series_and_no
 def test_where_only_invented_rows_were_predicted_there_is_no_accuracy_and_drift_says_of_what_it_is():
     invented = flowers(["setosa"] * 90, origin="synthetic", name="i").assign(petal_length_cm=9.0)
     rows = pd.concat([flowers(["setosa"] * 150, name="h", start=pd.Timestamp("1936-09-01")), invented])
-    shown = report(IRIS, rows, predicted(invented, "virginica"), 0.95, now=NOW - dt.timedelta(days=1))
+    shown = report(
+        IRIS, rows, predicted(invented, "virginica"), promised(0.95), now=NOW - dt.timedelta(days=1)
+    )
     assert (shown.predictions, shown.outcomes, shown.accuracy.accuracy, shown.accuracy.alarm) == (
         0,
         0,
@@ -260,7 +269,7 @@ def test_where_only_invented_rows_were_predicted_there_is_no_accuracy_and_drift_
 
 
 def test_the_last_predictions_are_shown_newest_first():
-    result = report(IRIS, *quiet_month(), 0.95, now=NOW, last=3)
+    result = report(IRIS, *quiet_month(), promised(0.95), now=NOW, last=3)
     assert result.last["row_id"].tolist() == ["s67", "s66", "s65"]
 
 
@@ -268,7 +277,7 @@ def test_a_drifted_column_is_an_alert_that_names_it():
     features, predictions = quiet_month()
     late = features["row_id"].str.startswith("s")
     features.loc[late, "petal_length_cm"] += 3
-    alerts = report(IRIS, features, predictions, 0.95, now=NOW, window_rows=60).alerts
+    alerts = report(IRIS, features, predictions, promised(0.95), now=NOW, window_rows=60).alerts
     assert [(a.kind, a.since) for a in alerts] == [("drift", dt.datetime(2026, 1, 9, tzinfo=dt.UTC))]
     assert alerts[0].message.startswith(
         "Petal length has drifted in the last 60 rows: median from 4.25 to 7.38"
@@ -279,17 +288,47 @@ def test_a_drifted_column_is_an_alert_that_names_it():
 def test_accuracy_below_the_promise_is_an_alert_since_the_day_it_began():
     features, predictions = quiet_month()
     predictions.loc[predictions.index[58:], "prediction"] = "virginica"  # the last ten days are wrong
-    alerts = report(IRIS, features, predictions, 0.95, now=NOW, window_rows=20).alerts
-    # of 20 rows with 0.95 promised P(17 or fewer right) = 0.075, P(16 or fewer) = 0.016: the 4th error alarms
+    alerts = report(IRIS, features, predictions, promised(0.95), now=NOW, window_rows=20).alerts
     alert = next(a for a in alerts if a.kind == "accuracy")
-    assert alert.since == dt.datetime(2026, 3, 3, tzinfo=dt.UTC)
-    assert "10 of the last 20 outcomes were predicted right (50 %), 95 % was promised" in alert.message
+    assert alert.since == dt.datetime(2026, 2, 28, tzinfo=dt.UTC)
+    assert dt.datetime(2026, 3, 1, tzinfo=dt.UTC) < alert.noticed < dt.datetime(2026, 3, 8, tzinfo=dt.UTC)
+    assert "0 % of the 10 outcomes since 2026-02-28 were predicted right, 95 % was promised" in alert.message
+    assert "until a new champion is in use" in alert.advice
+
+
+def test_what_an_older_champion_got_wrong_breaks_no_promise_of_the_new_one():
+    features, predictions = quiet_month()
+    predictions.loc[predictions.index[58:], "prediction"] = "virginica"
+    alarms = [report(IRIS, features, predictions, promised(0.95, v), now=NOW).accuracy.alarm for v in (1, 2)]
+    assert alarms == [True, None]
+
+
+def test_an_alarm_stays_on_later_days_and_is_kept_as_past_once_later_rows_outweigh_it():
+    later = flowers(["setosa"] * 400, start=DAY_1)
+    predictions = predicted(later, ["virginica" if 30 <= i < 40 else "setosa" for i in range(400)])
+    rows = pd.concat([flowers(["setosa"] * 150, name="h", start=pd.Timestamp("1936-09-01")), later])
+
+    def as_of(days: int) -> tuple[bool, int]:
+        shown = report(IRIS, rows, predictions.head(days), promised(0.95), now=NOW)
+        return any(a.kind == "accuracy" for a in shown.alerts), len(shown.past_alarms)
+
+    seen = [as_of(days) for days in (30, 40, 41, 44, 400)]
+    assert seen == [(False, 0), (True, 0), (True, 0), (True, 0), (False, 1)]
+
+
+def test_a_report_does_not_depend_on_the_order_of_the_rows_or_on_a_second_look():
+    features, predictions = quiet_month()
+    predictions.loc[predictions.index[58:], "prediction"] = "virginica"
+    mixed = features.sample(frac=1, random_state=1), predictions.sample(frac=1, random_state=2)
+    twice = report(IRIS, *mixed, promised(0.95), now=NOW), report(IRIS, *mixed, promised(0.95), now=NOW)
+    ordered = report(IRIS, features, predictions, promised(0.95), now=NOW)
+    assert twice[0].to_dict() == twice[1].to_dict() == ordered.to_dict()
 
 
 def test_predictions_that_stopped_are_an_alert_and_a_day_late_is_not():
     features, predictions = quiet_month()
-    assert report(IRIS, features, predictions, 0.95, now=NOW + dt.timedelta(hours=12)).alerts == ()
-    alerts = report(IRIS, features, predictions, 0.95, now=NOW + dt.timedelta(days=5)).alerts
+    assert report(IRIS, features, predictions, promised(0.95), now=NOW + dt.timedelta(hours=12)).alerts == ()
+    alerts = report(IRIS, features, predictions, promised(0.95), now=NOW + dt.timedelta(days=5)).alerts
     assert [a.kind for a in alerts] == ["stale"]
     assert alerts[0].message == "No prediction for 6 days; the newest is of 2026-03-09 01:00 UTC."
 
@@ -298,7 +337,7 @@ def test_the_report_is_json_with_nothing_that_json_cannot_say():
     features, predictions = quiet_month()
     features.loc[features.index[-1], "species"] = None
     content = json.loads(
-        json.dumps(report(IRIS, features, predictions, 0.95, now=NOW).to_dict(), allow_nan=False)
+        json.dumps(report(IRIS, features, predictions, promised(0.95), now=NOW).to_dict(), allow_nan=False)
     )
     assert content["last"][0]["outcome"] is None
     assert content["last"][0]["correct"] is None
@@ -321,7 +360,7 @@ def test_a_report_without_a_time_zone_or_without_rows_to_show_is_refused(wrong):
 def test_an_empty_store_is_reported_as_empty(tmp_path):
     store = open_store(str(tmp_path / "store"))
     features, predictions, champion = load(IRIS, store)
-    assert (len(features), len(predictions), champion, promised_accuracy(champion)) == (0, 0, None, None)
+    assert (len(features), len(predictions), champion, promise_of(champion)) == (0, 0, None, None)
     assert report(IRIS, features, predictions, None, now=NOW).predictions == 0
 
 
@@ -333,8 +372,8 @@ def test_the_report_of_a_store_is_the_report_of_its_tables(tmp_path):
         store.ensure(table)
         store.upsert(table, rows)
     stored = load(IRIS, store)
-    assert json.dumps(report(IRIS, stored[0], stored[1], 0.9, now=NOW).to_dict()) == json.dumps(
-        report(IRIS, features, predictions, 0.9, now=NOW).to_dict()
+    assert json.dumps(report(IRIS, stored[0], stored[1], promised(0.9), now=NOW).to_dict()) == json.dumps(
+        report(IRIS, features, predictions, promised(0.9), now=NOW).to_dict()
     )
 
 
@@ -354,4 +393,4 @@ def test_the_watched_version_changes_with_every_table_and_with_the_champion(tmp_
     store.promote(IRIS.name, model.version, reason="the first", expected=None)
     seen.append(watch_version(IRIS, store))
     assert len(set(seen)) == 4
-    assert promised_accuracy(load(IRIS, store)[2]) == 0.975
+    assert promise_of(load(IRIS, store)[2]) == Promise(accuracy=0.975, version=model.version)

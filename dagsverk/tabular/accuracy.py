@@ -1,36 +1,86 @@
-"""Shares of right predictions: their interval, and a test against the accuracy that was promised."""
+"""Shares of right predictions: their interval, and whether they have fallen below what was promised."""
 
 from __future__ import annotations
 
+import datetime as dt
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats
+import pandas as pd
+
+from dagsverk.store.protocol import Model
+from dagsverk.tabular.clock import Clock
+from dagsverk.tabular.evidence import Share, Watched, log_evidence_of_fall, watch_share
 
 Z_95 = 1.959963984540054  # standard normal quantile of 0.975
-LEVEL = 0.05  # share of looks at a kept promise that alarm
+NOTICED_WITHIN_DAYS = 30  # that `AccuracyAlarm.detectable` speaks of
+UNKNOWN_ROWS = 100  # that a promise is taken to be from, where nothing says from how many
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Promise:
+    """The accuracy that cross-validation promised for a model, and how well it is known."""
+
+    accuracy: float
+    low: float | None = None  # its 95 % interval, when it was kept
+    version: int | None = None  # of the model; None: whichever
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.accuracy <= 1:
+            raise ValueError(f"promised accuracy must be in [0, 1], got {self.accuracy}")
+
+    def share(self, rows: int) -> Share:
+        """As a share of rows: of `rows`, or of fewer where the interval is wider than theirs would be."""
+        spread = (self.accuracy - self.low) / Z_95 if self.low is not None else 0.0
+        worth = self.accuracy * (1 - self.accuracy) / spread**2 if spread > 0 else 0.0
+        n = min(n for n in (float(rows or UNKNOWN_ROWS), worth) if n > 0)
+        return Share(right=self.accuracy * n, wrong=(1 - self.accuracy) * n)
+
+
+@dataclass(frozen=True, kw_only=True)
 class AccuracyAlarm:
-    """Is the accuracy seen lower than the accuracy promised? One-sided exact binomial test."""
+    """The newest outcomes against the accuracy promised, and whether it stands that it has fallen.
+
+    The alarm may be looked at every day: see `evidence`.
+    """
 
     correct: int
-    n: int  # rows with a known outcome
+    n: int  # newest rows with a known outcome
     accuracy: float | None  # None: no outcome known
     low: float | None  # Wilson 95 % interval of `accuracy`
     high: float | None
-    promised: float | None  # cross-validated accuracy at training; None: no promise, no test
-    p_value: float | None
+    promised: float | None  # cross-validated accuracy at training; None: no promise, nothing to fall below
     alarm: bool | None  # None: nothing to test
-    detectable: (
-        float | None
-    )  # fall below the promise that this n reveals with a power of 0.8; None: no fall would
+    evidence: float | None = (
+        None  # on the last day: of a fall or, while an alarm stands, of its end; 1 suffices
+    )
+    since: dt.datetime | None = None  # UTC day since which the outcomes fit a fall best; None: no alarm
+    noticed: dt.datetime | None = None  # UTC day on which the evidence sufficed
+    correct_since: int = 0
+    n_since: int = 0
+    detectable: float | None = None  # fall that is noticed within 30 days at the present number of outcomes
+
+
+def promise_of(champion: Model | None) -> Promise | None:
+    """What cross-validation promised for the model in use. None without a champion or an accuracy."""
+    accuracy = None if champion is None else champion.metrics.get("accuracy")
+    if champion is None or accuracy is None or math.isnan(accuracy):
+        return None
+    spread = promised_interval(champion)
+    return Promise(accuracy=accuracy, low=spread[0] if spread else None, version=champion.version)
+
+
+def promised_interval(model: Model) -> tuple[float, float] | None:
+    """The 95 % interval of the accuracy that cross-validation promised for the model, when it was kept."""
+    for row in model.info.get("compared", []):
+        if row.get("model_class") == model.info.get("model_class") and "accuracy" in row:
+            return row["accuracy"]["low"], row["accuracy"]["high"]
+    return None
 
 
 def wilson(correct: npt.ArrayLike, n: npt.ArrayLike) -> tuple[Floats, Floats]:
@@ -49,48 +99,65 @@ def wilson(correct: npt.ArrayLike, n: npt.ArrayLike) -> tuple[Floats, Floats]:
     return np.clip(centre - half, 0.0, share), np.clip(centre + half, share, 1.0)
 
 
-def accuracy_alarm(
-    correct: int, n: int, promised: float | None, *, level: float = LEVEL, power: float = 0.8
-) -> AccuracyAlarm:
-    """Test `correct` of `n` against the accuracy promised: exact binomial, one-sided, at `level`.
+def watch_accuracy(
+    history: pd.DataFrame, promise: Promise | None, reference_rows: int, *, window_rows: int
+) -> tuple[AccuracyAlarm, Watched | None, Clock]:
+    """Has the accuracy fallen below its promise? With the evidence per day, and the days.
 
-    One look errs in at most `level` of cases; who looks daily at a rolling window sees a false alarm now and
-    then. `detectable` says what the test can do at this n: the fall that it reveals with `power`. With n = 90
-    and 0.82 promised that is 0.11; a smaller fall mostly goes unseen.
-    Raises: ValueError unless 0 <= correct <= n and `promised` is None, NaN or in [0, 1].
+    Args:
+        history: rows from `monitoring.history`; only those with an outcome that this promise is of count.
+        reference_rows: how many rows the promise was measured on.
+        window_rows: newest outcomes whose accuracy is shown.
     """
-    low, high = (None if math.isnan(end) else float(end) for end in wilson(correct, n))
-    if promised is not None and math.isnan(promised):
-        promised = None
-    if promised is not None and not 0 <= promised <= 1:
-        raise ValueError(f"promised accuracy must be in [0, 1], got {promised}")
-    p_value = None if promised is None or n == 0 else float(stats.binom.cdf(correct, n, promised))
-    return AccuracyAlarm(
+    outcomes = history[history["outcome"].notna()]
+    newest = outcomes["correct"].tail(window_rows)
+    if promise is not None and promise.version is not None:
+        outcomes = outcomes[outcomes["model_version"] == promise.version]
+    clock = Clock.of(outcomes)
+    right = outcomes["correct"].to_numpy(dtype=np.int64)
+    k = np.bincount(clock.day, right, len(clock)).astype(np.float64)
+    n = np.bincount(clock.day, minlength=len(clock)).astype(np.float64)
+    correct, count = int(newest.sum()), len(newest)
+    low, high = (None if math.isnan(end) else float(end) for end in wilson(correct, count))
+    alarm = AccuracyAlarm(
         correct=correct,
-        n=n,
-        accuracy=correct / n if n else None,
+        n=count,
+        accuracy=correct / count if count else None,
         low=low,
         high=high,
-        promised=promised,
-        p_value=p_value,
-        alarm=None if p_value is None else p_value <= level,
-        detectable=None if promised is None else _detectable_fall(n, promised, level, power),
+        promised=None if promise is None else promise.accuracy,
+        alarm=None,
     )
+    if promise is None or not len(clock):
+        return alarm, None, clock
+    share = promise.share(reference_rows)
+    return _judged(alarm, k, n, watch_share(k, n, share), clock, share)
 
 
-def below_promise(
-    correct: npt.ArrayLike, n: npt.ArrayLike, promised: float, *, level: float = LEVEL
-) -> npt.NDArray[np.bool_]:
-    """The verdict of `accuracy_alarm` for many counts at once."""
-    return np.asarray(stats.binom.cdf(np.asarray(correct), np.asarray(n), promised) <= level)
+def _judged(
+    alarm: AccuracyAlarm, right: Floats, n: Floats, watched: Watched, clock: Clock, share: Share
+) -> tuple[AccuracyAlarm, Watched, Clock]:
+    """The alarm with what the evidence came to."""
+    standing = watched.standing
+    began = standing.began if standing else len(n)
+    done = replace(
+        alarm,
+        alarm=standing is not None,
+        evidence=float(watched.evidence[-1]),
+        since=clock.at(standing.began if standing else None),
+        noticed=clock.at(standing.noticed if standing else None),
+        correct_since=int(right[began:].sum()),
+        n_since=int(n[began:].sum()),
+        detectable=detectable_fall(share, int(n[-NOTICED_WITHIN_DAYS:].mean() * NOTICED_WITHIN_DAYS)),
+    )
+    return done, watched, clock
 
 
-def _detectable_fall(n: int, promised: float, level: float, power: float) -> float | None:
-    """Least fall below `promised` for which the binomial test at `level` has `power`."""
-    counts = np.arange(n + 1)
-    critical = int(np.sum(stats.binom.cdf(counts, n, promised) <= level)) - 1  # greatest count that alarms
-    if critical < 0:
-        return None
-    # P(X <= critical; n, p) is the regularised incomplete beta function of 1 - p: solve it for p
-    seen = 1 - float(special.betaincinv(n - critical, critical + 1, power))
-    return max(promised - seen, 0.0)
+def detectable_fall(promise: Share, n: int) -> float | None:
+    """The least fall below the promise that n rows, right as often as it says, prove by themselves.
+
+    To a thousandth; None: not even a fall to nothing would be noticed.
+    """
+    falls = np.arange(0.001, promise.mean, 0.001)
+    proved = log_evidence_of_fall((promise.mean - falls) * n, n, promise) >= 0
+    return float(falls[proved.argmax()]) if proved.any() else None

@@ -104,6 +104,15 @@ def watch_share(right: npt.ArrayLike, n: npt.ArrayLike, promise: Share, *, level
     return Watched(evidence=evidence, episodes=tuple(episodes))
 
 
+def log_evidence_of_fall(right: npt.ArrayLike, n: int, promise: Share, *, level: float = LEVEL) -> Floats:
+    """Log-evidence of a fall that `right` of n rows of one day in the first year give; 0 suffices."""
+    k = np.asarray(right, dtype=np.float64)
+    counts = np.stack([k, n - k], axis=-1)
+    kept = _polya(counts, np.array([promise.right + 1, promise.wrong + 1]))
+    fit = logsumexp(counts @ _log_shares(promise.mean, np.array(ODDS)).T, axis=-1)
+    return np.asarray(fit - kept - np.log(len(ODDS) * DAYS / level))
+
+
 def _so_far(right: Floats, n: Floats) -> Floats:
     """Right and wrong rows before each day, and in all, shape (days + 1, 2)."""
     return np.concatenate([np.zeros((1, 2)), np.cumsum(np.stack([right, n - right], axis=1), axis=0)])
@@ -124,12 +133,12 @@ def _against(so_far: Floats, start: int, day: int, promise: Share, log_q: Floats
 
 
 def _back(so_far: Floats, start: int, day: int, promise: Share, fallen: Floats) -> Floats:
-    """Log e-values that the share came back to its promise on each of the days start..day, shape (days, 1)."""
+    """Log e-values that the share came back on each of the days start..day, shape (days, 1)."""
     since = so_far[day + 1] - so_far[start : day + 1]
-    return since @ (np.log([promise.mean, 1 - promise.mean]) - fallen).T
+    return np.asarray(since @ (np.log([promise.mean, 1 - promise.mean]) - fallen).T)
 
 
-def _polya(counts: Floats, known: Floats) -> Floats:
-    """Log-probability of rows in one given order, after rows known: Pólya's urn. Shapes (..., values)."""
-    total = gammaln(known.sum(axis=-1)) - gammaln((known + counts).sum(axis=-1))
-    return np.asarray(total + (gammaln(known + counts) - gammaln(known)).sum(axis=-1))
+def _polya(counts: Floats, urn: Floats) -> Floats:
+    """Log-probability of rows in one given order, from an urn: Pólya's urn. Shapes (..., values)."""
+    total = gammaln(urn.sum(axis=-1)) - gammaln((urn + counts).sum(axis=-1))
+    return np.asarray(total + (gammaln(urn + counts) - gammaln(urn)).sum(axis=-1))

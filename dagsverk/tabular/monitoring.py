@@ -6,13 +6,14 @@ import datetime as dt
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from dagsverk.store.protocol import Model, NotFound, Store, Table
-from dagsverk.tabular.accuracy import AccuracyAlarm, accuracy_alarm, below_promise, wilson
+from dagsverk.tabular.accuracy import AccuracyAlarm, Promise, promise_of, watch_accuracy, wilson
+from dagsverk.tabular.alarms import Alert, PastAlarm, accuracy_alerts, past_alarms, stale_alerts
 from dagsverk.tabular.drift import MIN_ROWS, ColumnDrift, drift
 from dagsverk.tabular.system import System
 from dagsverk.tabular.tables import HISTORIC, SYNTHETIC, features_table, predictions_table
@@ -22,16 +23,17 @@ __all__ = [
     "AccuracyAlarm",
     "Alert",
     "ColumnDrift",
+    "PastAlarm",
+    "Promise",
     "Report",
     "Tally",
-    "accuracy_alarm",
     "accuracy_series",
     "confusion",
     "drift",
     "expected_accuracy",
     "history",
     "load",
-    "promised_accuracy",
+    "promise_of",
     "report",
     "watch_version",
     "wilson",
@@ -39,15 +41,6 @@ __all__ = [
 
 WINDOW_ROWS = 90  # enough to see accuracy fall by about 0.11 from 0.82 with a power of 0.8
 STALE_DAYS = 2  # a daily run may be late, but not a day late
-
-
-@dataclass(frozen=True, kw_only=True)
-class Alert:
-    """Something that a person should look at."""
-
-    kind: Literal["drift", "accuracy", "stale"]
-    message: str  # one sentence, with its numbers
-    since: dt.datetime | None  # UTC; drift: the window's first row; accuracy: first day of the unbroken alarm
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,11 +68,12 @@ class Report(Tally):
     window_rows: int
     invented: Tally  # of synthetic rows; the "outcome" is the generator's label
     last_predicted_at: dt.datetime | None  # of rows of both kinds
-    accuracy: AccuracyAlarm  # of the newest `window_rows` real rows with outcomes
+    accuracy: AccuracyAlarm  # real rows with outcomes against the champion's promise
     expected_accuracy: float | None  # of the newest `window_rows` real predictions, outcomes not needed
     drift: tuple[ColumnDrift, ...]  # newest `window_rows` rows predicted against the historic rows
     drift_of_invented: bool  # no real row was predicted yet: `drift` is of synthetic ones
     alerts: tuple[Alert, ...]
+    past_alarms: tuple[PastAlarm, ...]  # of this champion, ended by later rows
 
     def to_dict(self) -> dict[str, Any]:
         """The report in JSON types: tables as lists of records, times in ISO 8601, missing as None."""
@@ -173,7 +167,7 @@ def report(
     system: System,
     features: pd.DataFrame,
     predictions: pd.DataFrame,
-    promised_accuracy: float | None,
+    promise: Promise | None,
     *,
     window_rows: int = WINDOW_ROWS,
     last: int = 10,
@@ -184,8 +178,8 @@ def report(
 
     Args:
         features, predictions: the stored tables; both may be empty.
-        promised_accuracy: the champion's cross-validated accuracy; None: no champion.
-        window_rows: the newest rows that drift, rolling accuracy and the alarms look at.
+        promise: what the champion's cross-validation promised; None: no champion.
+        window_rows: the newest rows that drift and rolling accuracy look at.
         last: how many predictions `Report.last` shows.
         stale_days: newest prediction older than this: an alert.
         now: with a time zone.
@@ -196,10 +190,10 @@ def report(
     past = history(system, features, predictions)
     real, invented = past[past["origin"] != SYNTHETIC], past[past["origin"] == SYNTHETIC]
     tally = _tally(system, real, window_rows, last)
-    newest = real.loc[real["outcome"].notna(), "correct"].tail(window_rows)
-    alarm = accuracy_alarm(int(newest.sum()), len(newest), promised_accuracy)
+    reference = _reference(features, past)
+    alarm, watched, clock = watch_accuracy(real, promise, len(reference), window_rows=window_rows)
     window = (invented if real.empty else real).tail(window_rows)
-    columns = drift(system, _reference(features, past), window[window["origin"].notna()])
+    columns = drift(system, reference, window[window["origin"].notna()])
     predicted_at = _newest_moment(predictions)
     return Report(
         **vars(tally),
@@ -213,10 +207,11 @@ def report(
         drift=tuple(columns),
         drift_of_invented=real.empty,
         alerts=(
-            *_stale_alerts(predicted_at, now, stale_days),
-            *_accuracy_alerts(alarm, tally.series),
+            *stale_alerts(predicted_at, now, stale_days),
+            *accuracy_alerts(alarm),
             *_drift_alerts(system, columns, window),
         ),
+        past_alarms=tuple(past_alarms("accuracy", watched, clock)),
     )
 
 
@@ -230,11 +225,6 @@ def _tally(system: System, past: pd.DataFrame, window_rows: int, last: int) -> T
         confusion=confusion(system, past),
         series=accuracy_series(past, window_rows=window_rows),
     )
-
-
-def promised_accuracy(champion: Model | None) -> float | None:
-    """The accuracy that cross-validation promised for the model in use. None without a champion."""
-    return None if champion is None else champion.metrics.get("accuracy")
 
 
 def load(system: System, store: Store) -> tuple[pd.DataFrame, pd.DataFrame, Model | None]:
@@ -286,29 +276,6 @@ def _newest_moment(predictions: pd.DataFrame) -> dt.datetime | None:
     return _moment(made["predicted_at"].max())
 
 
-def _stale_alerts(predicted_at: dt.datetime | None, now: dt.datetime, stale_days: float) -> list[Alert]:
-    """Before the first prediction there is nothing to be late."""
-    if predicted_at is None or now - predicted_at <= dt.timedelta(days=stale_days):
-        return []
-    age_days = (now - predicted_at) / dt.timedelta(days=1)
-    message = f"No prediction for {age_days:.0f} days; the newest is of {predicted_at:%Y-%m-%d %H:%M} UTC."
-    return [Alert(kind="stale", message=message, since=predicted_at)]
-
-
-def _accuracy_alerts(alarm: AccuracyAlarm, series: pd.DataFrame) -> list[Alert]:
-    if not alarm.alarm or alarm.promised is None or alarm.p_value is None:
-        return []
-    message = (
-        f"Accuracy is below its promise: {alarm.correct} of the last {alarm.n} outcomes were predicted right "
-        f"({alarm.correct / alarm.n * 100:.0f} %), {alarm.promised * 100:.0f} % was promised "
-        f"({_p_words(alarm.p_value)})."
-    )
-    alarmed = below_promise(series["rolling_correct"], series["rolling_n"], alarm.promised)
-    calm = np.flatnonzero(~alarmed)
-    first_day = series["date"].iloc[calm[-1] + 1 if len(calm) else 0]
-    return [Alert(kind="accuracy", message=message, since=_moment(first_day))]
-
-
 def _drift_alerts(system: System, columns: list[ColumnDrift], window: pd.DataFrame) -> list[Alert]:
     since = _moment(window["event_time"].min())
     rows = "invented rows" if (window["origin"] == SYNTHETIC).all() else "rows"
@@ -346,7 +313,7 @@ def _plain(value: Any) -> Any:
         value = {"classes": list(value.columns), "counts": value.to_numpy().tolist()}
     elif isinstance(value, pd.DataFrame):
         value = value.to_dict("records")
-    elif isinstance(value, Alert | AccuracyAlarm | ColumnDrift | Tally):
+    elif isinstance(value, Alert | PastAlarm | AccuracyAlarm | ColumnDrift | Tally):
         value = {f.name: getattr(value, f.name) for f in fields(value)}
     elif isinstance(value, np.generic | np.ndarray):
         value = value.tolist()

@@ -106,5 +106,6 @@ class Monitored:
     high: float | None
     promised: float | None  # by the champion's cross-validation
     alerts: tuple[str, ...]
+    standing: tuple[str, ...] = ()  # keys of those alerts, the same from look to look
     invented_outcomes: int = 0  # synthetic rows predicted unseen; their labels are the generator's
     invented_agreed: int = 0  # of those, predicted as the generator labelled them: not an accuracy

@@ -122,14 +122,14 @@ class TabularDesk(Desk[System, View]):
 
     def _read(self, of: System, version: Hashable) -> View:
         features, predictions, champion = monitoring.load(of, self.store)
-        promised = monitoring.promised_accuracy(champion)
+        promise = monitoring.promise_of(champion)
         now = dt.datetime.now(dt.UTC)
         card, card_problem = self._card(champion)
         rejects = self._rows(rejects_table(of)).sort_values(["found_at", "line"], ascending=[False, True])
         return View(
             system=of,
             version=cast(Version, version),
-            report=monitoring.report(of, features, predictions, promised, last=LAST, now=now),
+            report=monitoring.report(of, features, predictions, promise, last=LAST, now=now),
             rows=len(features),
             invented_rows=int((features["origin"] == SYNTHETIC).sum()),
             champion=champion,
@@ -147,11 +147,3 @@ class TabularDesk(Desk[System, View]):
         except NotFound:
             none: pd.DataFrame = table.schema.empty_table().to_pandas()
             return none
-
-
-def promised_interval(model: Model) -> tuple[float, float] | None:
-    """The 95 % interval of the accuracy that cross-validation promised for the model, when it was kept."""
-    for row in model.info.get("compared", []):
-        if row.get("model_class") == model.info.get("model_class") and "accuracy" in row:
-            return row["accuracy"]["low"], row["accuracy"]["high"]
-    return None

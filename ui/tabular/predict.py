@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from dagsverk.store import Model, StoreError
+from dagsverk.tabular.accuracy import promised_interval
 from dagsverk.tabular.errors import InvalidInput
 from dagsverk.tabular.pictures import picture
 from dagsverk.tabular.system import Column, System
@@ -18,7 +19,7 @@ from dagsverk.words import counted
 from ui import frame, parts
 from ui.parts import Html, percent
 from ui.tabular.answers import Answer, answer_for
-from ui.tabular.desk import NoChampion, TabularDesk, day_command, promised_interval
+from ui.tabular.desk import NoChampion, TabularDesk, day_command
 from ui.tabular.sections import kind_of
 
 if TYPE_CHECKING:

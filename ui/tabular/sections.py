@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dagsverk.store import Model
+from dagsverk.tabular.alarms import Alert
 from dagsverk.tabular.drift import MIN_ROWS, ColumnDrift
 from dagsverk.tabular.monitoring import Report, wilson
 from dagsverk.tabular.pictures import picture
@@ -40,11 +41,14 @@ def trouble(error: Exception, had_content: bool) -> Html:
 
 def overview(view: View) -> Html:
     """Alerts, the number row, the newest prediction and the confusion matrix."""
-    alerts = [parts.element("li", _alert(alert.message, alert.since), "bad") for alert in view.report.alerts]
+    alerts = [parts.element("li", _alert(alert), "bad") for alert in view.report.alerts]
     listed = Html(f'<ul class="dv-alerts" role="alert">{parts.join(*alerts)}</ul>') if alerts else ""
     boxes = first_day(view.system) if view.blank else parts.join(newest(view), confusion(view))
     return parts.join(
-        listed, number_row(view), Html(f'<div class="dv-grid" style="margin-top:18px">{boxes}</div>')
+        listed,
+        past_alarms(view),
+        number_row(view),
+        Html(f'<div class="dv-grid" style="margin-top:18px">{boxes}</div>'),
     )
 
 
@@ -57,10 +61,31 @@ def first_day(system: System) -> Html:
     return parts.empty(f"{system.title} has not had its first day", words, day_command(system))
 
 
-def _alert(message: str, since: Any) -> Html:
-    return parts.join(
-        parts.element("strong", "Alert: "), message, f" Since {parts.moment(since)}." if since else ""
-    )
+def _alert(alert: Alert) -> Html:
+    """Since when, and what to do."""
+    since = f" Since {parts.moment(alert.since)}." if alert.since else ""
+    if alert.noticed and alert.since:
+        since = f" It most likely began then, and was noticed on {alert.noticed:%Y-%m-%d}."
+    advice = parts.element("div", alert.advice, "small") if alert.advice else ""
+    return parts.join(parts.element("strong", "Alert: "), alert.message, since, advice)
+
+
+def past_alarms(view: View) -> Html:
+    """Alarms of this champion that later rows have ended: they do not vanish without a word."""
+    lines = [
+        f"{view.system.column(alarm.key.removeprefix('drift:')).description} had drifted"
+        if alarm.key.startswith("drift:")
+        else "Accuracy was below its promise"
+        for alarm in view.report.past_alarms
+    ]
+    dates = [
+        f" from about {alarm.since:%Y-%m-%d} (noticed on {alarm.noticed:%Y-%m-%d}) to {alarm.ended:%Y-%m-%d}."
+        for alarm in view.report.past_alarms
+    ]
+    ended = [parts.element("li", what + when) for what, when in zip(lines, dates, strict=True)]
+    words = parts.element("span", "Alarms that later rows have ended:")
+    listed = parts.join(words, Html(f"<ul>{parts.join(*ended)}</ul>"))
+    return parts.element("div", listed, "soft small") if ended else Html("")
 
 
 def number_row(view: View) -> Html:
@@ -203,7 +228,8 @@ def accuracy(view: View) -> Html:
     words += f" (95% interval {percent(test.low)} to {percent(test.high)})."
     if test.detectable is not None:
         words += (
-            f" With so many rows a fall of {100 * test.detectable:.0f} points is noticed four times in five."
+            f" With so many outcomes a day a fall of {100 * test.detectable:.0f} points is noticed within "
+            "about 30 days; looked at daily, one system in twenty at most alarms falsely in a year."
         )
     if report.expected_accuracy is not None:
         words += f" By its own probabilities {percent(report.expected_accuracy, 1)} should be right."
