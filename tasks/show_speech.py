@@ -26,6 +26,12 @@ def prepared(language: Language, step: Prepared) -> None:
     set_aside = [{"reason": reason, "clips": n} for reason, n in step.set_aside.items()]
     table(f"{language.name}-clips", pd.DataFrame(rows), f"Clips from {step.corpus}, set {step.set}")
     table(f"{language.name}-clips-set-aside", pd.DataFrame(set_aside), "Clips that are not used, and why")
+    suspicious = [
+        {"kind": kind, "clips": one.clips, "in test": one.test_clips, "such as": one.examples[0].detail}
+        for kind, one in (step.suspicious or {}).items()
+    ]
+    what = "Clips that are used, and whose text may not be what is said in them"
+    table(f"{language.name}-clips-suspicious", pd.DataFrame(suspicious), what)
 
 
 def finetuned(language: Language, step: Finetuned) -> None:

@@ -83,7 +83,8 @@ def complete_shards(language: str, set_id: str) -> str:
     show.prepared(of, step)
     aside = sum(step.set_aside.values())
     counts = ", ".join(f"{name} {split.clips}" for name, split in step.splits.items())
-    say(f"{'completed' if step.new else 'found'} the set {set_id}: {counts} clips", f"{aside} set aside")
+    done = f"{'completed' if step.new else 'found'} the set {set_id}: {counts} clips"
+    say(done, f"{aside} set aside", steps.suspicious_words(step))
     return set_id
 
 

@@ -47,7 +47,15 @@ def test_an_artefact_of_the_version_before_is_read_and_keeps_its_names_and_value
     assert contents
     for content in contents:
         again = json.loads(encode(plain(parse(content, kind))))
-        assert again == with_audio_s(content)
+        assert without_new(again, with_audio_s(content)) == with_audio_s(content)
+
+
+def without_new(again, content):
+    """What is written now, without the fields that came later: where nobody looked, they are empty."""
+    if not isinstance(again, dict) or not isinstance(content, dict):
+        return again
+    assert {again[name] for name in again.keys() - content.keys()} <= {None}
+    return {name: without_new(again[name], content[name]) for name in content}
 
 
 def with_audio_s(content):

@@ -41,6 +41,7 @@ from dagsverk.speech.corpora.text import clean_text
         ("perch&eacute; &#233; &#xE9;", "perché é é"),
         ('Han sa: "nej" – l\'acqua', 'Han sa: "nej" – l\'acqua'),
         ("می\u200cخواهم", "می\u200cخواهم"),  # a joiner that is spelling
+        ("perch\x8f no\x1a \ue001", "perch\ufffd no\ufffd \ufffd"),  # letters that were lost are seen
         ("...", ""),
         ("<br>", ""),
         ("\u200b \ufeff", ""),

@@ -16,7 +16,7 @@ from dagsverk.promotion import Registration
 from dagsverk.records import keep_report, last_report
 from dagsverk.speech import runs
 from dagsverk.speech.evaluation.report import Checks, Cut, EvaluationReport, Interval
-from dagsverk.speech.features.shards import Manifest
+from dagsverk.speech.features.shards import Manifest, Suspicion
 from dagsverk.speech.languages import Language
 from dagsverk.speech.runs import CheckpointRef, TrainingPoint, ValidationPoint
 from dagsverk.store import Store
@@ -51,6 +51,7 @@ class Prepared:
     notes: tuple[str, ...]
     heard_test_speakers: int | None  # test speakers who are in training, too; None: nobody knows
     bytes: int
+    suspicious: Mapping[str, Suspicion] | None = None  # texts, by kind; None: not looked at
     at: str = field(default_factory=_now)  # ISO 8601, UTC
 
 
@@ -158,7 +159,17 @@ def prepared(about: Manifest, *, new: bool) -> Prepared:
         # A set with a speaker in two splits is never made; who is not named may be anyone.
         heard_test_speakers=None if about.notes else 0,
         bytes=sum(shard.bytes for shard in about.shards),
+        suspicious=about.suspicious,
     )
+
+
+def suspicious_words(step: Prepared, kinds: int = 3) -> str:
+    """ "suspicious texts, ...: 38 with a direction in brackets"; "" where none are, or nobody looked."""
+    if not step.suspicious:
+        return ""
+    listed = [f"{one.clips} with {kind}" for kind, one in step.suspicious.items()]
+    more = f" and {len(listed) - kinds} kinds more" if len(listed) > kinds else ""
+    return f"suspicious texts, used all the same: {', '.join(listed[:kinds])}{more}"
 
 
 def finetuned(store: Store, chosen: CheckpointRef, *, new: bool) -> Finetuned:

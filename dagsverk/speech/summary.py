@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dagsverk.speech.evaluation.report import Interval
 from dagsverk.speech.languages import Language
-from dagsverk.speech.steps import Finetuned, Prepared, Registered, last_steps
+from dagsverk.speech.steps import Finetuned, Prepared, Registered, last_steps, suspicious_words
 from dagsverk.store import Store
 from dagsverk.words import interval
 
@@ -38,7 +38,8 @@ def _preparation(step: Prepared) -> list[str]:
         _line("", f"{split} cut to {kept} of {of} clips{', drawn by speaker' if not step.notes else ''}")
         for split, (kept, of) in step.cut.items()
     ]
-    return [_line("clips in", words), *notes, *cuts, *news]
+    doubts = [_line("", doubt)] if (doubt := suspicious_words(step)) else []
+    return [_line("clips in", words), *notes, *cuts, *doubts, *news]
 
 
 def _training(step: Finetuned) -> list[str]:

@@ -128,6 +128,19 @@ def first_day(language: Language) -> str:
     )
 
 
+def suspicious(tested: Prepared) -> str:
+    """What is said of suspicious texts as a whole."""
+    if tested.suspicious is None:
+        return "This set was prepared by a version that did not look at its texts."
+    if not tested.suspicious:
+        return f"Nothing odd was noticed in the texts of {counted(tested.clips, 'clip')}."
+    return (
+        "These may not be what is said in the clip. They are used all the same: listen to some, and mend the "
+        "texts or leave them out where they are wrong. In the test set they make scores look worse or better "
+        "than they are."
+    )
+
+
 def not_used(tested: Prepared, corpus: str) -> str:
     """How many clips of a corpus were set aside."""
     rejected = sum(tested.set_aside.values())

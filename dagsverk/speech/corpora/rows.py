@@ -111,7 +111,7 @@ def make_listing(clips: Iterable[Clip], tally: Tally, identities: Iterable[str])
         elif not text:
             tally.reject(clip.id, "empty text", repr(clip.text[:80]))
         else:
-            kept[clip.id] = _tidy(clip, text)
+            kept[clip.id] = _tidy(clip, clean_text(clip.text, keep_marks=True))
     alone, shared = part_speakers(fill_splits(list(kept.values())))
     return Listing(
         clips=alone,

@@ -32,7 +32,9 @@ MARKS = re.compile(  # of transcribers and tools, for what is no word or was not
     r"hesitation|inaudible|unintelligible|music|eps|pad|sp|s|/s|bos|eos|blank)>",
     re.IGNORECASE,
 )
-UNHEARD = {"Cc", "Cf", "Co", "Cs"}  # control, format (bidi, zero width, BOM), private, half of a pair
+UNHEARD = {"Cc", "Cf", "Cs"}  # control, format (bidi, zero width, BOM), half of a pair
+# Letters of another encoding, or of a font: they become U+FFFD, so that what was lost is seen.
+LOST = re.compile("[\x1a\x80-\x84\x86-\x9f\ue000-\uf8ff\U000f0000-\U0010fffd]")
 JOINERS = "\u200c\u200d"  # part of the spelling in Persian, Hindi and others: kept between caseless letters
 CASELESS = {"Lo", "Mn", "Mc"}
 
@@ -93,6 +95,7 @@ def _in_place_of_tag(tag: re.Match[str], closed: set[str]) -> str:
 
 
 def _audible(text: str) -> str:
+    text = LOST.sub("\ufffd", text)
     kinds = [unicodedata.category(character) for character in text]
     kept = [
         character

@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -32,6 +32,7 @@ from dagsverk.speech.languages import Language
 from dagsverk.store import NotFound, Store
 
 EXAMPLES = 5  # of each reason, in the manifest; all are in the plan and the records
+Text: TypeAlias = tuple[str, str, str]  # clip, split, text
 METADATA = b"dagsverk.plan"
 SCHEMA = pa.schema(
     [
@@ -134,6 +135,13 @@ def train_sentences(store: Store, set_id: str) -> frozenset[int]:
         texts = batch["text"].filter(pc.equal(batch["split"], "train"))
         keys.update(map(sentence_key, texts.to_pylist()))
     return frozenset(keys)
+
+
+def texts(store: Store, set_id: str) -> Iterator[Text]:
+    """Clip, split and text of all that is planned, a part of them in memory at a time. Raises NotFound."""
+    columns = ["id", "split", "text"]
+    for batch in pq.ParquetFile(_file(store, set_id)).iter_batches(columns=columns):
+        yield from zip(*(batch[name].to_pylist() for name in columns), strict=True)
 
 
 def by_reason(rejected: Iterable[RejectedClip]) -> dict[str, Rejections]:

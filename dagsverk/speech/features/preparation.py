@@ -25,10 +25,10 @@ from dagsverk.speech.config import PrepareConfig
 from dagsverk.speech.corpora.corpus import SPLITS, Clip, Corpus, RejectedClip, Split
 from dagsverk.speech.corpora.overlap import HELD_OUT, sentence_key
 from dagsverk.speech.errors import CorpusError, DamagedShard, SpeechError
-from dagsverk.speech.features import plans, shards
+from dagsverk.speech.features import plans, shards, suspicions
 from dagsverk.speech.features.clips import make_row
 from dagsverk.speech.features.plans import Plan
-from dagsverk.speech.features.shards import Manifest, Rejections, ShardRecord, Totals
+from dagsverk.speech.features.shards import Manifest, Rejections, ShardRecord, Suspicion, Totals
 from dagsverk.speech.languages import language
 from dagsverk.store import Conflict, NotFound, Store
 
@@ -114,7 +114,9 @@ def complete(store: Store, set_id: str) -> Manifest:
     try:
         manifest = shards.manifest(store, set_id)
     except NotFound:
-        manifest = _manifest(planned, made, _shared_sentences(store, set_id, made))
+        shared = _shared_sentences(store, set_id, made)
+        doubts = suspicions.together(made, lambda: plans.texts(store, set_id))
+        manifest = _manifest(planned, made, shared, doubts)
         try:
             store.put(shards.manifest_path(set_id), records.to_bytes(manifest))
         except Conflict:  # another worker was first, with the same shards
@@ -134,6 +136,7 @@ class _Building:
         self.missing = {clip.id: place for place, clip in enumerate(clips)}
         self._rows: dict[int, tuple[dict[str, Any], int, int]] = {}
         self._rejected: dict[int, RejectedClip] = {}
+        self._texts: dict[int, tuple[str, str, float, str]] = {}  # clip, text, its seconds, language
         self._file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115  closed by `rows`, or with the process
 
     def add(self, clip: Clip, made: Made) -> None:
@@ -142,6 +145,7 @@ class _Building:
             self._rejected[place] = made
             return
         mel = made.pop("mel")
+        self._texts[place] = (clip.id, clip.text, made["duration_s"], clip.language)
         self._rows[place] = (made, self._file.seek(0, 2), len(mel))
         self._file.write(mel)
 
@@ -167,6 +171,7 @@ class _Building:
             speakers=tuple(sorted(hashlib.sha256(one.encode()).hexdigest()[:16] for one in speakers)),
             licences=dict(sorted(Counter(row["licence"] for row in rows).items())),
             rejected=tuple(one for _, one in sorted(self._rejected.items())),
+            suspicious=suspicions.count(about for _, about in sorted(self._texts.items())),
         )
 
 
@@ -245,7 +250,12 @@ def _shared_sentences(store: Store, set_id: str, made: Sequence[ShardRecord]) ->
     return shared
 
 
-def _manifest(planned: Plan, made: Sequence[ShardRecord], shared: Mapping[str, tuple[int, int]]) -> Manifest:
+def _manifest(
+    planned: Plan,
+    made: Sequence[ShardRecord],
+    shared: Mapping[str, tuple[int, int]],
+    doubts: Mapping[str, Suspicion] | None,
+) -> Manifest:
     rejected = plans.by_reason([*planned.rejected, *(one for record in made for one in record.rejected)])
     listed = sum(planned.clips) + len(planned.rejected)
     splits: dict[str, Totals] = {
@@ -276,6 +286,7 @@ def _manifest(planned: Plan, made: Sequence[ShardRecord], shared: Mapping[str, t
         rows=planned.rows,
         left_out=planned.left_out,
         shared_sentences=shared,
+        suspicious=doubts,
     )
 
 

@@ -76,6 +76,7 @@ class ShardRecord:
     speakers: tuple[str, ...]  # a digest of each, to count them over several shards
     licences: Mapping[str, int]  # licence -> clips
     rejected: Annotated[tuple[RejectedClip, ...], IN_JSON]
+    suspicious: Mapping[str, Rejections] | None = None  # by kind, see `suspicions`; None: not looked at
 
     def shard(self) -> Shard:
         return Shard(
@@ -102,6 +103,16 @@ class Rejections:
 
     clips: int  # how many
     examples: tuple[Example, ...]  # the first few
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suspicion:
+    """The clips whose text is suspicious in one way; they are used all the same."""
+
+    clips: int
+    test_clips: int  # of them
+    examples: tuple[Example, ...]  # the first few
+    test_examples: tuple[Example, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +148,7 @@ class Manifest:
     left_out: Mapping[str, int] = field(default_factory=dict)  # reason -> rows that were not asked for
     shared_sentences: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # dev, test -> clips of how
     # many that say a sentence of train; {}: made by a version that did not count them
+    suspicious: Mapping[str, Suspicion] | None = None  # by kind, the commonest first; None: not looked at
 
     @property
     def seconds(self) -> float:

@@ -1,0 +1,45 @@
+"""Texts that may not be what is said in their clips: how many, and which to look at."""
+
+from __future__ import annotations
+
+from dagsverk.speech.features.shards import Example, Suspicion
+from ui import parts
+from ui.parts import Head, Html
+from ui.speech import sentences
+from ui.speech.desk import SpeechView
+
+OPEN = 2  # examples of a kind that are shown at once
+
+
+def suspicious(view: SpeechView) -> Html:
+    """The kinds of suspicious texts of the set that was prepared last, with clips to listen to."""
+    step, title = view.steps.preparation, "Suspicious texts"
+    if step is None:
+        return parts.card(title, "", parts.empty("Nothing prepared yet", "They are counted here."))
+    note = sentences.suspicious(step)
+    if not step.suspicious:
+        return parts.card(title, "", parts.empty("None" if step.suspicious == {} else "Not known", note))
+    heads = [Head(title="Text with"), Head(title="Clips", numeric=True), Head(title="In test", numeric=True)]
+    rows = [
+        (kind, f"{one.clips:,}", f"{one.test_clips:,}", _examples(one, view.language.code))
+        for kind, one in step.suspicious.items()
+    ]
+    return parts.card(title, note, parts.table("By kind", [*heads, Head(title="Such as")], rows))
+
+
+def _examples(one: Suspicion, code: str) -> Html:
+    """Those of the test set first, for they are scored."""
+    tested = list(one.test_examples)
+    others = [example for example in one.examples if example not in tested]
+    items = [_example(each, code, of_test=True) for each in tested]
+    items += [_example(each, code, of_test=False) for each in others]
+    first, rest = items[:OPEN], items[OPEN:]
+    folded = f"<details><summary>{len(rest)} more</summary>{parts.join(*rest)}</details>" if rest else ""
+    return parts.join(*first, Html(folded))
+
+
+def _example(each: Example, code: str, *, of_test: bool) -> Html:
+    name = parts.element("span", f"{parts.short(each.clip, 40)}{', test' if of_test else ''}", "soft small")
+    return Html(
+        f'<div><q lang="{parts.text(code)}">{parts.text(parts.short(each.detail, 120))}</q> {name}</div>'
+    )
