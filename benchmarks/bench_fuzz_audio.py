@@ -63,7 +63,7 @@ ONLY = {"amr": "mono", "ogg, Vorbis": "stereo"}  # all that these encoders know
 EXTREMES = (0, 1, 2, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
 HEAD = 300  # bytes that say what the rest is
 MAX_S = 30.0
-OUTCOMES = ("samples", "undecodable", "not audio", "too long", "killed")
+OUTCOMES = ("samples", "undecodable", "unknown codec", "not audio", "too long", "killed")
 
 
 @cache
@@ -201,7 +201,7 @@ def main() -> None:
     options = asked.parse_args()
     each = -(-options.files // len(KINDS))
     total, peak_bytes, worst_s = Counter[str](), 0, 0.0
-    print(f"{'kind':14} {' '.join(f'{outcome:>11}' for outcome in OUTCOMES)}  peak MB  worst s")
+    print(f"{'kind':14} {' '.join(f'{outcome:>13}' for outcome in OUTCOMES)}  peak MB  worst s")
     for kind in KINDS:
         outcomes = try_out(kind, each, options.seed)
         total.update(outcomes.counts)
@@ -212,7 +212,7 @@ def main() -> None:
 
 def _line(name: str, counts: Counter[str], peak_bytes: int, worst_s: float) -> str:
     assert counts.keys() <= set(OUTCOMES), counts
-    columns = " ".join(f"{counts[outcome]:11}" for outcome in OUTCOMES)
+    columns = " ".join(f"{counts[outcome]:13}" for outcome in OUTCOMES)
     return f"{name:14} {columns}  {peak_bytes / 1e6:7.0f}  {worst_s:7.2f}"
 
 

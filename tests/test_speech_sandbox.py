@@ -100,7 +100,7 @@ def test_the_samples_are_those_of_this_process(reuse, make, tmp_path):
         (lying_wav(2**31 - 1), "undecodable", "found 2,147,483,647"),
         (lying_wav(16_000, samples=100, channels=33), "undecodable", "at most 32 channels, found 33"),
         (integers_of_64_bits(), "undecodable", "s64"),
-        (unknown_codec(), "undecodable", "in a code that is not read here (unknown): convert it"),
+        (unknown_codec(), "unknown codec", "no decoder for the codec 0x1234 in this WAV file: convert it"),
         (silent_flac(3600, 8000, stated=True), "too long", "at most 30 s of audio, found 3,"),
         (silent_flac(3600, 8000, stated=False), "too long", "at most 30 s of audio, found more"),
     ],

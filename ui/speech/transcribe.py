@@ -49,7 +49,8 @@ WAITING = "Waiting for its turn …"
 ADVICE = {
     "empty file": "The file has no content.",
     "not audio": "Give a sound or video file, such as MP3, WAV, M4A, OGG, MP4 or MKV.",
-    "undecodable": "It is damaged, or was cut short while it was copied.",
+    "undecodable": "Give it again, or the file that it was made from.",
+    "unknown codec": "Most players and sound editors can do that.",
     "too long": f"At most {MAX_S / 3600:g} hours are written down at once: cut it into parts.",
     "missing audio": "It is kept here for an hour only: give it again.",
 }

@@ -7,9 +7,8 @@ the file says of itself is checked before memory is taken for it.
 from __future__ import annotations
 
 import io
-import struct
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -19,7 +18,10 @@ import av.logging
 import numpy as np
 from numpy.typing import NDArray
 
+from dagsverk.speech.audio import pages, wholeness
 from dagsverk.speech.audio.local_files import open_file
+from dagsverk.speech.audio.structure import TAGS, Structure
+from dagsverk.speech.audio.views import View
 from dagsverk.speech.errors import AudioError
 
 MIN_RATE_HZ, MAX_RATE_HZ = (
@@ -30,7 +32,6 @@ MAX_CHANNELS = 32
 MAX_STREAMS = 32
 NO_MEMORY = "it wants more memory than a recording is given"
 LOUDEST = 100.0  # 40 dB above full scale is no sound, but damage in a file of floats
-MISSING_S = 0.25  # a file may lack this much of the length that it states; beyond, it was cut short
 PART_SAMPLES = 1 << 18  # of all channels, at the file's own rate, joined before they are resampled
 
 # Demuxers for sound and video. Playlists and subtitles are left out: they name other files, or are text.
@@ -53,6 +54,10 @@ STATES_ITS_LENGTH = (
     "ogg",
     "mov,mp4,m4a,3gp,3g2,mj2",
     "matroska,webm",
+    "tta",
+    "wv",
+    "ape",
+    "dsf",
 )  # others guess it from the bit rate
 OPTIONS = {
     "format_whitelist": FORMATS,
@@ -78,11 +83,10 @@ def parts(source: Source, max_s: float | None = None) -> Iterator[tuple[int, Aud
         size = file.seek(0, io.SEEK_END)
         if not size:
             raise AudioError("empty file", "0 bytes")
-        head = _head(file)
-        file.seek(0)
-        with _open_container(file, head) as container:
-            stream = _sound_of(container)
-            stated_s = _stated_s(container, stream, head)
+        structure = wholeness.look(file)
+        with _open_container(file, size, structure) as container:
+            stream = _sound_of(container, structure.codec)
+            stated_s = _stated_s(container, stream)
             if max_s is not None and stated_s is not None and stated_s > max_s:
                 raise AudioError("too long", f"want at most {max_s:g} s of audio, found {stated_s:,.0f} s")
             seconds = 0.0
@@ -90,7 +94,7 @@ def parts(source: Source, max_s: float | None = None) -> Iterator[tuple[int, Aud
                 rate = frame.sample_rate
                 seconds += frame.samples / rate
                 yield rate, _mean_of_channels(frame)
-        _check_whole(seconds, stated_s, size, head)
+        wholeness.check_length(structure, seconds, stated_s)
 
 
 @contextmanager
@@ -111,38 +115,38 @@ def _open_bytes(source: Source) -> BinaryIO:
     return open_file(source) if isinstance(source, Path) else source
 
 
-def _head(file: BinaryIO) -> bytes:
-    """The first 4 KiB after the ID3v2 tag that MP3 files may begin with."""
+def _open_container(file: BinaryIO, size: int, structure: Structure) -> Any:
+    """Opened as it is; if FFmpeg does not take it so, without a tag before it or chunks beside the sound."""
+    begin, end = structure.begin, size if structure.end is None else structure.begin + structure.end
+    views: list[Any] = [file if end == size else View(file, 0, end)]
+    if structure.plain:
+        head, start = structure.plain
+        views.append(View(file, begin + start, end, head))
+    elif begin:
+        views.append(View(file, begin, end))
     file.seek(0)
-    start = file.read(4096)
-    if start[:3] == b"ID3" and len(start) >= 10:
-        length = sum((byte & 0x7F) << shift for byte, shift in zip(start[6:10], (21, 14, 7, 0), strict=True))
-        file.seek(10 + length)
-        return file.read(4096)
-    return start
+    for view in views:
+        try:
+            return av.open(view, mode="r", options=OPTIONS, metadata_errors="ignore")
+        except (av.error.FFmpegError, ValueError) as error:
+            cause = error
+    if structure.lacks_share:  # some keep what FFmpeg needs at their end
+        share = f"{structure.lacks_share:.0%} of the bytes that it states are missing"
+        raise AudioError("undecodable", f"cut short: {share}") from cause
+    raise AudioError("not audio", f"no sound or video format that FFmpeg knows ({_cause(cause)})") from cause
 
 
-def _open_container(file: BinaryIO, head: bytes) -> Any:
-    try:
-        return av.open(file, mode="r", options=OPTIONS, metadata_errors="ignore")
-    except (av.error.FFmpegError, ValueError) as error:
-        if head[4:8] == b"ftyp":  # MP4 and its kin keep their table of contents at the end
-            raise AudioError("undecodable", "an MP4 file without its end: cut short") from error
-        raise AudioError(
-            "not audio", f"no sound or video format that FFmpeg knows ({_cause(error)})"
-        ) from error
-
-
-def _sound_of(container: Any) -> Any:
+def _sound_of(container: Any, code: str) -> Any:
     """The stream of sound that is decoded."""
     stream = container.streams.best("audio") or next(iter(container.streams.audio), None)
     if stream is None:
         raise AudioError("not audio", f"a {container.format.long_name} file without an audio stream")
     context = stream.codec_context
     if context is None or not context.codec.name or context.codec.name not in CODECS.split(","):
-        name = context.codec.name if context is not None else "unknown"
-        what = f"its sound is in a code that is not read here ({name})"
-        raise AudioError("undecodable", f"{what}: convert it to WAV, FLAC or MP3")
+        name = context.codec.name if context is not None else code
+        where = f"in this {container.format.name.split(',')[0].upper()} file"
+        what = f"no decoder for the codec{' ' * bool(name)}{name} {where}"
+        raise AudioError("unknown codec", f"{what}: convert it to WAV, FLAC or MP3")
     _check_form(context.sample_rate or MIN_RATE_HZ, context.layout.nb_channels)  # 0 Hz: the first frame says
     stream.thread_type = "NONE"
     return stream
@@ -159,19 +163,28 @@ def _check_form(rate_hz: int, channels: int) -> None:
 def _frames(container: Any, stream: Any) -> Iterator[Any]:
     """Decoded frames. Only the last packet may be damaged: encoders that are stopped leave half of one."""
     damage: Exception | None = None
-    has_sound = False
-    for packet in container.demux(stream):
+    has_sound, last = False, None
+    for packet in _packets(container, stream):
         if damage and packet.size:
             raise AudioError("undecodable", f"damaged inside ({_cause(damage)})") from damage
+        last = packet if packet.size else last
         try:
             for frame in packet.decode():
                 _check_form(frame.sample_rate, frame.layout.nb_channels)
                 has_sound = True
                 yield frame
         except av.error.FFmpegError as error:
-            damage = error
+            if not bytes(packet).startswith(TAGS):  # of a file that was joined to another
+                damage = error
     if not has_sound:
         raise AudioError("undecodable", f"no sound in it ({_cause(damage) if damage else 'no frame'})")
+    if last is not None and not pages.last_frame_is_whole(container.format.name, bytes(last)):
+        raise AudioError("undecodable", "cut short: it ends inside a frame")
+
+
+def _packets(container: Any, stream: Any) -> Iterator[Any]:
+    with suppress(av.error.BlockingIOError):  # some formats say so where nothing but zeros follows
+        yield from container.demux(stream)
 
 
 def _gathered(frames: Iterable[Any]) -> Iterator[Any]:
@@ -213,27 +226,14 @@ def _zero_and_full_scale(kind: np.dtype[Any]) -> tuple[np.float32, np.float32]:
     return (full if kind.kind == "u" else np.float32(0)), full
 
 
-def _stated_s(container: Any, stream: Any, head: bytes) -> float | None:
+def _stated_s(container: Any, stream: Any) -> float | None:
     """The length that the file states, where it is no guess."""
-    name = container.format.name
-    if name not in STATES_ITS_LENGTH and not (name == "mp3" and (b"Xing" in head or b"Info" in head)):
+    if container.format.name not in STATES_ITS_LENGTH:
         return None
     if stream.duration is not None:
         return float(stream.duration * stream.time_base)
     alone = len(container.streams) == 1  # a film's picture may be longer than its sound
     return container.duration / av.time_base if container.duration and alone else None
-
-
-def _check_whole(seconds: float, stated_s: float | None, size: int, head: bytes) -> None:
-    """Raises AudioError if sound is missing at the end: its text would say more than is heard."""
-    if stated_s is not None and seconds < stated_s - MISSING_S:
-        raise AudioError("undecodable", f"cut short: {seconds:.2f} s of {stated_s:.2f} s are there")
-    at = head.find(b"data")
-    if head[:4] == b"RIFF" and 0 < at <= len(head) - 8:
-        (stated_bytes,) = struct.unpack("<I", head[at + 4 : at + 8])
-        streamed = stated_bytes >= 0x7FFFF000  # written to a pipe: the length was not known
-        if not streamed and at + 8 + stated_bytes > size + 1:  # + 1: a pad byte may be left out
-            raise AudioError("undecodable", f"cut short: {size} bytes of {at + 8 + stated_bytes} are there")
 
 
 def _cause(error: Exception) -> str:
