@@ -24,7 +24,8 @@ from dagsverk.tabular.prediction import load_champion
 from dagsverk.tabular.reports import ComparedClass, Trained
 from dagsverk.tabular.scores import Scores
 from dagsverk.tabular.system import System
-from dagsverk.tabular.tables import trained_on
+from dagsverk.tabular.tables import real_rows, trained_on
+from dagsverk.tabular.typical import typical_case
 
 
 def register(
@@ -114,6 +115,7 @@ def _save(
                 "decision": plain(decision),
                 "compared": [plain(_compared(s)) for s in sorted(compared, key=lambda s: s.log_loss)],
                 "baseline": dict(chosen.baseline),
+                "typical": typical_case(system, real_rows(rows)),
             },
             schema={column.name: column.kind for column in (*system.columns, system.label)},
         )

@@ -95,6 +95,11 @@ def labelled(system: System, features: pd.DataFrame, origins: Sequence[str]) -> 
     return features[wanted].reset_index(drop=True)
 
 
+def real_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """Those that no generator made; all, where nothing is said of their origin."""
+    return rows[rows["origin"] == HISTORIC] if "origin" in rows else rows
+
+
 def trained_on(store: FeatureStore, system: System, model: Model) -> pd.MultiIndex:
     """Identities of the rows that a registered model was fitted on, by its lineage."""
     lineage = model.info["lineage"]

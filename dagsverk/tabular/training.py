@@ -23,7 +23,7 @@ from dagsverk.tabular.models import Classifier, Encoding, fit, save
 from dagsverk.tabular.recipes import Recipe, recipe
 from dagsverk.tabular.scores import Scores
 from dagsverk.tabular.system import System
-from dagsverk.tabular.tables import HISTORIC, identity
+from dagsverk.tabular.tables import identity, real_rows
 from dagsverk.version import code_version, package_version
 
 __all__ = [
@@ -60,7 +60,7 @@ def training_key(system: System, rows: pd.DataFrame, config: TrainingConfig) -> 
         "config": config.to_dict(),
         "version": package_version(),
     }
-    repeats = config.evaluation.repeats_for(len(_real(rows)))
+    repeats = config.evaluation.repeats_for(len(real_rows(rows)))
     if repeats < config.repeats:  # named only then, so that the keys of small tables stay what they were
         definition["repeats"] = repeats
     digest = hashlib.sha256(json.dumps(definition, sort_keys=True).encode())
@@ -106,7 +106,7 @@ def add_calibrated(
     scored on shows the most that it can gain, and that must reach `min_gain` over the best score so far.
     Not tried either where an outcome has fewer than ten real rows.
     """
-    rarest = _real(rows)[system.label.name].value_counts().min()
+    rarest = real_rows(rows)[system.label.name].value_counts().min()
     if config.calibration == "never" or rarest < MIN_ROWS_TO_CALIBRATE:
         return list(scores)
     within_reach = select(scores).log_loss - config.min_gain
@@ -197,17 +197,13 @@ def write_model_folder(
 
 def background(system: System, rows: pd.DataFrame, seed: int = 42) -> list[dict[str, Any]]:
     """Up to 64 real rows' inputs, classes in their shares: what explanations compare with."""
-    real = in_fixed_order(_real(rows))
+    real = in_fixed_order(real_rows(rows))
     shuffled = real.sample(frac=1.0, random_state=seed).sort_values(system.label.name, kind="stable")
     # Evenly spaced rows of a table sorted by class hold the classes in their shares.
     places = np.linspace(0, len(shuffled) - 1, min(BACKGROUND_ROWS, len(shuffled))).round().astype(int)
     inputs = shuffled[list(system.inputs)].iloc[places].astype(object)
     inputs = inputs.where(inputs.notna(), None)
     return [{str(name): value for name, value in row.items()} for row in inputs.to_dict("records")]
-
-
-def _real(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows[rows["origin"] == HISTORIC] if "origin" in rows else rows
 
 
 def _score(

@@ -15,6 +15,7 @@ from dagsverk.tabular.accuracy import promised_interval
 from dagsverk.tabular.errors import InvalidInput
 from dagsverk.tabular.pictures import picture
 from dagsverk.tabular.system import Column, System
+from dagsverk.tabular.typical import typical_case
 from dagsverk.words import counted
 from ui import frame, parts
 from ui.parts import Html, percent
@@ -52,14 +53,37 @@ def build(demo: gr.Blocks, system: System, desk: TabularDesk) -> None:
             shown = frame.block(parts.page(waiting), min_height_px=420)
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
-    def opened(*values: Any) -> Iterator[str]:
-        yield introduction(system, desk)
-        yield answer(*values)
+    def opened() -> Iterator[list[Any]]:
+        yield [introduction(system, desk), *[gr.skip()] * len(fields)]
+        case = opening_case(system, desk)
+        yield [respond(system, desk, case), *case.values()]
 
-    demo.load(opened, fields, shown, **quiet)
+    demo.load(opened, None, [shown, *fields], **quiet)
     asked = [button.click, *(item.submit for item in fields if isinstance(item, gr.Number))]
     gr.on(asked, answer, fields, shown, **quiet).then(None, js=SHOW_ANSWER)
     frame.foot()
+
+
+def opening_case(system: System, desk: TabularDesk) -> dict[str, Any]:
+    """What the form holds when the page is opened: a typical real row, where a model has seen some.
+
+    A model of an older version has no such row on its record; then it is made of the rows that its
+    explanations compare with.
+    """
+    try:
+        kept = desk.promoted(system).info.get("typical")
+        case = kept if isinstance(kept, Mapping) else typical_case(system, desk.champion(system).background)
+    except (NoChampion, StoreError, OSError):
+        case = {}
+    return {column.name: _shown(column, case.get(column.name, column.example)) for column in system.columns}
+
+
+def _shown(column: Column, value: Any) -> Any:
+    """The value as the column's component takes it: of choices, only one that is there."""
+    values = [choice for _, choice in choices(column)]
+    if not values or value in values:
+        return value
+    return NOT_KNOWN if not column.required else column.example
 
 
 def form(system: System) -> list[gr.Radio | gr.Number]:
