@@ -1,11 +1,14 @@
 """Rows of one's own: with a time or without, with their outcome now or later; no facts overwrite them."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
 from dagsverk.store import open_store
 from dagsverk.tabular import monitoring
 from dagsverk.tabular.config import TrainingConfig
+from dagsverk.tabular.errors import SourceError
 from dagsverk.tabular.summary import day_summary
 from dagsverk.tabular.system import load_system
 from dagsverk.tabular.tables import features_table, predictions_table
@@ -34,7 +37,8 @@ def sent(tmp_path, *flowers):
     """A file of these flowers, each over the measures of FLOWER."""
     path = tmp_path / "flowers.csv"
     columns = [IRIS.id_column, *IRIS.inputs, IRIS.label.name]
-    pd.DataFrame([{**FLOWER, **flower} for flower in flowers], columns=columns).to_csv(path, index=False)
+    rows = pd.DataFrame([{**FLOWER, **flower} for flower in flowers])
+    rows.reindex(columns=[*columns, *rows.columns.difference(columns)]).to_csv(path, index=False)
     return str(path)
 
 
@@ -112,4 +116,39 @@ def test_the_facts_give_no_outcome_to_a_row_of_a_source_that_has_none(store, tmp
     tasks.ingest.fn("iris", sent(tmp_path, {"flower_id": "1"}))
     tasks.ingest.fn("iris")
     assert row(store, "1")["species"] is None
+    assert len(store.read(features_table(IRIS))) == 150
+
+
+@pytest.fixture
+def timed(champion, monkeypatch):
+    """Iris, each flower of whose sources has a time."""
+    system = replace(IRIS, time_column="measured_at", time_zone="Europe/Stockholm")
+    monkeypatch.setattr(tasks, "load_system", lambda _: system)
+    return system
+
+
+def test_a_row_with_a_time_is_of_that_time_and_its_outcome_finds_it_by_id_and_time(store, timed, tmp_path):
+    mornings = [{"flower_id": "mine", "measured_at": day} for day in ("2026-01-31 08:00", "2026-02-01 08:00")]
+    tasks.ingest.fn("iris", sent(tmp_path, *mornings))
+    tasks.predict.fn("iris")
+    past = history(store)
+    assert past["event_time"].dt.strftime("%m-%d %H:%M").tolist() == ["01-31 07:00", "02-01 07:00"]
+    outcome = past["prediction"].iloc[1]
+    tasks.ingest.fn("iris", sent(tmp_path, {**mornings[1], "species": outcome}))
+    assert history(store)["correct"].tolist() == [pd.NA, True]
+    assert len(store.read(features_table(IRIS))) == 152
+
+
+def test_a_later_row_of_one_that_was_learned_from_counts_as_unseen(store, timed, tmp_path):
+    tasks.ingest.fn("iris", sent(tmp_path, {"flower_id": "1", "measured_at": "2026-01-31"}))
+    tasks.predict.fn("iris")
+    assert history(store)["row_id"].tolist() == ["iris-1"]
+
+
+def test_a_source_without_the_times_that_the_system_states_is_refused_and_the_facts_are_not(
+    store, timed, tmp_path
+):
+    with pytest.raises(SourceError, match=r"flowers.csv lacks the column measured_at, which says when each"):
+        tasks.ingest.fn("iris", sent(tmp_path, {"flower_id": "mine"}))
+    tasks.ingest.fn("iris")
     assert len(store.read(features_table(IRIS))) == 150

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dagsverk.tabular.errors import SourceError
 from dagsverk.tabular.features import Validated
 from dagsverk.tabular.system import System
 from dagsverk.tabular.tables import HISTORIC, SENT, identity
@@ -48,13 +49,19 @@ def settle(
     Args:
         stored: STORED_COLUMNS and label of the stored rows.
         now: when they came in; with a time zone.
+    Raises: SourceError for a source without the column that says when each row was.
     """
+    if sent and system.time_column and not checked.timed:
+        raise SourceError(
+            f"{checked.source} lacks the column {system.time_column}, which says when each {system.row_name} "
+            "was; add it. Nothing was changed"
+        )
     label = system.label.name
     real = stored[stored["origin"] == HISTORIC]
     rows = _dated(system, checked.rows, real, now) if sent and not checked.timed else checked.rows
     left = 0
     if not sent:
-        brought = _are_among(rows, real[real["generator"] == SENT], by_time=checked.timed)
+        brought = _are_among(rows, real[real["generator"] == SENT], by_time=bool(system.time_column))
         left, rows = int(brought.sum()), rows[~brought]
     outcomes = pd.Series(real[label].to_numpy(dtype=object), identity(real))
     kept = pd.Series(outcomes.reindex(identity(rows)).to_numpy(dtype=object), rows.index, dtype=object)

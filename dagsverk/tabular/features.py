@@ -21,6 +21,7 @@ from dagsverk.tabular.raw import Raw
 from dagsverk.tabular.spellings import EXACT, Cells, categories, cells_of, identities, is_missing, numbers
 from dagsverk.tabular.system import Column, System
 from dagsverk.tabular.tables import HISTORIC, features_table, rejects_table
+from dagsverk.tabular.times import moments
 
 # pandera 0.35 joins its lists of failures in a way that pandas 2 warns of; nobody here can act on it.
 warnings.filterwarnings("ignore", category=FutureWarning, module="pandera")
@@ -75,16 +76,18 @@ def validate(system: System, raw: Raw, found_at: pd.Timestamp) -> Validated:
     cells = {name: cells_of(raw.rows.iloc[:, place]) for name, place in matched.places.items()}
     columns = (*system.columns, replace(system.label, required=False))
     typed, failures, guesses = _check(cells, columns, raw.rows.index)
-    ids, id_failures, id_guess = _identities(system, cells, typed)
-    failures = _with_values(failures + id_failures, raw.rows, matched.places)
+    times, time_failures, time_guess = _times(system, cells, typed.index, found_at)
+    ids, id_failures, id_guess = _identities(system, cells, typed, times)
+    failures = _with_values(failures + id_failures + time_failures, raw.rows, matched.places)
     failures += [(line, "", "as many fields as the header", fields) for line, fields in raw.malformed.items()]
     good = ~typed.index.isin({line for line, *_ in failures})
     return Validated(
         source=raw.name,
-        rows=_feature_rows(system, ids[good], typed[good]),
+        rows=_feature_rows(system, ids[good], typed[good], times[good]),
         rejects=_reject_rows(system, raw.name, failures, found_at),
         rows_in=len(raw.rows) + len(raw.malformed),
-        guesses=tuple(g for g in (*raw.guesses, *matched.guesses, *guesses, id_guess) if g),
+        timed=system.time_column in cells,
+        guesses=tuple(g for g in (*raw.guesses, *matched.guesses, *guesses, id_guess, time_guess) if g),
     )
 
 
@@ -244,17 +247,32 @@ def _shown(cell: Any) -> str:
     return "" if pd.isna(cell) else str(cell)
 
 
+def _times(
+    system: System, cells: Mapping[str, Cells], lines: pd.Index, now: pd.Timestamp
+) -> tuple[pd.Series[Any], list[Failure], str]:
+    """When every row was, in UTC; what fails, and what was guessed. Else the system's own time."""
+    name = system.time_column
+    if name not in cells:
+        facts = pd.Timestamp(system.event_time).tz_convert("UTC").tz_localize(None)
+        return pd.Series(facts, lines), [], ""
+    values, wanted, guess = moments(name, cells[name], system.time_zone, now)
+    failures = _unreadable(name, cells[name], wanted)
+    failures += [(int(line), name, "a time", "") for line in lines[cells[name].codes < 0]]
+    return pd.Series(values, lines), failures, guess
+
+
 def _identities(
-    system: System, cells: Mapping[str, Cells], typed: pd.DataFrame
+    system: System, cells: Mapping[str, Cells], typed: pd.DataFrame, times: pd.Series[Any]
 ) -> tuple[pd.Series[Any], list[Failure], str]:
     """Every row's identity, what fails, and what was guessed. Of rows with the same one the first is kept."""
     name = system.id_column
     if name not in cells:
-        return made_identities(typed, system.inputs), [], MADE.format(name=name)
+        return made_identities(typed, system.inputs, times), [], MADE.format(name=name)
     values, wanted, guess = identities(name, cells[name])
     ids = pd.Series(values, index=typed.index, dtype=object)
     failures = _unreadable(name, cells[name], wanted)
-    checks = {"a value": ids.isna(), "unique": ids.duplicated() & ids.notna()}
+    again = pd.DataFrame({"id": ids, "time": times}).duplicated() & ids.notna()
+    checks = {"a value": ids.isna(), "unique": again}
     checks[f"at most {MAX_ID_LENGTH} characters"] = ids.str.len().gt(MAX_ID_LENGTH)
     failures += [
         (int(line), name, check, value)
@@ -264,21 +282,23 @@ def _identities(
     return ids, failures, guess
 
 
-def made_identities(typed: pd.DataFrame, inputs: Sequence[str]) -> pd.Series[Any]:
-    """For rows without one: a digest of a row without its outcome, and which of its equals it is.
+def made_identities(typed: pd.DataFrame, inputs: Sequence[str], times: pd.Series[Any]) -> pd.Series[Any]:
+    """For rows without one: a digest of a row without its outcome, and which of its equals at its time it is.
 
     So the same table gives the same names in any order, and an outcome that comes later finds its row.
     """
     digests = pd.util.hash_pandas_object(typed[list(inputs)], index=False)
-    count = digests.groupby(digests).cumcount() + 1
+    count = digests.groupby([digests, times.to_numpy()]).cumcount() + 1
     names = [f"{one:016x}-{number}" for one, number in zip(digests, count, strict=True)]
     return pd.Series(names, index=typed.index, dtype=object)
 
 
-def _feature_rows(system: System, ids: pd.Series[Any], typed: pd.DataFrame) -> pd.DataFrame:
+def _feature_rows(
+    system: System, ids: pd.Series[Any], typed: pd.DataFrame, times: pd.Series[Any]
+) -> pd.DataFrame:
     rows = typed.assign(
         row_id=f"{system.name}-" + ids.astype(str),
-        event_time=pd.Timestamp(system.event_time).tz_convert("UTC").tz_localize(None),
+        event_time=times,
         origin=HISTORIC,
         generator=None,
     )

@@ -68,7 +68,8 @@ def match(system: System, source: str, names: Sequence[str]) -> Matched:
 
 
 def _wanted(system: System) -> list[str]:
-    return [system.id_column, *system.inputs, system.label.name]
+    time = [system.time_column] if system.time_column else []
+    return [system.id_column, *time, *system.inputs, system.label.name]
 
 
 def _keys(system: System) -> dict[str, str]:
@@ -77,6 +78,8 @@ def _keys(system: System) -> dict[str, str]:
     for column in (*system.columns, system.label):
         for name in spellings(column):
             keys.setdefault(fold(name), column.name)
+    if system.time_column:
+        keys.setdefault(fold(system.time_column), system.time_column)
     return keys
 
 
@@ -119,7 +122,7 @@ def _refuse_missing(system: System, source: str, names: Sequence[str], places: d
 
 
 def _may_be_absent(system: System, name: str) -> bool:
-    if name in (system.id_column, system.label.name):
+    if name in (system.id_column, system.label.name, system.time_column):
         return True
     return not system.column(name).required
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dagsverk.tabular import systems as package
 
@@ -62,6 +63,8 @@ class System:
     read: Callable[[], pd.DataFrame]  # the embedded raw rows
     event_time: dt.datetime  # when the embedded facts were so (UTC)
     id_synonyms: tuple[str, ...] = ()  # other names of the id column in sources
+    time_column: str = ""  # when each raw row was; empty: rows have no time of their own
+    time_zone: str = "UTC"  # of times that name no offset, such as Europe/Stockholm
     unused: tuple[str, ...] = ()  # raw columns known and left out on purpose
     derive: Callable[[pd.DataFrame], pd.DataFrame] | None = None  # adds numeric columns; needs no fitting
     derived: tuple[str, ...] = ()  # names that `derive` adds
@@ -73,6 +76,12 @@ class System:
             raise ValueError(f"system {self.name}: the label must be a category with two classes or more")
         if self.event_time.tzinfo is None:
             raise ValueError(f"system {self.name}: event_time needs a time zone")
+        _check_zone(self.name, self.time_zone)
+        if self.time_column in {self.id_column, self.label.name, *self.inputs}:
+            raise ValueError(
+                f"system {self.name}: time_column {self.time_column!r} is its id, its label or an input "
+                "as well; give an input that is made of the time a column of its own"
+            )
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -86,6 +95,15 @@ class System:
 
     def column(self, name: str) -> Column:
         return next(c for c in (*self.columns, self.label) if c.name == name)
+
+
+def _check_zone(system: str, zone: str) -> None:
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(
+            f"system {system}: no time zone {zone!r}; want a name such as UTC or Europe/Stockholm"
+        ) from error
 
 
 def systems() -> list[str]:
