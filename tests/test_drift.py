@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from dagsverk.tabular.drift import MIN_ROWS, bin_counts, drift, holm, homogeneity, ks, psi, value_counts
+from dagsverk.tabular.shift import Values, changes, watch_columns
 from dagsverk.tabular.system import load_system
+from dagsverk.tabular.watched import watch_table
 
 TITANIC = load_system("titanic")
 
@@ -224,3 +226,101 @@ def test_any_rows_give_probabilities_without_a_warning_in_any_order(left, right,
         if result.drifted is not None:
             assert 0 <= result.p_value <= result.p_holm <= 1
             assert result.psi >= 0
+
+
+def year(rows: pd.DataFrame, n: int, rng: np.random.Generator, days: int = 365) -> pd.DataFrame:
+    """Rows as of `monitoring.history`: n a day, drawn from `rows` with replacement."""
+    drawn = rows.iloc[rng.integers(0, len(rows), n * days)].reset_index(drop=True)
+    times = pd.date_range("2026-01-01", periods=days, tz="UTC").repeat(n)
+    return drawn.rename(columns={"survived": "outcome"}).assign(event_time=times, predicted_at=times)
+
+
+@pytest.fixture(scope="module")
+def labelled(passengers) -> pd.DataFrame:
+    labels = TITANIC.read()["survived"].replace(dict(TITANIC.label.aliases))
+    return passengers.assign(survived=labels.to_numpy())
+
+
+def test_a_year_of_daily_looks_at_rows_like_the_reference_rarely_alarms(labelled):
+    """Reference and new rows are drawn from the same passengers; the bound is 5 %."""
+    alarmed = 0
+    for seed in range(20):
+        rng = np.random.default_rng([7, seed])
+        reference = labelled.iloc[rng.integers(0, len(labelled), 891)]
+        watched = watch_table(TITANIC, reference, year(labelled, 10, rng))
+        alarmed += any(column.episodes for column in watched.columns.values())
+    assert alarmed <= 2
+
+
+@pytest.mark.parametrize(
+    ("column", "change", "within_days"),
+    [
+        ("age", lambda rows: rows["age"] + 10, 15),
+        ("age", lambda rows: rows["age"] * 12, 5),  # months for years
+        ("age", lambda rows: rows["age"].where(np.arange(len(rows)) % 2 == 0), 10),  # half of them missing
+        ("fare", lambda _: 8.05, 5),  # a default that a form fills in
+        ("sex", lambda _: "female", 6),
+        ("outcome", lambda _: TITANIC.classes[1], 5),
+    ],
+)
+def test_a_change_is_noticed_in_its_column_and_dated(labelled, column, change, within_days):
+    rng = np.random.default_rng(3)
+    rows = year(labelled, 10, rng, 200)
+    late = rows["event_time"] >= pd.Timestamp("2026-04-11", tz="UTC")  # day 100
+    rows.loc[late, column] = change(rows[late])
+    watched = watch_table(TITANIC, labelled, rows).columns
+    standing = {name for name, w in watched.items() if w.episodes}
+    assert standing == {"survived" if column == "outcome" else column}
+    episode = next(w for w in watched.values() if w.episodes).episodes[0]
+    assert abs(episode.began - 100) <= 3
+    assert 100 <= episode.noticed <= 100 + within_days
+    assert episode.ended is None
+
+
+def test_the_evidence_of_a_day_does_not_change_when_later_days_follow(labelled):
+    rng = np.random.default_rng(4)
+    rows = year(labelled, 5, rng, 60)
+    rows.loc[150:, "age"] += 30
+    part = watch_table(TITANIC, labelled, rows.head(200)).columns
+    whole = watch_table(TITANIC, labelled, rows.sample(frac=1, random_state=1)).columns
+    for name, watched in part.items():
+        assert watched.evidence == pytest.approx(whole[name].evidence[:40], rel=1e-9)
+
+
+def test_a_change_that_goes_away_ends_its_alarm(labelled):
+    rng = np.random.default_rng(5)
+    rows = year(labelled, 10, rng, 200)
+    rows.loc[500:799, "age"] += 20  # days 50 to 79
+    (episode,) = watch_table(TITANIC, labelled, rows).columns["age"].episodes
+    assert 50 <= episode.noticed < 60
+    assert 80 <= episode.ended < 120
+
+
+def test_few_reference_rows_prove_little():
+    daily = np.tile([2.0, 8.0], (10, 1))
+    standing = [
+        watch_columns([Values(reference=np.array([n, n]), daily=daily, ordered=0)])[0].standing
+        for n in (5.0, 500.0)
+    ]
+    assert standing[0] is None
+    assert standing[1] is not None
+
+
+@given(st.lists(st.integers(0, 500), min_size=2, max_size=12), st.integers(0, 12))
+@settings(max_examples=25, deadline=None)
+def test_stated_changes_are_shares_and_their_weights_sum_to_one(counts, ordered):
+    reference = np.array(counts, dtype=float)
+    values = Values(reference=reference, daily=np.zeros((1, len(counts))), ordered=min(ordered, len(counts)))
+    ratios, weights = changes(values)
+    before = (reference + 1) / (reference + 1).sum()
+    after = np.exp(ratios) * before
+    assert weights.sum() == pytest.approx(1)
+    assert np.isfinite(ratios).all()
+    assert (after > 0).all()
+    assert not np.isclose(after / after.sum(axis=1, keepdims=True), before).all(axis=1).any()
+
+
+def test_no_first_day_of_a_table_with_one_percent_positives_alarms():
+    """Two of the day's ten rows are of the rare value."""
+    rare = Values(reference=np.array([1980.0, 20.0, 0.0]), daily=np.array([[8.0, 2.0, 0.0]]), ordered=0)
+    assert watch_columns([rare])[0].episodes == ()

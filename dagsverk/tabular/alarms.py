@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from dagsverk.tabular.accuracy import AccuracyAlarm
 from dagsverk.tabular.clock import Clock
+from dagsverk.tabular.drift import ColumnDrift
 from dagsverk.tabular.evidence import Watched
+from dagsverk.tabular.system import System
 
 UNTIL = "It stands until a new champion is in use, or until later rows speak as strongly against it."
 
@@ -67,8 +69,33 @@ def accuracy_alerts(alarm: AccuracyAlarm) -> list[Alert]:
     return [Alert(kind="accuracy", message=message, since=alarm.since, noticed=alarm.noticed, advice=advice)]
 
 
-def past_alarms(key: str, watched: Watched | None, clock: Clock) -> Sequence[PastAlarm]:
-    """Those of one thing watched that have ended."""
+def drift_alerts(system: System, columns: Sequence[ColumnDrift], *, invented: bool) -> list[Alert]:
+    """One per column whose change stands."""
+    return [_drift_alert(system, column, invented=invented) for column in columns if column.drifted]
+
+
+def _drift_alert(system: System, column: ColumnDrift, *, invented: bool) -> Alert:
+    described = system.column(column.column)
+    rows = "outcomes" if described is system.label else "invented rows" if invented else "rows"
+    advice = (
+        "Is the source right: units, codes, missing values? If the world has changed, train on rows of that "
+        f"time. {UNTIL}"
+    )
+    if invented:
+        advice = f"Invented rows say how good the generator is, nothing of the world. {UNTIL}"
+    return Alert(
+        kind="drift",
+        message=f"{described.description} has drifted in the last {column.n} {rows}"
+        + (f": {column.change}." if column.change else "."),
+        since=column.since,
+        noticed=column.noticed,
+        about=column.column,
+        advice=advice,
+    )
+
+
+def past_alarms(watched: Mapping[str, Watched | None], clock: Clock) -> Sequence[PastAlarm]:
+    """Those that have ended, of all that was watched by this clock."""
     return [
         PastAlarm(
             key=key,
@@ -76,6 +103,7 @@ def past_alarms(key: str, watched: Watched | None, clock: Clock) -> Sequence[Pas
             noticed=clock.dates[episode.noticed],
             ended=clock.dates[episode.ended],
         )
-        for episode in (watched.episodes if watched else ())
+        for key, evidence in watched.items()
+        for episode in (evidence.episodes if evidence else ())
         if episode.ended is not None
     ]

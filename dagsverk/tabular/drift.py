@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
@@ -33,10 +34,13 @@ class ColumnDrift:
     p_value: float | None
     p_holm: float | None  # p_value after Holm's correction over all columns of the table
     psi: float | None  # population stability index: how large a change is, never whether there is one
-    drifted: bool | None  # None: too few rows to say
+    drifted: bool | None  # does it stand that it has changed? None: too few rows to say
     n: int  # rows in the window, missing values included
     n_reference: int
     change: str  # from reference to window, in words
+    evidence: float | None = None  # on the last day: of a change or, while it stands, of its end; 1 suffices
+    since: dt.datetime | None = None  # UTC day since which rows fit a change best; None: it does not stand
+    noticed: dt.datetime | None = None  # UTC day on which the evidence sufficed
 
     @property
     def verdict(self) -> str:
@@ -49,7 +53,9 @@ class ColumnDrift:
 def drift(
     system: System, reference: pd.DataFrame, window: pd.DataFrame, *, level: float = LEVEL
 ) -> list[ColumnDrift]:
-    """Compare each input column of `window` with `reference`, in the order of `system.columns`.
+    """Compare each input column of `window` with `reference`, in the order of `system.columns`: one look.
+
+    Who looks daily wants `watched.with_evidence`: of 365 such looks some alarm, drift or not.
 
     Numbers: two-sample Kolmogorov-Smirnov. Categories, and integers of few values: chi-square over the
     values, rare ones pooled; Fisher's exact test when two groups are left and one is rare. Missing is a value
@@ -72,6 +78,15 @@ def drift(
     return [
         replace(result, p_holm=p, drifted=p <= level) for result, p in zip(results, corrected, strict=True)
     ]
+
+
+def label_drift(system: System, reference: pd.DataFrame, window: pd.DataFrame) -> ColumnDrift:
+    """The known outcomes of a window, compared in the same way with those of the reference.
+
+    Args: window: rows from `monitoring.history`; the others: layout of the features table.
+    """
+    outcomes = [side.dropna() for side in (reference[system.label.name], window["outcome"])]
+    return _compare(system.label, *outcomes)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

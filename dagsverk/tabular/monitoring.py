@@ -13,10 +13,11 @@ import pandas as pd
 
 from dagsverk.store.protocol import Model, NotFound, Store, Table
 from dagsverk.tabular.accuracy import AccuracyAlarm, Promise, promise_of, watch_accuracy, wilson
-from dagsverk.tabular.alarms import Alert, PastAlarm, accuracy_alerts, past_alarms, stale_alerts
-from dagsverk.tabular.drift import MIN_ROWS, ColumnDrift, drift
+from dagsverk.tabular.alarms import Alert, PastAlarm, accuracy_alerts, drift_alerts, past_alarms, stale_alerts
+from dagsverk.tabular.drift import MIN_ROWS, ColumnDrift, drift, label_drift
 from dagsverk.tabular.system import System
 from dagsverk.tabular.tables import HISTORIC, SYNTHETIC, features_table, predictions_table
+from dagsverk.tabular.watched import watch_table, with_evidence
 
 __all__ = [
     "MIN_ROWS",
@@ -70,7 +71,7 @@ class Report(Tally):
     last_predicted_at: dt.datetime | None  # of rows of both kinds
     accuracy: AccuracyAlarm  # real rows with outcomes against the champion's promise
     expected_accuracy: float | None  # of the newest `window_rows` real predictions, outcomes not needed
-    drift: tuple[ColumnDrift, ...]  # newest `window_rows` rows predicted against the historic rows
+    drift: tuple[ColumnDrift, ...]  # newest `window_rows` rows against those learned from; the label is last
     drift_of_invented: bool  # no real row was predicted yet: `drift` is of synthetic ones
     alerts: tuple[Alert, ...]
     past_alarms: tuple[PastAlarm, ...]  # of this champion, ended by later rows
@@ -190,10 +191,16 @@ def report(
     past = history(system, features, predictions)
     real, invented = past[past["origin"] != SYNTHETIC], past[past["origin"] == SYNTHETIC]
     tally = _tally(system, real, window_rows, last)
-    reference = _reference(features, past)
+    version = promise.version if promise else None
+    reference = _reference(system, features, predictions, past, version)
     alarm, watched, clock = watch_accuracy(real, promise, len(reference), window_rows=window_rows)
-    window = (invented if real.empty else real).tail(window_rows)
-    columns = drift(system, reference, window[window["origin"].notna()])
+    rows = invented if real.empty else real
+    rows = rows[rows["origin"].notna()]  # else their inputs are gone
+    window = rows.tail(window_rows)
+    looks = [*drift(system, reference, window), label_drift(system, reference, window)]
+    since_champion = rows if version is None else rows[rows["model_version"] == version]
+    table = watch_table(system, reference, since_champion)
+    columns = with_evidence(looks, table)
     predicted_at = _newest_moment(predictions)
     return Report(
         **vars(tally),
@@ -209,9 +216,9 @@ def report(
         alerts=(
             *stale_alerts(predicted_at, now, stale_days),
             *accuracy_alerts(alarm),
-            *_drift_alerts(system, columns, window),
+            *drift_alerts(system, columns, invented=real.empty),
         ),
-        past_alarms=tuple(past_alarms("accuracy", watched, clock)),
+        past_alarms=(*past_alarms({"accuracy": watched}, clock), *past_alarms(table.by_key, table.clock)),
     )
 
 
@@ -260,12 +267,22 @@ def watch_version(system: System, store: Store) -> tuple[int, int, int]:
     )
 
 
-def _reference(features: pd.DataFrame, past: pd.DataFrame) -> pd.DataFrame:
-    """Historic rows that are not part of the history: those the models learned from."""
+def _reference(
+    system: System, features: pd.DataFrame, predictions: pd.DataFrame, past: pd.DataFrame, version: int | None
+) -> pd.DataFrame:
+    """The historic rows that this model version learned from, as its predictions of them say.
+
+    Where they do not: those that are not part of the history.
+    """
     if "origin" not in features:
-        return features.reindex(columns=past.columns)
+        return features.reindex(columns=[*past.columns, system.label.name])
     historic = _utc(features[features["origin"] == HISTORIC], "event_time")
     identity = ["row_id", "event_time"]
+    if version is not None:
+        seen = predictions[(predictions["model_version"] == version) & predictions["seen_in_training"]]
+        learned = historic["row_id"].isin(set(seen["row_id"].astype(str)))
+        if learned.any():
+            return historic[learned]
     later = pd.MultiIndex.from_frame(historic[identity]).isin(pd.MultiIndex.from_frame(past[identity]))
     return historic[~later]
 
@@ -274,25 +291,6 @@ def _newest_moment(predictions: pd.DataFrame) -> dt.datetime | None:
     """When the newest prediction of all was made, those of training rows included: the run took place."""
     made = _utc(predictions.reindex(columns=["predicted_at"]), "predicted_at")
     return _moment(made["predicted_at"].max())
-
-
-def _drift_alerts(system: System, columns: list[ColumnDrift], window: pd.DataFrame) -> list[Alert]:
-    since = _moment(window["event_time"].min())
-    rows = "invented rows" if (window["origin"] == SYNTHETIC).all() else "rows"
-    return [
-        Alert(
-            kind="drift",
-            message=f"{system.column(c.column).description} has drifted in the last {c.n} {rows}: {c.change} "
-            f"({_p_words(c.p_holm or 0.0)}).",
-            since=since,
-        )
-        for c in columns
-        if c.drifted
-    ]
-
-
-def _p_words(p_value: float) -> str:
-    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
 
 
 def _utc(rows: pd.DataFrame, *columns: str) -> pd.DataFrame:
