@@ -15,6 +15,7 @@ from pydantic import AliasChoices, Field
 from dagsverk.promotion import Registration
 from dagsverk.records import keep_report, last_report
 from dagsverk.speech import runs
+from dagsverk.speech.corpora.limited import UNKNOWN_VOICES
 from dagsverk.speech.evaluation.report import Checks, Cut, EvaluationReport, Interval
 from dagsverk.speech.features.shards import Manifest, Suspicion
 from dagsverk.speech.languages import Language
@@ -157,7 +158,7 @@ def prepared(about: Manifest, *, new: bool) -> Prepared:
         cut=about.cut,
         notes=about.notes,
         # A set with a speaker in two splits is never made; who is not named may be anyone.
-        heard_test_speakers=None if about.notes else 0,
+        heard_test_speakers=None if UNKNOWN_VOICES in about.notes else 0,
         bytes=sum(shard.bytes for shard in about.shards),
         suspicious=about.suspicious,
     )

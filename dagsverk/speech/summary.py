@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dagsverk.speech.corpora.limited import UNKNOWN_VOICES
 from dagsverk.speech.evaluation.report import Interval
 from dagsverk.speech.languages import Language
 from dagsverk.speech.steps import Finetuned, Prepared, Registered, last_steps, suspicious_words
@@ -34,9 +35,9 @@ def _preparation(step: Prepared) -> list[str]:
     )
     news = [] if step.new else [_line("", "nothing new: this set was prepared before")]
     notes = [_line("", note) for note in step.notes]
+    drawn = "" if UNKNOWN_VOICES in step.notes else ", drawn by speaker"
     cuts = [
-        _line("", f"{split} cut to {kept} of {of} clips{', drawn by speaker' if not step.notes else ''}")
-        for split, (kept, of) in step.cut.items()
+        _line("", f"{split} cut to {kept} of {of} clips{drawn}") for split, (kept, of) in step.cut.items()
     ]
     doubts = [_line("", doubt)] if (doubt := suspicious_words(step)) else []
     return [_line("clips in", words), *notes, *cuts, *doubts, *news]

@@ -13,28 +13,30 @@ from dataclasses import dataclass, field
 
 from dagsverk.speech.corpora.corpus import Clip, Listing, RejectedClip, Split, Tally
 from dagsverk.speech.corpora.places import Entry, Place
+from dagsverk.speech.corpora.resolving import is_sound
 from dagsverk.speech.corpora.rows import list_with_audio, read_clips, whisper_code
 from dagsverk.speech.corpora.tables import parse_tsv
 from dagsverk.speech.errors import CorpusError
 
 HELD_OUT_FIRST: tuple[Split, ...] = ("test", "dev", "train")  # of a clip listed twice, test keeps its own
 TABLES = ("train.tsv", "dev.tsv", "test.tsv")
+ALL = "validated.tsv"  # what a release without splits has, such as a delta release or one of a small language
 NEEDED = {"client_id", "path", "sentence"}
 
 
 def is_release(near: set[str]) -> bool:
-    """Whether these paths are of a release: the table of a split beside clips, or clips by their names."""
-    split_tables = {path.rpartition("/")[0] for path in near if path.rpartition("/")[2] in TABLES}
+    """Whether these paths are of a release: one of its tables beside clips, or clips by their names."""
+    split_tables = {path.rpartition("/")[0] for path in near if path.rpartition("/")[2] in (*TABLES, ALL)}
     beside_clips = {path.removesuffix("clips/").rstrip("/") for path in near if path.endswith("clips/")}
     return bool(split_tables & beside_clips) or any("/clips/common_voice_" in f"/{path}" for path in near)
 
 
 def release_folders(files: Iterable[str]) -> list[str]:
-    """The folders ("" or with `/` at their end) that hold the table of a split beside clips."""
+    """The folders ("" or with `/` at their end) that hold one of a release's tables beside clips."""
     tables, clips = set(), set()
     for path in files:
         above, _, name = path.rpartition("/")
-        if name in TABLES:
+        if name in (*TABLES, ALL):
             tables.add(above)
         elif name == "clips":  # a linked folder: its clips are set aside
             clips.add(above)
@@ -45,7 +47,8 @@ def release_folders(files: Iterable[str]) -> list[str]:
 
 @dataclass
 class CommonVoice:
-    """The clips of train, dev and test. Those of validated.tsv that are in none of them are not used."""
+    """The clips of train, dev and test. Those of validated.tsv that are in none of them are not used; of a
+    release that has no splits, validated.tsv is used, and splits are drawn by speaker."""
 
     place: Place
     language: str
@@ -76,24 +79,39 @@ class CommonVoice:
             if f"{folder}{split}.tsv" in files
             for clip in self._rows(f"{folder}{split}.tsv", folder, split, durations, tally)
         ]
+        if not tally.rows and f"{folder}{ALL}" in files:
+            rows = list(self._rows(f"{folder}{ALL}", folder, "train", durations, tally))
         return list_with_audio(self.place, files, rows, tally)
 
     def _folder(self, files: dict[str, Entry]) -> str:
         """The folder of our language."""
-        folders = release_folders(list(files))
-        for folder in folders:
-            if self._locale(files, folder) == self.language:
-                return folder
-        locales = ", ".join(self._locale(files, folder) or "an unnamed one" for folder in folders)
-        raise CorpusError(
-            f"{self.place.url} holds no clips of language {self.language!r}; it holds "
-            f"{locales or 'no release'}; give the release of that language"
-        )
+        folders = release_folders(files)
+        locales = {folder: self._locale(files, folder) for folder in folders}
+        ours = [folder for folder in folders if locales[folder] == self.language]
+        if len(ours) > 1:
+            raise CorpusError(
+                f"{self.place.url} holds several releases of language {self.language!r} "
+                f"({', '.join(ours)}); give one of them"
+            )
+        if not ours:
+            raise CorpusError(
+                f"{self.place.url} holds no clips of language {self.language!r}; it holds "
+                f"{', '.join(one or 'an unnamed one' for one in locales.values()) or 'no release'}; give the "
+                "release of that language"
+            )
+        others = [path for path in files if is_sound(path) and not path.startswith(tuple(folders))]
+        if others:
+            raise CorpusError(
+                f"{self.place.url} holds two corpora: a release of Common Voice "
+                f"({ours[0] or 'at the top'}), and "
+                f"{len(others):,} recordings elsewhere ({others[0]}); give one of the folders"
+            )
+        return ours[0]
 
     def _locale(self, files: dict[str, Entry], folder: str) -> str:
         """Whisper's code of the locale that the rows name, else the folder's name."""
-        for split in HELD_OUT_FIRST:
-            if (path := f"{folder}{split}.tsv") in files:
+        for name in (*TABLES, ALL):
+            if (path := f"{folder}{name}") in files:
                 for _, row in parse_tsv(self.place.table(path), path, Tally()):
                     if row.get("locale"):
                         return whisper_code(row["locale"])

@@ -47,6 +47,7 @@ class Tally:
     rows: int = 0
     rejected: list[RejectedClip] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)  # rows that are not asked for, by reason
+    notes: list[str] = field(default_factory=list)  # what was understood, and might have been meant otherwise
 
     def reject(self, clip: str, reason: str, detail: str) -> None:
         self.rejected.append(RejectedClip(clip=clip, reason=reason, detail=detail))
@@ -65,6 +66,7 @@ class Listing:
     fingerprint: str
     left_out: Mapping[str, int] = field(default_factory=dict)  # reason -> rows
     rows: int = -1  # as counted where they were read; -1: nobody counted, and it is the sum
+    notes: Sequence[str] = ()  # what was understood, and might have been meant otherwise
 
     def __post_init__(self) -> None:
         became = len(self.clips) + len(self.rejected) + sum(self.left_out.values())

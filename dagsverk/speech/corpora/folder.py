@@ -1,55 +1,44 @@
-"""A folder of recordings: with a table of what is said in them, or with a text beside each recording.
+"""A folder of recordings, or an archive of one: with tables of what is said, or a text beside each.
 
     metadata.jsonl   {"file": "clips/1.wav", "text": "hej", "speaker": "anna"}    (or .csv, .tsv)
     clips/1.wav
 or
     anything/1.wav, anything/1.txt
+or as others publish it: see `readers` for what each layout is, and `layouts` for which one is there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from dagsverk.speech.corpora.corpus import Clip, Listing, RejectedClip, Split, Tally
-from dagsverk.speech.corpora.places import REGULAR, Entry, Place
+from dagsverk.speech.corpora.common_voice import CommonVoice, release_folders
+from dagsverk.speech.corpora.corpus import Clip, Listing, RejectedClip, Tally
+from dagsverk.speech.corpora.layouts import Choice, find_sources
+from dagsverk.speech.corpora.pairs import find_pairs, read_pairs
+from dagsverk.speech.corpora.places import Entry, Place
+from dagsverk.speech.corpora.readers import Source, Values, read_rows
+from dagsverk.speech.corpora.resolving import Recordings, is_sound, is_whole_path
 from dagsverk.speech.corpora.rows import (
     SPLIT_NAMES,
-    find_columns,
     is_other_language,
     list_with_audio,
     parse_seconds,
     read_clips,
 )
-from dagsverk.speech.corpora.tables import Row, decode_utf8, parse_table
+from dagsverk.speech.corpora.splits import split_named, split_of_path
 from dagsverk.speech.errors import CorpusError
 
-USUAL_TABLES = ("metadata", "texts", "transcripts")
-TABLE_ENDINGS = (".jsonl", ".csv", ".tsv")
-MAX_TEXT_BYTES = 1 << 20  # beside a recording of 30 s
-SOUND = (
-    ".wav", ".mp3", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".mp4", ".webm", ".mkv", ".mov", ".aac", ".amr",
-    ".wma", ".aif", ".aiff", ".avi", ".3gp",
-)  # fmt: skip
+FACTS = ("speaker", "gender", "age", "accent", "licence", "translation")  # that a clip takes as they are
+NO_ROW = "recordings that no table names"
+NO_TEXT = "recordings without a text"
 
-
-def find_table(files: Sequence[str], where: str) -> str:
-    """The table of texts at the top of the folder; "" if there is none. Raises CorpusError for several."""
-    tables = [path for path in files if "/" not in path and path.endswith(TABLE_ENDINGS)]
-    for name in USUAL_TABLES:
-        if usual := [f"{name}{ending}" for ending in TABLE_ENDINGS if f"{name}{ending}" in tables]:
-            tables = usual
-            break
-    if len(tables) > 1:
-        raise CorpusError(
-            f"{where} holds several tables ({', '.join(tables)}); keep one, or call one metadata.csv"
-        )
-    return tables[0] if tables else ""
+Fault = tuple[str, str]  # reason, detail
 
 
 @dataclass
 class FolderCorpus:
-    """Its rows in the table's order, or in that of the files' names."""
+    """Its rows in the tables' order, or in that of the files' names."""
 
     place: Place
     language: str
@@ -65,94 +54,172 @@ class FolderCorpus:
     def listing(self) -> Listing:
         if self._listing is None:
             files = self.place.files()
-            tally = Tally()
-            path = find_table(list(files), self.place.url)
-            clips = self._rows(path, tally) if path else self._pairs(files, tally)
-            self._listing = list_with_audio(self.place, files, list(clips), tally)
+            self._listing = self._release() if release_folders(files) else self._list(files)
         return self._listing
 
     def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | RejectedClip]]:
         yield from read_clips(self.place, clips)
 
-    def _rows(self, path: str, tally: Tally) -> Iterator[Clip]:
-        where = f"{self.place.url}/{path}"
-        layouts: dict[tuple[str, ...], dict[str, str]] = {}  # lines of JSON may differ in what they tell
-        for line, row in parse_table(self.place.table(path), where, tally, self.columns):
-            names = tuple(row)
-            if names not in layouts:
-                layouts[names] = self._columns(names, where, first=not layouts)
-            clip = self._clip(row, layouts[names])
-            if isinstance(clip, Clip):
-                yield clip
-            elif clip:
-                tally.reject(f"{path} line {line}", *clip)
-            else:
+    def _release(self) -> Listing:
+        """It was too far down, or too far behind in an archive, to be seen at once."""
+        release = CommonVoice(self.place, self.language)
+        self.name = release.name
+        return release.listing()
+
+    def _list(self, files: dict[str, Entry]) -> Listing:
+        tally = Tally()
+        choice = find_sources(self.place, files, self.columns)
+        if not choice.sources:
+            return list_with_audio(self.place, files, self._paired(files, tally), tally)
+        recordings, named = Recordings(files, self.place.url), set[str]()
+        clips = [
+            clip
+            for source in choice.sources
+            for clip in self._told(source, recordings, tally, named, alone=len(choice.sources) == 1)
+        ]
+        self._count_rest(files, choice, named, tally)
+        return list_with_audio(self.place, files, clips, tally)
+
+    def _told(
+        self, source: Source, recordings: Recordings, tally: Tally, named: set[str], *, alone: bool
+    ) -> Iterator[Clip]:
+        """The clips of a table. `named` gets the recordings that it names, whatever becomes of their rows."""
+        rows = [
+            (label, values["audio"].strip(), "stem" in values, self._clip(values, source, alone=alone))
+            for label, values in read_rows(self.place, source, tally, self.columns)
+        ]
+        stated = [audio for _, audio, _, _ in rows]
+        if rows and rows[0][2]:
+            paths = [recordings.named(audio, source.folder) for audio in stated]
+        else:
+            paths, note = recordings.resolve(stated, source.folder)
+            tally.notes += [note] if note else []
+        named.update(paths)
+        parts = {path for path, (_, _, _, clip) in zip(paths, rows, strict=True) if _is_part(clip)}
+        root = top_folder(recordings.files)
+        for path, (label, audio, _, clip) in zip(paths, rows, strict=True):
+            if clip is None:
                 tally.left_out["other language"] += 1
+            elif not isinstance(clip, Clip):
+                tally.reject(label, *clip)
+            elif not path:
+                tally.reject(label, "path outside the folder", _why_outside(audio))
+            elif path in parts:
+                tally.reject(label, *PART)
+            else:
+                yield _placed(clip, path, root)
 
-    def _columns(self, names: Sequence[str], where: str, *, first: bool) -> dict[str, str]:
-        """meaning -> column. Raises CorpusError if the first row shows that the table is of another kind."""
-        named = {meaning: name for meaning, name in self.columns.items() if first or name in names}
-        columns = find_columns(names, named, where)
-        for meaning in ("audio", "text"):
-            if first and meaning not in columns:
-                raise CorpusError(
-                    f"{where} has no column of {meaning} by a usual name; it has {', '.join(names)}: "
-                    f"name it as {meaning}_column"
-                )
-        return columns
-
-    def _clip(self, row: Row, columns: Mapping[str, str]) -> Clip | tuple[str, str] | None:
-        """The clip of a row, or reason and detail of why there is none; None for one in another language."""
-        if not {"audio", "text"} <= set(columns):
-            return "malformed row", f"want a recording and a text, found {', '.join(row)}"
-        values = {meaning: row[name].strip() for meaning, name in columns.items()}
-        audio = values["audio"].replace("\\", "/").removeprefix("./")
-        if not audio or audio.startswith("/") or ".." in audio.split("/") or ":" in audio.split("/")[0]:
-            return "path outside the folder", f"{values['audio']!r}; want a path below the folder"
-        if is_other_language(values.get("language", ""), self.language):
+    def _clip(self, values: Values, source: Source, *, alone: bool) -> Clip | Fault | None:
+        """The clip of a row, its recording not found yet, or reason and detail of why there is none; None for
+        one in another language."""
+        plain = {meaning: value.strip() for meaning, value in values.items()}
+        if is_other_language(plain.get("language", ""), self.language):
             return None
-        split = values.get("split", "").lower()
-        if split and split not in SPLIT_NAMES:
+        if (parse_seconds(plain.get("start")) or 0) > 0:
+            return PART
+        split = plain.get("split", "").lower()
+        if split and split not in SPLIT_NAMES and not split_named(split):
             return "unknown split", f"{split!r}; want train, dev or test"
+        stated = SPLIT_NAMES.get(split) or split_named(split) or source.split
         return Clip(
-            id=values.get("id") or audio,
-            audio=audio,
-            text=row[columns["text"]],
+            id=plain.get("id", "") if alone or source.kind == "kaldi" else "",
+            audio=plain["audio"],
+            text=values["text"],
             language=self.language,
-            split=SPLIT_NAMES[split or "train"],
-            duration_s=parse_seconds(values.get("duration_s")),
-            **{
-                name: values.get(name, "")
-                for name in ("speaker", "gender", "age", "accent", "licence", "translation")
-            },
+            split=stated or split_of_path(plain["audio"].replace("\\", "/")) or "train",
+            duration_s=parse_seconds(plain.get("duration_s")),
+            **{name: plain.get(name, "") for name in FACTS},
         )
 
-    def _pairs(self, files: Mapping[str, Entry], tally: Tally) -> Iterator[Clip]:
-        """Recordings with a text of the same name beside them; top folders may be called train, dev, test."""
-        sound = [path for path in files if path.lower().endswith(SOUND)]
-        texts = {path.removesuffix(".txt") for path in files if path.endswith(".txt")}
-        paired = [path for path in sound if path.rpartition(".")[0] in texts]
-        if not paired:
-            raise CorpusError(
-                f"{self.place.url} holds no corpus: want a table of texts (metadata.csv, .tsv or .jsonl), "
-                f"recordings with a .txt beside each, a release of Common Voice, or a Hugging Face data set; "
-                f"found {len(sound):,} recordings and {len(files) - len(sound):,} other files"
-            )
-        for path in paired:
-            tally.rows += 1
-            text = path.rpartition(".")[0] + ".txt"
-            if files[text].fault:
-                tally.reject(path, "not a regular file", f"{text!r} is {files[text].fault}; {REGULAR}")
-                continue
-            if files[text].size > MAX_TEXT_BYTES:
-                detail = f"{text!r} has {files[text].size:,} bytes, want at most {MAX_TEXT_BYTES:,}"
-                tally.reject(path, "too long", detail)
-                continue
-            split: Split = SPLIT_NAMES.get(path.split("/")[0].lower(), "train")
-            yield Clip(
-                id=path,
+    def _paired(self, files: dict[str, Entry], tally: Tally) -> list[Clip]:
+        pairs = find_pairs(files)
+        sound = [path for path in files if is_sound(path)]
+        if not pairs:
+            raise self._no_corpus(files, len(sound))
+        if rest := len(sound) - len(pairs):
+            tally.rows += rest
+            tally.left_out[NO_TEXT] += rest
+        root = top_folder(files)
+        return [
+            Clip(
+                id=path.removeprefix(root),
                 audio=path,
-                text=decode_utf8(self.place.table(text), f"{self.place.url}/{text}"),
+                text=text,
                 language=self.language,
-                split=split,
+                split=split_of_path(path) or "train",
             )
+            for path, text in read_pairs(self.place, files, pairs, tally)
+        ]
+
+    def _count_rest(self, files: Mapping[str, Entry], choice: Choice, named: set[str], tally: Tally) -> None:
+        """Recordings that no table names are left out, and counted.
+
+        Raises: CorpusError if they are a corpus of their own: half of what is there would be used in silence.
+        """
+        rest = {path: entry for path, entry in files.items() if is_sound(path) and path not in named}
+        if not rest:
+            return
+        folders = {above for path in named for above in _above(path)}
+        others = [f"{one.path} of others" for one in choice.passed_over if one.folder not in folders]
+        texts = {path: entry for path, entry in files.items() if not is_sound(path)}
+        pairs = [
+            path for path in find_pairs({**rest, **texts}) if f"{path.rpartition('/')[0]}/" not in folders
+        ]
+        others += [f"{len(pairs):,} have a text beside them ({pairs[0]})"] if pairs else []
+        if others:
+            first = ", ".join(one.path for one in choice.sources[:3])
+            raise CorpusError(
+                f"{self.place.url} holds two corpora: {first} tells of {len(named):,} recordings, and "
+                f"{', '.join(others[:3])}; give one of the folders, or a table of all"
+            )
+        tally.rows += len(rest)
+        tally.left_out[NO_ROW] += len(rest)
+
+    def _no_corpus(self, files: Mapping[str, Entry], sound: int) -> CorpusError:
+        parquet = any(path.endswith((".parquet", ".arrow")) for path in files)
+        unpack = "; Parquet is read from a local folder: unpack it and give that" if parquet else ""
+        return CorpusError(
+            f"{self.place.url} holds no corpus: want a table of texts (metadata.csv, .tsv or .jsonl), "
+            f"recordings with a .txt beside each, a release of Common Voice, or a Hugging Face data set; "
+            f"found {sound:,} recordings and {len(files) - sound:,} other files{unpack}"
+        )
+
+
+PART = (
+    "part of a recording",
+    "the row is of a part of a longer recording, which is not cut here; write each part to a file of its own "
+    "and name that",
+)
+
+
+def _is_part(clip: Clip | Fault | None) -> bool:
+    return clip is PART
+
+
+def _why_outside(stated: str) -> str:
+    other = "; no recording here has a name that ends so" if is_whole_path(stated) else ""
+    return f"{stated!r}; want a path below the folder{other}"
+
+
+def _placed(clip: Clip, path: str, root: str) -> Clip:
+    return replace(clip, id=clip.id or path.removeprefix(root), audio=path)
+
+
+def _above(path: str) -> Iterator[str]:
+    """The folders above a path: "", "a/", "a/b/"."""
+    parts = path.split("/")[:-1]
+    for depth in range(len(parts) + 1):
+        yield "".join(f"{part}/" for part in parts[:depth])
+
+
+def top_folder(files: Mapping[str, object]) -> str:
+    """The folder that holds all files, as `tar czf own.tgz own/` packs them; "" or with `/` at its end. The
+    folder of a split is none: its name tells something."""
+    above = [path.split("/")[:-1] for path in files]
+    first, last = min(above, default=[]), max(above, default=[])
+    root = ""
+    for one, other in zip(first, last, strict=False):
+        if one != other or split_named(one):
+            break
+        root += f"{one}/"
+    return root

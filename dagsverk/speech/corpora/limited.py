@@ -48,7 +48,7 @@ class Limited:
                 not clip.speaker for clip in self._listing.clips
             )  # may be one who is named elsewhere
             self.notes = [UNKNOWN_VOICES] if unnamed and len(splits) > 1 else []
-            self.notes += shared_notes(shared_sentences(self._listing.clips))
+            self.notes += [*shared_notes(shared_sentences(self._listing.clips)), *whole.notes]
         return self._listing
 
     def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | RejectedClip]]:

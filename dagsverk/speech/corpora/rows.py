@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -28,7 +29,7 @@ COLUMNS = {  # usual names of columns, best first
               "clip", "wav"),
     "text": ("text", "sentence", "raw_transcription", "raw_text", "transcription", "transcript",
              "normalized_text", "normalised_text"),
-    "speaker": ("speaker", "speaker_id", "client_id", "spk_id", "speakerid", "spk"),
+    "speaker": ("speaker", "speaker_id", "client_id", "spk_id", "speakerid", "spk", "speaker_name"),
     "gender": ("gender", "sex"),
     "age": ("age", "age_group"),
     "accent": ("accent", "accents", "dialect", "variant"),
@@ -41,6 +42,7 @@ COLUMNS = {  # usual names of columns, best first
 }  # fmt: skip
 
 
+MIN_SPEAKERS = 5  # that splits are drawn by; with fewer, train would have less than three fifths of them
 CODES = {"nb": "no", "fil": "tl", "jv": "jw", "cmn": "zh"}  # locales that Whisper calls otherwise
 
 
@@ -65,33 +67,50 @@ def find_columns(there: Sequence[str], named: Mapping[str, str], where: str) -> 
 
 def drawn_split(clip: Clip) -> Split:
     """80 % train, 10 % dev, 10 % test, by a hash of the speaker, else the id: rows added later move none."""
-    key = clip.speaker or clip.id
-    place = int.from_bytes(hashlib.sha256(key.encode("utf-8", "replace")).digest()[:8], "big") % 10
+    place = int.from_bytes(_rank(clip.speaker or clip.id)[:8], "big") % 10
     return "train" if place < 8 else "dev" if place < 9 else "test"
 
 
 def fill_splits(clips: Sequence[Clip]) -> list[Clip]:
     """The clips with all three splits: those that the corpus lacks are drawn from train (or its only split).
 
-    Drawn by speaker; where that would leave a split without a clip, because there are too few speakers, by
-    clip: they then lose their speakers, for the splits share voices.
+    Drawn by speaker. With fewer than MIN_SPEAKERS, where that would leave a split without a clip, by clip:
+    they then lose their speakers, for the splits share voices.
     """
     there = {clip.split for clip in clips}
     lacking = set(SPLITS) - there
     if not lacking or (len(there) > 1 and "train" not in there):
         return list(clips)
-    source = "train" if "train" in there else next(iter(there), "train")
-    lacking = lacking - {"train"} if len(there) > 1 else set(SPLITS)
-    drawn = [_moved(clip, lacking) if clip.split == source else clip for clip in clips]
+    source: Split = "train" if "train" in there else next(iter(there), "train")
+    lacking = lacking if len(there) > 1 else set(SPLITS)
+    drawn = _drawn(clips, source, lacking, MIN_SPEAKERS)
     if {clip.split for clip in drawn} == set(SPLITS):
         return drawn
-    unnamed = [replace(clip, speaker="") for clip in clips]
-    return [_moved(clip, lacking) if clip.split == source else clip for clip in unnamed]
+    return _drawn([replace(clip, speaker="") for clip in clips], source, lacking, len(SPLITS))
 
 
-def _moved(clip: Clip, lacking: set[Split]) -> Clip:
-    drawn = drawn_split(clip)
-    return replace(clip, split=drawn if drawn in lacking else "train")
+def _drawn(clips: Sequence[Clip], source: Split, lacking: set[Split], least: int) -> list[Clip]:
+    """The source's clips in train and in the splits that are lacking. With `least` voices or more, a split
+    that got none is given one of the split with the most; a clip without a speaker is a voice of its own."""
+    split_of: dict[str, Split] = {}
+    for clip in clips:
+        if clip.split == source:
+            drawn = drawn_split(clip)
+            split_of[clip.speaker or clip.id] = drawn if drawn in lacking else "train"
+    for split in [one for one in SPLITS if one in lacking | {"train"} and one not in split_of.values()]:
+        if len(split_of) >= least:
+            counts = Counter(split_of.values())
+            fullest: Split = max(counts, key=lambda one: (counts[one], one))
+            mover = min((voice for voice, one in split_of.items() if one == fullest), key=_rank)
+            split_of[mover] = split
+    return [
+        replace(clip, split=split_of[clip.speaker or clip.id]) if clip.split == source else clip
+        for clip in clips
+    ]
+
+
+def _rank(voice: str) -> bytes:
+    return hashlib.sha256(voice.encode("utf-8", "replace")).digest()
 
 
 def make_listing(clips: Iterable[Clip], tally: Tally, identities: Iterable[str]) -> Listing:
@@ -119,6 +138,7 @@ def make_listing(clips: Iterable[Clip], tally: Tally, identities: Iterable[str])
         fingerprint=digest(alone, identities),
         left_out=dict(tally.left_out),
         rows=tally.rows,
+        notes=tuple(tally.notes),
     )
 
 

@@ -1,0 +1,243 @@
+"""The rows of each layout, by what they mean: recording, text, speaker and others. Where the recordings are
+is found later, for all rows of a table together (`resolving`).
+
+    table         a header names columns: metadata.csv, .tsv, .jsonl (Hugging Face AudioFolder, our recorder)
+    lines, array  NeMo's manifests, and others in .json: a JSON object in each line, or a list of them
+    bars          LJSpeech, Piper, M-AILABS: `id|text`, `id|text|normalised`, `id|speaker|text`, no header
+    kaldi         a folder with wav.scp, text, perhaps utt2spk
+    transcript    LibriSpeech's *.trans.txt, MLS's transcripts.txt, OpenSLR's line_index.tsv: id and text
+    spontaneous   Common Voice's spontaneous speech: ss-corpus-sv.tsv, audios/
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from dagsverk.speech.corpora.corpus import Split, Tally
+from dagsverk.speech.corpora.places import Place
+from dagsverk.speech.corpora.rows import find_columns
+from dagsverk.speech.corpora.tables import Row, decode_utf8, parse_jsonl, parse_table, parse_tsv, text_lines
+from dagsverk.speech.errors import CorpusError
+
+STARTS = ("offset", "start", "start_s", "start_time", "begin")  # columns: where in a recording a row begins
+SPEAKERS_SHARE = 0.5  # of rows: a second field with fewer values, none of several words, names speakers
+MAX_BARS = 3
+
+Values = dict[str, str]  # meaning -> what a row says
+Kind = Literal["table", "lines", "array", "bars", "kaldi", "transcript", "spontaneous"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What tells the texts of some recordings: a table; of Kaldi, the list of recordings in its folder."""
+
+    path: str
+    kind: Kind = "table"
+    split: Split | None = None  # that its name tells, or its folders
+
+    @property
+    def folder(self) -> str:
+        """Empty, or with `/` at its end."""
+        return self.path[: self.path.rfind("/") + 1]
+
+    @property
+    def stem(self) -> str:
+        return self.path[len(self.folder) :].rpartition(".")[0]
+
+
+def read_rows(
+    place: Place, source: Source, tally: Tally, columns: Mapping[str, str]
+) -> Iterator[tuple[str, Values]]:
+    """(label, values) of each row. Those that are none are rejected; each is counted. Raises CorpusError."""
+    where = f"{place.url}/{source.path}"
+    if source.kind == "kaldi":
+        return _kaldi(place, source, tally)
+    content = place.table(source.path)
+    if source.kind == "bars":
+        return _bars(content, source.path, where, tally, columns)
+    if source.kind == "transcript":
+        return _transcript(content, source.path, where, tally)
+    if source.kind == "spontaneous":
+        return _spontaneous(content, source.path, where, tally)
+    if source.kind == "lines":
+        rows = parse_jsonl(content, where, tally, columns)
+    elif source.kind == "array":
+        rows = parse_array(content, where, tally)
+    else:
+        rows = parse_table(content, where, tally, columns)
+    return _by_columns(rows, source.path, where, tally, columns)
+
+
+def _by_columns(
+    rows: Iterator[tuple[int, Row]], path: str, where: str, tally: Tally, columns: Mapping[str, str]
+) -> Iterator[tuple[str, Values]]:
+    layouts: dict[tuple[str, ...], dict[str, str]] = {}  # lines of JSON may differ in what they tell
+    for line, row in rows:
+        names = tuple(row)
+        if names not in layouts:
+            layouts[names] = _columns(names, where, columns, first=not layouts)
+        if {"audio", "text"} <= set(layouts[names]):
+            yield f"{path} line {line}", {meaning: row[name] for meaning, name in layouts[names].items()}
+        else:
+            detail = f"want a recording and a text, found {', '.join(row)}"
+            tally.reject(f"{path} line {line}", "malformed row", detail)
+
+
+def _columns(names: Sequence[str], where: str, columns: Mapping[str, str], *, first: bool) -> dict[str, str]:
+    """meaning -> column. Raises CorpusError if the first row shows that the table is of another kind."""
+    named = {meaning: name for meaning, name in columns.items() if first or name in names}
+    meant = find_columns(names, named, where)
+    for meaning in ("audio", "text"):
+        if first and meaning not in meant:
+            raise CorpusError(
+                f"{where} has no column of {meaning} by a usual name; it has {', '.join(names)}: "
+                f"name it as {meaning}_column"
+            )
+    start = next((name for name in names if name.lower() in STARTS), "")
+    return {**meant, "start": start} if start else meant
+
+
+def parse_array(content: bytes, where: str, tally: Tally) -> Iterator[tuple[int, Row]]:
+    """(number, row) of a JSON list of objects. Raises CorpusError if it is none."""
+    try:
+        rows = json.loads(decode_utf8(content, where))
+    except (ValueError, RecursionError) as error:
+        raise CorpusError(f"{where} is no JSON ({error}); mend it") from error
+    lines = (json.dumps(row, ensure_ascii=False).encode() for row in rows)
+    yield from parse_jsonl(b"\n".join(lines), where, tally)
+
+
+# ------------------------------------------------------------------ id|text
+
+
+def _bars(
+    content: bytes, path: str, where: str, tally: Tally, columns: Mapping[str, str]
+) -> Iterator[tuple[str, Values]]:
+    """LJSpeech's has an id, the text as it is written, and the same in words; quotes mean themselves."""
+    rows = [(number, line.split("|")) for number, line in text_lines(content, where) if line.strip()]
+    width = len(rows[0][1]) if rows else 0
+    if not 2 <= width <= MAX_BARS:
+        raise CorpusError(
+            f"{where} has {width} fields and no header; want id|text, or name them in a first line"
+        )
+    with_speaker = width == MAX_BARS and _second_is_speaker([row for _, row in rows if len(row) == width])
+    normalised = columns.get("text", "").startswith("normali")
+    for number, row in rows:
+        tally.rows += 1
+        if len(row) != width:
+            tally.reject(
+                f"{path} line {number}", "malformed row", f"{len(row)} fields, the first row has {width}"
+            )
+            continue
+        speaker = row[1] if with_speaker else ""
+        text = (
+            row[2] if with_speaker or (width == MAX_BARS and (normalised or not row[1].strip())) else row[1]
+        )
+        yield f"{path} line {number}", {"audio": row[0], "text": text, "speaker": speaker}
+
+
+def _second_is_speaker(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the second of three fields is a speaker's name or number, not the text."""
+    seconds = [row[1].strip() for row in rows]
+    few = len(set(seconds)) <= max(1, SPEAKERS_SHARE * len(seconds))
+    return few and not any(len(second.split()) != 1 for second in seconds) and len(rows) > 1
+
+
+# ------------------------------------------------------------------ Kaldi
+
+
+def _kaldi(place: Place, source: Source, tally: Tally) -> Iterator[tuple[str, Values]]:
+    """Nothing that wav.scp says is ever run."""
+    folder, there = source.folder, place.files()
+    if f"{folder}segments" in there:
+        raise CorpusError(
+            f"{place.url}/{folder}segments names parts of long recordings, which are not cut here; cut "
+            "them first (Kaldi: utils/data/extract_wav_segments_data_dir.sh) and give what that writes"
+        )
+    texts = _pairs_of(place, f"{folder}text", Tally())
+    speakers = _pairs_of(place, f"{folder}utt2spk", Tally()) if f"{folder}utt2spk" in there else {}
+    if all(one == speaker for one, speaker in speakers.items()):
+        speakers = {}  # a name for each utterance: nobody is known
+    recordings = _pairs_of(place, source.path, tally)
+    for utterance, recording in recordings.items():
+        if recording.endswith("|"):
+            detail = f"{recording[:120]!r} is a command, which is never run; write what it gives to a file"
+            tally.reject(utterance, "a command, not a file", detail)
+        elif utterance not in texts:
+            tally.reject(utterance, "empty text", f"{folder}text has no line of it")
+        else:
+            values = {"id": utterance, "audio": recording, "text": texts[utterance]}
+            yield utterance, {**values, "speaker": speakers.get(utterance, "")}
+    for utterance in texts.keys() - recordings.keys():
+        tally.rows += 1
+        tally.reject(utterance, "missing audio", f"{source.path} has no line of it")
+
+
+def _pairs_of(place: Place, path: str, tally: Tally) -> dict[str, str]:
+    """name -> the rest of its line."""
+    pairs: dict[str, str] = {}
+    for number, line in text_lines(place.table(path), f"{place.url}/{path}"):
+        if not line.strip():
+            continue
+        name, _, rest = line.strip().replace("\t", " ", 1).partition(" ")
+        tally.rows += 1
+        if name in pairs:
+            tally.reject(f"{path} line {number}", "duplicate id", f"{name} is there twice")
+        else:
+            pairs[name] = rest.strip()
+    return pairs
+
+
+# ------------------------------------------------------------------ an id and a text in each line
+
+
+def _transcript(content: bytes, path: str, where: str, tally: Tally) -> Iterator[tuple[str, Values]]:
+    for number, line in text_lines(content, where):
+        if not line.strip():
+            continue
+        tally.rows += 1
+        name, _, text = line.strip().partition("\t" if "\t" in line else " ")
+        speaker = re.split("[-_]", name)[0]  # LibriSpeech and MLS: 84-121123-0000, 4800_10003_000000
+        numbered = speaker.isdecimal() and speaker != name
+        yield (
+            f"{path} line {number}",
+            {"audio": name, "text": text, "stem": name, "speaker": speaker if numbered else ""},
+        )
+
+
+# ------------------------------------------------------------------ Common Voice, spontaneous
+
+
+def _spontaneous(content: bytes, path: str, where: str, tally: Tally) -> Iterator[tuple[str, Values]]:
+    """Answers to questions. Those that nobody has written down yet, or that are in no split, are left out."""
+    rows = list(parse_tsv(content, where, tally, {"audio_file", "transcription"}))
+    any_split = any(row.get("split", "").strip() for _, row in rows)
+    for number, row in rows:
+        if not row["transcription"].strip():
+            tally.left_out["not transcribed yet"] += 1
+        elif any_split and not row.get("split", "").strip():
+            tally.left_out["in no split of the release"] += 1
+        else:
+            yield f"{path} line {number}", _answer(row)
+
+
+def _answer(row: Row) -> Values:
+    stated = row.get("duration_ms", "")
+    names = {
+        "speaker": "client_id",
+        "gender": "gender",
+        "age": "age",
+        "split": "split",
+        "language": "language",
+    }
+    return {
+        "audio": row["audio_file"],
+        "text": row["transcription"],
+        "licence": "CC0-1.0",
+        "duration_s": str(int(stated) / 1000) if stated.isdecimal() else "",
+        **{meaning: row.get(name, "") for meaning, name in names.items()},
+    }

@@ -1,0 +1,349 @@
+"""Layouts as others publish them, made by hand from their own descriptions, in every container."""
+
+import functools
+import json
+
+import pytest
+from speech_clips import json_lines, lay_out, pack, release, row, small_release, table, wav
+
+from dagsverk.speech.config import CorpusConfig
+from dagsverk.speech.corpora.opening import open_corpus
+from dagsverk.speech.errors import CorpusError
+
+SPLITS = ("train", "dev", "test")
+
+
+def opened(path, language="sv", **columns):
+    return open_corpus(CorpusConfig(source=str(path), **columns), language)
+
+
+def lines(*rows):
+    return "".join(f"{one}\n" for one in rows).encode()
+
+
+@functools.cache
+def sound(number):
+    return wav(0.1, 200 + 10 * number)
+
+
+def sounds(*paths):
+    return {path: sound(number) for number, path in enumerate(paths)}
+
+
+def kaldi(folder, *numbers, start=""):
+    return {
+        f"{folder}/wav.scp": lines(*(f"s{n}-u{n} {start}wav/{n}.wav" for n in numbers)),
+        f"{folder}/text": lines(*(f"s{n}-u{n} hej {n}" for n in numbers)),
+        f"{folder}/utt2spk": lines(*(f"s{n}-u{n} s{n}" for n in numbers)),
+        **{f"wav/{n}.wav": sound(n) for n in numbers},
+    }
+
+
+def nemo(*numbers, folder="/mnt/an4", **more):
+    rows = [{"audio_filepath": f"{folder}/wav/{n}.wav", "duration": 0.1, "text": f"hej {n}"} for n in numbers]
+    return json_lines([one | more for one in rows])
+
+
+def audiofolder(split, *numbers):
+    names = [f"{n}.wav" for n in numbers]
+    head = "file_name,transcription"
+    return {
+        f"{split}/metadata.csv": lines(head, *(f"{n}.wav,hej {n}" for n in numbers)),
+        **{f"{split}/{name}": sound(n) for name, n in zip(names, numbers, strict=True)},
+    }
+
+
+def told(split, *numbers):
+    return [(f"hej {n}", split) for n in numbers]
+
+
+ALL_SPLITS = [*told("train", 0, 1), *told("dev", 2), *told("test", 3)]
+SPONTANEOUS = "client_id\taudio_id\taudio_file\tduration_ms\tprompt\ttranscription\tlanguage\tsplit"
+LAYOUTS = {
+    "a table, with the paths of splits": {
+        "metadata.csv": lines("file,text", *(f"data/{s}/{n}.wav,hej {n}" for n, s in enumerate(
+            ("train", "train", "dev", "test")))),
+        **sounds("data/train/0.wav", "data/train/1.wav", "data/dev/2.wav", "data/test/3.wav"),
+    },
+    "Hugging Face AudioFolder": {
+        **audiofolder("train", 0, 1), **audiofolder("validation", 2), **audiofolder("test", 3)},
+    "Hugging Face AudioFolder below data": {
+        f"data/{path}": content for path, content in (
+            audiofolder("train", 0, 1) | audiofolder("validation", 2) | audiofolder("test", 3)).items()},
+    "Hugging Face AudioFolder of JSON lines": {
+        f"{s}/metadata.jsonl": json_lines([{"file_name": f"{n}.wav", "text": f"hej {n}"} for n in numbers])
+        for s, numbers in (("train", (0, 1)), ("dev", (2,)), ("test", (3,)))
+    } | sounds("train/0.wav", "train/1.wav", "dev/2.wav", "test/3.wav"),
+    "folders of splits with texts beside": {
+        f"{s}/{n}.{end}": sound(n) if end == "wav" else lines(f"hej {n}")
+        for n, s in enumerate(("train", "train", "valid", "test")) for end in ("wav", "txt")
+    },
+    "a table for each split": {
+        f"{s}.csv": lines("path,sentence", *(f"clips/{n}.wav,hej {n}" for n in numbers))
+        for s, numbers in (("train", (0, 1)), ("dev", (2,)), ("test", (3,)))
+    } | {"speakers.csv": lines("speaker,age", "a,30"), **sounds(*(f"clips/{n}.wav" for n in range(4)))},
+    "Coqui: a table for each split beside that of all": {
+        f"metadata{s}.csv": lines("audio_file|text|speaker_name",
+                                  *(f'wavs/{n}.wav|hej {n}|anna{n}' for n in numbers))
+        for s, numbers in (("", range(4)), ("_train", (0, 1)), ("_dev", (2,)), ("_test", (3,)))
+    } | sounds(*(f"wavs/{n}.wav" for n in range(4))),
+    "Kaldi": kaldi("data/train", 0, 1) | kaldi("data/dev", 2) | kaldi("data/test", 3),
+    "Kaldi, on another machine": kaldi("data/train", 0, 1, start="/export/corpora/x/")
+    | kaldi("data/dev", 2, start="/export/corpora/x/") | kaldi("data/test", 3, start="/export/corpora/x/"),
+    "NeMo": {
+        "train_manifest.json": nemo(0, 1), "dev_manifest.json": nemo(2), "test_manifest.json": nemo(3),
+        **sounds(*(f"wav/{n}.wav" for n in range(4))),
+    },
+    "LibriSpeech": {
+        f"LibriSpeech/{s}/{n}/7/{n}-7.trans.txt": lines(f"{n}-7-0000 hej {n}")
+        for n, s in enumerate(("train-clean-100", "train-other-500", "dev-clean", "test-other"))
+    } | sounds(*(f"LibriSpeech/{s}/{n}/7/{n}-7-0000.flac" for n, s in enumerate(
+        ("train-clean-100", "train-other-500", "dev-clean", "test-other")))),
+    "Multilingual LibriSpeech": {
+        f"{s}/transcripts.txt": lines(*(f"{n}_9_000000\thej {n}" for n in numbers))
+        for s, numbers in (("train", (0, 1)), ("dev", (2,)), ("test", (3,)))
+    } | sounds(*(f"{s}/audio/{n}/9/{n}_9_000000.flac" for n, s in enumerate(
+        ("train", "train", "dev", "test")))),
+    "Common Voice, spontaneous": {
+        "ss-corpus-sv.tsv": lines(SPONTANEOUS, *(
+            f"c{n}\t{n}\tspontaneous-speech-sv-{n}.mp3\t100\tVad?\thej {n}\tsv\t{s}"
+            for n, s in enumerate(("train", "train", "dev", "test"))), "c9\t9\tx9.mp3\t100\tVad?\t\tsv\t"),
+        "ss-reported-audios-sv.tsv": lines("audio_id\taudio_file\treason", "0\tx.mp3\tx"),
+        **sounds(*(f"audios/spontaneous-speech-sv-{n}.mp3" for n in range(4)), "audios/x9.mp3"),
+    },
+    "a manifest that is a list": {
+        f"{s}.json": json.dumps([{"audio": f"wav/{n}.wav", "text": f"hej {n}"} for n in numbers]).encode()
+        for s, numbers in (("train", (0, 1)), ("val", (2,)), ("test", (3,)))
+    } | sounds(*(f"wav/{n}.wav" for n in range(4))),
+}  # fmt: skip
+WITHOUT_SPLITS = {
+    "LJSpeech": {
+        "metadata.csv": lines(*(f'LJ001-000{n}|hej {n}|hej "siffra' for n in range(9))),
+        "README": b"LJSpeech is a public domain speech dataset",
+        **sounds(*(f"wavs/LJ001-000{n}.wav" for n in range(9))),
+    },
+    "Piper": {
+        "metadata.csv": lines(*(f"{n}|hej {n}" for n in range(9))),
+        **sounds(*(f"wav/{n}.wav" for n in range(9))),
+    },
+    "Piper with speakers": {
+        "metadata.csv": lines(*(f"{n}|speaker{n % 3}|hej {n}" for n in range(9))),
+        **sounds(*(f"wavs/{n}.wav" for n in range(9))),
+    },
+    "VITS": {
+        "filelists/all_filelist.txt": lines(*(f"DUMMY/{n}.wav|hej {n}" for n in range(9))),
+        **sounds(*(f"DUMMY/{n}.wav" for n in range(9))),
+    },
+    "M-AILABS": {
+        f"by_book/female/{who}/book/{path}": content
+        for who, numbers in (("karen", (0, 1, 2, 3)), ("ramona", (4, 5, 6, 7, 8)))
+        for path, content in {
+            "metadata.csv": lines(*(f"b_{n}|hej {n}|hej {n}" for n in numbers)),
+            **{f"wavs/b_{n}.wav": sound(n) for n in numbers},
+        }.items()
+    },
+    "VCTK": {
+        **{f"txt/p{n}/p{n}_001.txt": lines(f"hej {n}") for n in range(9)},
+        **sounds(*(f"wav48/p{n}/p{n}_001.wav" for n in range(9))),
+        "speaker-info.txt": b"ID AGE GENDER",
+    },
+    "OpenSLR": {
+        "line_index.tsv": lines(*(f"x_0{n}\thej {n}" for n in range(9))),
+        **sounds(*(f"x_0{n}.wav" for n in range(9))),
+    },
+    "texts of an aligner": {f"a/{n}.lab": lines(f"hej {n}") for n in range(9)}
+    | sounds(*(f"a/{n}.wav" for n in range(9))),
+    "Common Voice without splits": {
+        "sv-SE/validated.tsv": table([row(f"c{n}", n, f"hej {n}") for n in range(9)]),
+        "sv-SE/other.tsv": table([row("d", 9, "inte hej")]),
+        "sv-SE/invalidated.tsv": table([row("d", 8, "inte hej")]),
+        **sounds(*(f"sv-SE/clips/common_voice_sv-SE_{n}.mp3" for n in range(10))),
+    },
+    "our recorder, two who record": {
+        f"{who}/{path}": content
+        for who, numbers in (("anna", range(4)), ("bo", range(4, 9)))
+        for path, content in {
+            "metadata.jsonl": json_lines(
+                [{"file_name": f"clips/{n}.wav", "text": f"hej {n}", "language": "sv", "speaker": who}
+                 for n in numbers]),
+            **{f"clips/{n}.wav": sound(n) for n in numbers},
+        }.items()
+    },
+}  # fmt: skip
+CONTAINERS = ("folder", "own.tgz", "own.zip")
+
+
+def put(files, tmp_path, container):
+    if container == "folder":
+        return lay_out(files, tmp_path / "own")
+    return pack({f"own/{path}": content for path, content in files.items()}, tmp_path / container)
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_layout_with_splits_is_read_as_it_is(tmp_path, name, container):
+    corpus = opened(put(LAYOUTS[name], tmp_path, container))
+    listing = corpus.listing()
+    assert sorted((clip.text, clip.split) for clip in listing.clips) == sorted(ALL_SPLITS)
+    assert listing.rejected == []
+    read = {clip.text: content for clip, content in corpus.read(listing.clips)}
+    assert read == {f"hej {n}": sound(n) for n in range(4)}  # each got its own recording
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("name", WITHOUT_SPLITS)
+def test_a_layout_without_splits_is_read_as_it_is(tmp_path, name, container):
+    corpus = opened(put(WITHOUT_SPLITS[name], tmp_path, container))
+    listing = corpus.listing()
+    assert sorted(clip.text for clip in listing.clips) == [f"hej {n}" for n in range(9)]
+    assert {clip.split for clip in listing.clips} == set(SPLITS)
+    assert listing.rejected == []
+    assert {c.text: content for c, content in corpus.read(listing.clips)} == {
+        f"hej {n}": sound(n) for n in range(9)
+    }
+
+
+@pytest.mark.parametrize("name", [*LAYOUTS, *WITHOUT_SPLITS])
+def test_ids_and_splits_are_the_same_in_every_container_and_below_a_folder(tmp_path, name):
+    files = (LAYOUTS | WITHOUT_SPLITS)[name]
+    places = [put(files, tmp_path, container) for container in CONTAINERS]
+    places += [lay_out({f"a/b/{path}": content for path, content in files.items()}, tmp_path / "deep")]
+    listed = [{(c.id, c.split, c.speaker) for c in opened(place).listing().clips} for place in places]
+    assert listed[0] == listed[1] == listed[2] == listed[3]
+
+
+@pytest.mark.parametrize(
+    "name, speakers",
+    [
+        ("Kaldi", {"s0", "s1", "s2", "s3"}),
+        ("LibriSpeech", {"0", "1", "2", "3"}),
+        ("Multilingual LibriSpeech", {"0", "1", "2", "3"}),
+        ("Common Voice, spontaneous", {"c0", "c1", "c2", "c3"}),
+        ("Coqui: a table for each split beside that of all", {"anna0", "anna1", "anna2", "anna3"}),
+        ("Common Voice without splits", {f"c{n}" for n in range(9)}),
+    ],
+)
+def test_speakers_are_those_that_the_layout_tells(tmp_path, name, speakers):
+    listing = opened(lay_out((LAYOUTS | WITHOUT_SPLITS)[name], tmp_path / "own")).listing()
+    assert {clip.speaker for clip in listing.clips} == speakers
+
+
+def test_of_ljspeech_either_text_may_be_asked_for(tmp_path):
+    folder = lay_out(WITHOUT_SPLITS["LJSpeech"], tmp_path / "own")
+    listing = opened(folder, text_column="normalised").listing()
+    assert {clip.text for clip in listing.clips} == {'hej "siffra'}
+
+
+def test_utterances_that_are_their_own_speakers_are_of_nobody_known(tmp_path):
+    files = kaldi("data/train", 0, 1)
+    files["data/train/utt2spk"] = lines("s0-u0 s0-u0", "s1-u1 s1-u1")
+    assert {c.speaker for c in opened(lay_out(files, tmp_path / "own")).listing().clips} == {""}
+
+
+def test_a_command_of_kaldi_is_never_run(tmp_path):
+    files = kaldi("data/train", 0, 1, 2)
+    mark = tmp_path / "ran"
+    files["data/train/wav.scp"] += lines(f"s9-u9 touch {mark} |", f"s8-u8 sox {mark} -t wav - |")
+    listing = opened(lay_out(files, tmp_path / "own")).listing()
+    assert [one.reason for one in listing.rejected] == ["a command, not a file"] * 2
+    assert "write what it gives to a file" in listing.rejected[0].detail
+    assert not mark.exists()
+
+
+def test_utterances_of_kaldi_that_lack_a_text_or_a_recording_are_rejected(tmp_path):
+    files = kaldi("data/train", 0, 1, 2)
+    files["data/train/text"] = lines("s0-u0 hej", "s1-u1 hej", "s7-u7 hej")
+    listing = opened(lay_out(files, tmp_path / "own")).listing()
+    assert {(one.clip, one.reason) for one in listing.rejected} == {
+        ("s2-u2", "empty text"),
+        ("s7-u7", "missing audio"),
+    }
+
+
+def test_segments_of_kaldi_are_refused_with_the_next_move(tmp_path):
+    files = kaldi("data/train", 0) | {"data/train/segments": lines("s0-u0 r 0.0 1.5")}
+    with pytest.raises(CorpusError, match=r"segments names parts of long recordings, .*extract_wav_segments"):
+        opened(lay_out(files, tmp_path / "own")).listing()
+
+
+def test_rows_of_parts_of_a_recording_are_rejected_the_first_part_too(tmp_path):
+    rows = [
+        {"audio_filepath": "wav/0.wav", "text": f"del {n}", "offset": n * 5.0, "duration": 5}
+        for n in range(3)
+    ]
+    rows += [{"audio_filepath": f"wav/{n}.wav", "text": "hej", "offset": 0} for n in range(1, 6)]
+    files = {"manifest.json": json_lines(rows), **sounds(*(f"wav/{n}.wav" for n in range(6)))}
+    listing = opened(lay_out(files, tmp_path / "own")).listing()
+    assert len(listing.clips) == 5
+    assert [one.reason for one in listing.rejected] == ["part of a recording"] * 3
+
+
+# ------------------------------------------------------------------ what is there, and is not read
+
+
+def test_recordings_that_no_table_names_are_counted(tmp_path):
+    files = {"metadata.csv": lines("file,text", *(f"{n}.wav,hej {n}" for n in range(5)), "9.wav,hej")}
+    folder = lay_out({**files, **sounds(*(f"{n}.wav" for n in range(8)))}, tmp_path / "own")
+    listing = opened(folder).listing()
+    assert (len(listing.clips), len(listing.rejected)) == (5, 1)
+    assert listing.left_out == {"recordings that no table names": 3}
+
+
+def test_recordings_without_a_text_are_counted(tmp_path):
+    files = {f"{n}.txt": b"hej" for n in range(5)} | sounds(*(f"{n}.wav" for n in range(7)))
+    listing = opened(lay_out(files, tmp_path / "own")).listing()
+    assert (len(listing.clips), listing.left_out) == (5, {"recordings without a text": 2})
+
+
+def beside(files, folder):
+    return {f"{folder}/{path}": content for path, content in files.items()}
+
+
+PAIRS = {f"p{n}.txt": b"hej" for n in range(5)} | sounds(*(f"p{n}.wav" for n in range(5)))
+
+
+@pytest.mark.parametrize(
+    "files, message",
+    [
+        (beside(LAYOUTS["Kaldi"], "a") | beside(LAYOUTS["NeMo"], "b"), "tells the texts in several ways"),
+        (beside(WITHOUT_SPLITS["Piper"], "a") | beside(PAIRS, "b"),
+         r"two corpora: .* 5 have a text beside them"),
+        (beside(LAYOUTS["NeMo"], "a") | beside(WITHOUT_SPLITS["LJSpeech"], "b"),
+         r"two corpora: .*b/metadata\.csv"),
+        (small_release() | beside(PAIRS, "b"),
+         r"two corpora: a release of Common Voice .* 5 recordings elsewhere"),
+        (small_release() | beside(small_release(), "again"), "several releases of language 'sv'"),
+        ({"a.csv": lines("file,text", "1.wav,a"), "b.csv": lines("file,text", "1.wav,b"), **sounds("1.wav")},
+         r"several tables \(own/a\.csv, own/b\.csv\); keep one, .*, or, if they are splits"),
+        ({"train.csv": lines("file,text", "1.wav,a"), "train.tsv": lines("file\ttext", "1.wav\ta"),
+          **sounds("1.wav")}, r"several tables \(own/train\.csv, own/train\.tsv\)"),
+        ({"data/x.parquet": b"PAR1", "1.txt": b""}, "Parquet is read from a local folder"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("container", CONTAINERS[1:])
+def test_what_is_not_one_corpus_is_refused_and_it_says_what_is_there(tmp_path, files, message, container):
+    with pytest.raises(CorpusError, match=message):
+        opened(put(files, tmp_path, container)).listing()
+
+
+def test_of_several_languages_of_a_release_without_splits_the_one_asked_for_is_read(tmp_path):
+    files = WITHOUT_SPLITS["Common Voice without splits"]
+    other = release({"train": [{**row("z", 1), "path": "common_voice_it_1.mp3", "locale": "it"}]}, "it")
+    folder = lay_out({**files, **other}, tmp_path / "cv")
+    assert len(opened(folder).listing().clips) == 9
+    assert len(opened(folder, "it").listing().clips) == 1
+
+
+def test_a_release_deep_in_an_archive_is_found(tmp_path):
+    many = {f"readme/{n}.md": b"x" for n in range(200)}
+    corpus = opened(pack({**many, **small_release()}, tmp_path / "cv.tar.gz"))
+    assert len(corpus.listing().clips) == 10
+    assert corpus.name == "Common Voice cv"
+
+
+def test_answers_that_are_in_no_split_or_not_written_down_are_left_out_and_counted(tmp_path):
+    files = dict(LAYOUTS["Common Voice, spontaneous"])
+    files["ss-corpus-sv.tsv"] += lines("c8\t8\tx8.mp3\t100\tVad?\thej\tsv\t")
+    listing = opened(lay_out(files, tmp_path / "own")).listing()
+    assert (len(listing.clips), listing.rejected) == (4, [])
+    assert listing.left_out["not transcribed yet"] == listing.left_out["in no split of the release"] == 1
