@@ -57,7 +57,7 @@ def test_lines_are_numbered_as_an_editor_shows_them(write):
         (HEADER.encode() + b"\x81", "rows.csv", "neither UTF-8 nor UTF-16 nor Windows-1252"),
         ("a,a\n1,2\n", "rows.csv", "same name: a"),
         (b"PAR1 and then nothing", "rows.parquet", "cut short"),
-        ("a,b\n1,2\n", "rows.xlsx", "want a .csv or .parquet file"),
+        ("a,b\n1,2\n", "rows.xlsx", "is a spreadsheet, want CSV or Parquet; save it as CSV"),
     ],
 )
 def test_a_file_that_is_no_whole_table_is_refused_with_its_reason(write, content, name, complaint):

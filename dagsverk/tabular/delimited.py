@@ -260,8 +260,7 @@ class _Table:
         for name in self._columns.keys() - self.places.keys():
             self._look_at_unnamed(name, columns.pop(name), lines)
         return pd.DataFrame(
-            {name: pd.Series(pd.array(cells, dtype=TEXT), index=lines) for name, cells in columns.items()},
-            index=lines,
+            {name: pd.array(cells, dtype=TEXT) for name, cells in columns.items()}, index=lines
         )
 
     def _look_at_unnamed(self, name: str, cells: pa.ChunkedArray, lines: Numbers) -> None:

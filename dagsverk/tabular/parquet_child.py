@@ -1,6 +1,7 @@
 """Run by `parquet`, in a process of its own with little memory: it takes a Parquet file, and gives its rows
 as Arrow writes them. A few bytes of Parquet can become terabytes in ways that only reading shows."""
 
+import os
 import resource
 import sys
 
@@ -29,4 +30,5 @@ def main(memory_bytes: int, time_s: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), int(sys.argv[2])))
+    # At once: threads of Arrow that still start while Python ends have it aborted now and then.
+    os._exit(main(int(sys.argv[1]), int(sys.argv[2])))

@@ -1,7 +1,8 @@
-"""Raw rows: the embedded facts, or a file, URL or s3:// address with the same columns."""
+"""Raw rows: the embedded facts, or a table at a path, URL or s3:// address."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -9,9 +10,11 @@ import pandas as pd
 
 from dagsverk.addresses import refuse_keys
 from dagsverk.reading import NotRegular, TooLarge, may_pass, open_regular, read_at_most
+from dagsverk.tabular import foreign
 from dagsverk.tabular.delimited import parse_text
 from dagsverk.tabular.errors import SourceError, SourceUnavailable
-from dagsverk.tabular.parquet import parse_parquet
+from dagsverk.tabular.packed import NEXT, unpack
+from dagsverk.tabular.parquet import PARQUET, parse_parquet
 from dagsverk.tabular.raw import Raw
 from dagsverk.tabular.system import System
 from dagsverk.tabular.web import download
@@ -21,7 +24,9 @@ EMBEDDED = "embedded"
 
 
 def read_source(system: System, source: str | None = None) -> Raw:
-    """The system's embedded facts (None), or rows of a .csv or .parquet path, http(s) URL or s3:// address.
+    """The system's embedded facts (None), or the rows of a table at a path, http(s) URL or s3:// address.
+
+    A table is text with separators or Parquet, packed or not; what it is, its first bytes say.
 
     Raises: SourceError: a key in the address, no such place, no regular file, unreadable, larger than 512
         MiB, empty, cut short, not a table; SourceUnavailable where it was not reached: try again later.
@@ -34,19 +39,21 @@ def read_source(system: System, source: str | None = None) -> Raw:
         suffix = Path(urlsplit(source).path if "://" in source else source).suffix.lower()
     except ValueError as error:
         raise SourceError(str(error)) from error
-    if suffix not in (".csv", ".parquet"):
-        raise SourceError(f"want a .csv or .parquet file, got {name!r}")
+    if kind := foreign.by_suffix(suffix):
+        raise SourceError(f"{name} is {kind}, want CSV or Parquet; {NEXT}")
     data = _fetch(source, name)
     if not data:
         raise SourceError(f"{name} is empty (0 bytes); nothing was changed")
-    raw = (
-        parse_text(system, name, data)
-        if suffix == ".csv"
-        else Raw(name, _numbered(parse_parquet(name, data)))
-    )
+    try:
+        data, notes = unpack(name, data, MAX_BYTES)
+    except TooLarge as error:
+        raise SourceError(f"{name} unpacks to more than {MAX_BYTES // 2**20} MiB; divide it") from error
+    if kind := foreign.by_content(data):
+        raise SourceError(f"{name} is {kind}, want CSV or Parquet; {NEXT}")
+    raw = (parse_parquet if data.startswith(PARQUET) else parse_text)(system, name, data)
     if raw.rows.empty and not raw.malformed:
         raise SourceError(f"{name} has a header and no rows; nothing was changed")
-    return raw
+    return replace(raw, guesses=(*notes, *raw.guesses))
 
 
 def _numbered(rows: pd.DataFrame) -> pd.DataFrame:
