@@ -73,7 +73,8 @@ def as_text(source: str, name: str, values: pa.ChunkedArray) -> ExtensionArray:
         texts = pc.utf8_rtrim(pc.utf8_rtrim(texts, "0"), ".")
     trimmed = pc.utf8_trim_whitespace(texts)
     texts = pc.if_else(pc.or_(pc.equal(trimmed, ""), pc.equal(trimmed, "nan")), None, trimmed)
-    return pd.array(texts, dtype=TEXT)
+    array: ExtensionArray = pd.array(texts, dtype=TEXT)
+    return array
 
 
 def _with_index(table: pa.Table) -> pa.Table:
