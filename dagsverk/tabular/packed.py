@@ -13,7 +13,7 @@ import lzma
 import zipfile
 import zlib
 from collections.abc import Callable
-from typing import IO
+from typing import Any
 
 import pyarrow as pa
 
@@ -30,7 +30,7 @@ KINDS = {
     b"PK\x03\x04": "zip",
     b"PK\x05\x06": "zip",  # an empty one
 }
-OPEN: dict[str, Callable[[IO[bytes]], IO[bytes]]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
+OPEN: dict[str, Callable[[Any], Any]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
 SPREADSHEET = {"[Content_Types].xml", "mimetype"}  # of Excel, of LibreOffice
 DAMAGED = (EOFError, OSError, ValueError, NotImplementedError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 NEXT = "save it as CSV (UTF-8), and give that"
