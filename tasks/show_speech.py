@@ -43,7 +43,16 @@ def finetuned(language: Language, step: Finetuned) -> None:
 def registered(language: Language, step: Registered) -> None:
     """Candidate, base and champion on the same test clips; the gate's decision in words."""
     rows = [row for row in (step.candidate, step.champion_row, step.base) if row]
-    scores = [{"model": row.name, "WER": _interval(row.wer), "CER": _interval(row.cer)} for row in rows]
+    scores = [
+        {
+            "model": row.name,
+            "WER": _interval(row.wer),
+            "CER": _interval(row.cer),
+            "WER by Whisper's rules": _interval(row.whisper_wer) if row.whisper_wer else "",
+            "WER, new sentences": _interval(row.unseen_wer) if row.unseen_wer else "",
+        }
+        for row in rows
+    ]
     cut = f"; the test set is a cut: {step.cut.clips} of {step.cut.of} clips" if step.cut else ""
     clips = f"{counted(step.clips, 'clip')} of {voices(step.speakers)}"
     what = f"Test: {clips}, 95 % intervals{cut}"

@@ -121,6 +121,14 @@ def test_the_worst_clips_can_be_played(store, clips):
         assert store.get(clip.sound)[:4] == b"RIFF"
 
 
+def test_sentences_that_are_read_in_train_are_told_from_new_ones(store, clips):
+    report = evaluate(store, SWEDISH, taught_model(), clips, CONFIG)
+    assert (report.unseen.clips, report.unseen.of) == (3, 9)  # of the voice that says something else
+    assert report.unseen.wer.value > 0
+    assert report.unseen.gap.value == pytest.approx(report.unseen.wer.value)  # the others are right
+    assert report.scores.whisper.wer.value == pytest.approx(report.scores.normalised.wer.value)
+
+
 class Killed(BaseException):
     """Stands for SIGKILL: nothing of ours catches it."""
 

@@ -15,7 +15,7 @@ from dagsverk.speech.evaluation.bootstrap import bootstrap
 from dagsverk.speech.evaluation.comparison import difference
 from dagsverk.speech.evaluation.description import describe, rate_columns
 from dagsverk.speech.evaluation.groups import NOT_STATED, find_groups, group_clips
-from dagsverk.speech.evaluation.scoring import total, word_errors
+from dagsverk.speech.evaluation.scoring import RAW, total, word_errors
 
 
 def described(rows, **changes):
@@ -102,7 +102,7 @@ def test_a_report_agrees_with_its_rows_and_is_json():
     description = described(rows)
     wer = description.scores.normalised.wer
     assert wer.value == pytest.approx(total(rows).wer)
-    assert description.scores.raw.cer.value == pytest.approx(total(rows, raw=True).cer)
+    assert description.scores.raw.cer.value == pytest.approx(total(rows, RAW).cer)
     assert (description.clips, description.speakers, description.clips_without_speaker) == (96, 8, 0)
     assert wer.low < wer.value < wer.high
     assert json.loads(json.dumps(plain(description))) == plain(description)
@@ -149,3 +149,38 @@ def test_all_columns_of_a_report_see_the_same_resamples():
     sums = bootstrap(rate_columns(rows), rows["speaker"], resamples=100, seed=0)
     again = bootstrap(rate_columns(rows)[:, :2], rows["speaker"], resamples=100, seed=0)
     np.testing.assert_allclose(sums.resampled[:, :2], again.resampled)
+
+
+def seen_in_train(rows, share):
+    """The same rows, of which the first `share` say a sentence of train."""
+    return rows.assign(in_train=np.arange(len(rows)) < share * len(rows))
+
+
+def test_clips_whose_sentence_is_new_are_scored_beside_the_others():
+    rows = seen_in_train(transcribed_clips(0.2), 0.25)
+    unseen, new = described(rows).unseen, ~rows["in_train"]
+    assert (unseen.clips, unseen.of, unseen.speakers) == (72, 96, 6)
+    assert unseen.wer.value == pytest.approx(total(rows[new]).wer)
+    assert unseen.gap.value == pytest.approx(total(rows[new]).wer - total(rows[~new]).wer)
+    assert unseen.wer.low < unseen.wer.value < unseen.wer.high
+
+
+def test_where_no_sentence_is_new_or_all_are_it_is_said():
+    rows = transcribed_clips(0.2)
+    none, every = described(seen_in_train(rows, 1)).unseen, described(seen_in_train(rows, 0)).unseen
+    assert (none.clips, none.of, none.wer, none.gap) == (0, 96, None, None)
+    assert (every.clips, every.gap) == (96, None)
+    assert every.wer.value == pytest.approx(total(rows).wer)
+    assert described(rows).unseen is None  # nobody knows
+
+
+def test_groups_and_differences_are_the_same_whether_new_sentences_are_known_or_not():
+    rows = transcribed_clips(0.2)
+    assert described(seen_in_train(rows, 0.5)).groups == described(rows).groups
+    other = transcribed_clips(0.3, seed=1)
+    assert difference(seen_in_train(rows, 0.5), other, CONFIG) == difference(rows, other, CONFIG)
+
+
+def test_the_rate_by_whispers_rules_has_an_interval():
+    whisper = described(transcribed_clips(0.3)).scores.whisper
+    assert whisper.wer.low < whisper.wer.value < whisper.wer.high

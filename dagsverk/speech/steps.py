@@ -85,6 +85,8 @@ class ModelScores:
     deletions: int
     insertions: int
     words: int
+    whisper_wer: Interval | None = None  # by Whisper's own normaliser
+    unseen_wer: Interval | None = None  # of clips whose sentence is not read in train; None: of none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,4 +208,6 @@ def model_scores(report: EvaluationReport) -> ModelScores:
         deletions=scores.deletions,
         insertions=scores.insertions,
         words=scores.words,
+        whisper_wer=report.scores.whisper.wer if report.scores.whisper else None,
+        unseen_wer=report.unseen.wer if report.unseen else None,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dagsverk.speech.corpora.limited import UNKNOWN_VOICES
 from dagsverk.speech.evaluation.report import Interval
 from dagsverk.speech.languages import Language
-from dagsverk.speech.steps import Finetuned, Prepared, Registered, last_steps, suspicious_words
+from dagsverk.speech.steps import Finetuned, ModelScores, Prepared, Registered, last_steps, suspicious_words
 from dagsverk.store import Store
 from dagsverk.words import interval
 
@@ -55,10 +55,7 @@ def _evaluation(step: Registered) -> list[str]:
     rows = [("test", step.candidate, ""), ("", step.base, "before fine-tuning")]
     if step.champion_row:
         rows.append(("", step.champion_row, "champion until then"))
-    lines = [
-        _line(name, f"WER {_interval(row.wer)}  CER {_interval(row.cer)}  {note}".rstrip())
-        for name, row, note in rows
-    ]
+    lines = [_line(name, f"{_rates(row)}  {note}".rstrip()) for name, row, note in rows]
     if step.cut:
         lines.append(_line("", f"on a CUT of test: {step.cut.clips} of {step.cut.of} clips"))
     failed = [f"{check.name}: {check.detail}" for check in step.checks if not check.passed]
@@ -70,6 +67,13 @@ def _evaluation(step: Registered) -> list[str]:
         *(_line("CHECK FAILED", words) for words in failed),
         *pushed,
     ]
+
+
+def _rates(row: ModelScores) -> str:
+    """All rates that are known of a model."""
+    words = f"WER {_interval(row.wer)}  CER {_interval(row.cer)}"
+    words += f"  by Whisper's rules WER {_interval(row.whisper_wer)}" if row.whisper_wer else ""
+    return words + (f"  new sentences WER {_interval(row.unseen_wer)}" if row.unseen_wer else "")
 
 
 def _interval(rate: Interval) -> str:

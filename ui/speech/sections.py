@@ -177,12 +177,15 @@ def compared_title(view: SpeechView) -> Html:
 def compared_table(view: SpeechView) -> Html:
     """Rates of all models, normalised and raw."""
     heads = [Head(title="Model")]
-    heads += [Head(title=title, numeric=True) for title in ("WER", "CER", "WER, raw", "CER, raw")]
+    titles = ("WER", "CER", "WER, raw", "CER, raw", "WER by Whisper’s rules", "WER, new sentences")
+    heads += [Head(title=title, numeric=True) for title in titles]
     heads.append(Head(title="Substituted, missing, added", numeric=True))
     rows = []
     for name, _, report in named_reports(view):
         normalised, raw = report.scores.normalised, report.scores.raw
         cells = [rate(one) for scores in (normalised, raw) for one in (scores.wer, scores.cer)]
+        by_whisper, unseen = report.scores.whisper, report.unseen
+        cells += [rate(by_whisper.wer if by_whisper else None), rate(unseen.wer if unseen else None)]
         counts = (normalised.substitutions, normalised.deletions, normalised.insertions)
         rows.append([name, *cells, ", ".join(f"{count:,}" for count in counts)])
     cut = "; the test set is a cut" if view.shown and view.shown.cut else ""

@@ -91,12 +91,31 @@ def compared(report: EvaluationReport) -> str:
     """What the chart of models shows."""
     words = f"Word error rate on the same {clips_and_voices(report)}; {_whiskers(report)}. "
     words += "Normalised: case and punctuation do not count. "
+    if report.scores.whisper:
+        words += "The column by Whisper’s rules uses Whisper’s own normaliser, as most published figures do. "
+    words += new_sentences(report)
     if report.empty_references:
         verb = "has no words in its reference and is" if report.empty_references == 1 else (
             "have no words in their references and are"
         )  # fmt: skip
         words += f"{counted(report.empty_references, 'clip')} {verb} not scored. "
     return (words + cut_sentence(report)).strip()
+
+
+def new_sentences(report: EvaluationReport) -> str:
+    """How many test clips say a sentence that is not read in training; "" where nobody knows."""
+    unseen = report.unseen
+    if unseen is None:
+        return ""
+    if not unseen.clips:
+        return (
+            "Every sentence of the test is read in training, too: nothing is known of new sentences, and the "
+            "rates may be too good. "
+        )
+    if unseen.clips == unseen.of:
+        return "No sentence of the test is read in training. "
+    verb = "says a sentence" if unseen.clips == 1 else "say sentences"
+    return f"{counted(unseen.clips, 'clip')} of {unseen.of} {verb} not read in training. "
 
 
 def _whiskers(report: EvaluationReport) -> str:

@@ -7,13 +7,14 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 
 from dagsverk.speech.corpora.corpus import Clip, Split
+from dagsverk.speech.corpora.text import MARKS
 
 HELD_OUT: tuple[Split, ...] = ("dev", "test")
 
 
 def sentence_key(text: str) -> int:
-    """The same number for the same words, whatever their case, signs and spaces: 64 bits of a digest."""
-    plain = unicodedata.normalize("NFKC", text).casefold()
+    """The same number for the same words, whatever case, signs, marks and spaces: 64 bits of a digest."""
+    plain = unicodedata.normalize("NFKC", MARKS.sub(" ", text)).casefold()
     kept = (c if unicodedata.category(c)[0] in "LNM" else " " for c in plain)
     words = " ".join("".join(kept).split())
     return int.from_bytes(hashlib.blake2b(words.encode("utf-8", "replace"), digest_size=8).digest(), "big")

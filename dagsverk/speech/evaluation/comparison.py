@@ -7,9 +7,10 @@ import pandas as pd
 
 from dagsverk.speech.config import EvaluationConfig
 from dagsverk.speech.evaluation.bootstrap import bootstrap
-from dagsverk.speech.evaluation.description import N_RATE_COLUMNS, group_columns, rate_columns, rate_pairs
+from dagsverk.speech.evaluation.description import PER_FORM, group_columns, rate_columns, rate_pairs
 from dagsverk.speech.evaluation.groups import find_groups
 from dagsverk.speech.evaluation.report import Comparison, Difference, EvaluationReport, GroupChange
+from dagsverk.speech.evaluation.scoring import NORMALISED
 from dagsverk.speech.results import clip_rows
 from dagsverk.store import Store
 
@@ -47,7 +48,9 @@ def difference(first: pd.DataFrame, second: pd.DataFrame, config: EvaluationConf
         raise ValueError(f"{len(first)} and {len(second)} clips that are not the same cannot be compared")
     groups = [group for group in find_groups(first, config.min_group_clips) if group.large]
     sides = [
-        np.column_stack([rate_columns(rows), *(group_columns(rows, group) for group in groups)])
+        np.column_stack(
+            [rate_columns(rows, (NORMALISED,)), *(group_columns(rows, group) for group in groups)]
+        )
         for rows in (first, other)
     ]
     shift = sides[0].shape[1]  # from a column of the first model to that of the second
@@ -58,7 +61,7 @@ def difference(first: pd.DataFrame, second: pd.DataFrame, config: EvaluationConf
 
     changes = []
     for i, group in enumerate(groups):
-        place = N_RATE_COLUMNS + 4 * i
+        place = PER_FORM + 4 * i
         inside, outside = rate(place, place + 1), rate(place + 2, place + 3)
         changes.append(
             GroupChange(

@@ -21,10 +21,19 @@ from dagsverk.speech.evaluation.report import (
     Description,
     GroupScore,
     Scores,
+    UnseenScores,
     WorstClip,
     WorstGroup,
 )
-from dagsverk.speech.evaluation.scoring import COUNTS, RAW, count_errors, word_errors
+from dagsverk.speech.evaluation.scoring import (
+    COUNTS,
+    FORMS,
+    NORMALISED,
+    RAW,
+    WHISPER,
+    count_errors,
+    word_errors,
+)
 from dagsverk.speech.serving.repetition import loops
 
 ABOUT_CLIP = (
@@ -39,29 +48,31 @@ ABOUT_CLIP = (
     "hypothesis",
     "finished",
 )
-_PAIRS = {  # columns of `rate_columns`: (errors, length)
-    "": {"wer": (0, 1), "cer": (2, 3)},
-    RAW: {"wer": (4, 5), "cer": (6, 7)},
-}
-N_RATE_COLUMNS = 8
+IN_TRAIN = "in_train"  # the column, where it is known: whether the clip's sentence is read in train, too
+PER_FORM = 4  # columns of `rate_columns`
 
 
 def score_clips(clips: pd.DataFrame, language: str) -> pd.DataFrame:
-    """ABOUT_CLIP, the counts of `scoring.count_errors`, and loop: said over and over; one row per clip."""
+    """ABOUT_CLIP, IN_TRAIN if it is known, the counts of `scoring.count_errors`, and loop; one row per clip.
+
+    loop: the same is said over and over, by the model alone.
+    """
     counts = count_errors(list(clips["text"]), list(clips["hypothesis"]), language)
     loop = [
         loops(hypothesis) and not loops(reference)
         for hypothesis, reference in zip(clips["hypothesis"], clips["text"], strict=True)
     ]
-    return pd.concat([clips[list(ABOUT_CLIP)].reset_index(drop=True), counts.assign(loop=loop)], axis=1)
+    about = [*ABOUT_CLIP, *(name for name in (IN_TRAIN,) if name in clips)]
+    return pd.concat([clips[about].reset_index(drop=True), counts.assign(loop=loop)], axis=1)
 
 
 def describe(rows: pd.DataFrame, config: EvaluationConfig) -> Description:
     """All that a report says about its clips. Args: rows: from `score_clips`."""
     groups = find_groups(rows, config.min_group_clips)
-    columns = [group_columns(rows, group) for group in groups if group.large]
+    large = [group for group in groups if group.large]
+    unseen = _unseen_group(rows)
     sums = bootstrap(
-        np.column_stack([rate_columns(rows), *columns]),
+        np.column_stack([rate_columns(rows), *(group_columns(rows, group) for group in [*large, *unseen])]),
         rows["speaker"],
         resamples=config.resamples,
         seed=config.seed,
@@ -76,32 +87,38 @@ def describe(rows: pd.DataFrame, config: EvaluationConfig) -> Description:
         empty_hypotheses=int((rows["hypothesis"].str.strip() == "").sum()),
         loops=int(rows["loop"].sum()),
         unfinished=int((~rows["finished"]).sum()),
-        scores=BothScores(normalised=_scores(rows, sums, ""), raw=_scores(rows, sums, RAW)),
+        scores=BothScores(
+            normalised=_scores(rows, sums, NORMALISED),
+            raw=_scores(rows, sums, RAW),
+            whisper=_scores(rows, sums, WHISPER),
+        ),
         groups=scored_groups,
         worst_groups=worst_groups(scored_groups),
         worst=worst_clips(rows, config.worst),
+        unseen=_score_unseen(rows, unseen[0], sums, _place(len(large))) if unseen else None,
     )
 
 
-def rate_columns(rows: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """(clips, 8): word errors, words, character errors, characters; the same of the raw texts."""
+def rate_columns(rows: pd.DataFrame, forms: Sequence[str] = FORMS) -> npt.NDArray[np.float64]:
+    """(clips, PER_FORM * forms): word errors, words, character errors, characters; of each form."""
     return np.column_stack(
         [
             column
-            for prefix in ("", RAW)
+            for form in forms
             for column in (
-                word_errors(rows, raw=prefix == RAW),
-                rows[prefix + "words"],
-                rows[prefix + "character_errors"],
-                rows[prefix + "characters"],
+                word_errors(rows, form),
+                rows[form + "words"],
+                rows[form + "character_errors"],
+                rows[form + "characters"],
             )
         ]
     ).astype(np.float64)
 
 
-def rate_pairs(*, raw: bool = False) -> dict[str, tuple[int, int]]:
-    """Where wer and cer are in `rate_columns`: (errors, length)."""
-    return _PAIRS[RAW if raw else ""]
+def rate_pairs(form: str = NORMALISED) -> dict[str, tuple[int, int]]:
+    """Where wer and cer are in `rate_columns` of FORMS: (errors, length)."""
+    start = PER_FORM * FORMS.index(form)
+    return {"wer": (start, start + 1), "cer": (start + 2, start + 3)}
 
 
 def group_columns(rows: pd.DataFrame, group: Group) -> npt.NDArray[np.float64]:
@@ -140,15 +157,41 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _scores(rows: pd.DataFrame, sums: Sums, prefix: str) -> Scores:
-    pairs = rate_pairs(raw=prefix == RAW)
-    counts = {name: int(rows[prefix + name].sum()) for name in COUNTS}
+def _unseen_group(rows: pd.DataFrame) -> list[Group]:
+    """The scored clips whose sentence is not read in train; nothing where nobody knows."""
+    if IN_TRAIN not in rows:
+        return []
+    member = (~rows[IN_TRAIN].to_numpy(dtype=bool)) & rows["scored"].to_numpy(dtype=bool)
+    return [Group("sentence", "not in train", member, large=True)]
+
+
+def _score_unseen(rows: pd.DataFrame, group: Group, sums: Sums, place: int) -> UnseenScores:
+    """Args: place: of the group's columns in `sums`."""
+    inside, outside = (place, place + 1), (place + 2, place + 3)
+    clips, scored = int(group.member.sum()), int(rows["scored"].sum())
+    return UnseenScores(
+        clips=clips,
+        speakers=_speakers(rows[group.member]),
+        of=scored,
+        wer=sums.rate(*inside) if clips else None,
+        gap=sums.difference(inside, outside) if 0 < clips < scored else None,
+    )
+
+
+def _place(group: int) -> int:
+    """Where the columns of the n-th group begin, after those of all forms."""
+    return PER_FORM * (len(FORMS) + group)
+
+
+def _scores(rows: pd.DataFrame, sums: Sums, form: str) -> Scores:
+    pairs = rate_pairs(form)
+    counts = {name: int(rows[form + name].sum()) for name in COUNTS}
     return Scores(wer=sums.rate(*pairs["wer"]), cer=sums.rate(*pairs["cer"]), **counts)
 
 
 def _score_groups(rows: pd.DataFrame, groups: Sequence[Group], sums: Sums) -> tuple[GroupScore, ...]:
     """`sums` holds `group_columns` of the large ones, in their order, after `rate_columns`."""
-    scores, place = [], N_RATE_COLUMNS
+    scores, place = [], _place(0)
     for group in groups:
         members = rows[group.member]
         wer = gap = None

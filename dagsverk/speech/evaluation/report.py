@@ -72,10 +72,22 @@ class Scores(Counts):
 
 @dataclass(frozen=True)
 class BothScores:
-    """Of the texts without case and punctuation, and of the texts as they are written."""
+    """Of the texts without case and punctuation, of the texts as they are written, and by Whisper's rules."""
 
     normalised: Scores
     raw: Scores
+    whisper: Scores | None = None  # see `whisper_normaliser`; None: made by a version that did not ask for it
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnseenScores:
+    """Of the scored clips whose sentence is not read in train; with the others a model may know the text."""
+
+    clips: int
+    speakers: int  # known ones
+    of: int  # scored clips in all
+    wer: Interval | None  # None: no sentence is new
+    gap: Interval | None  # its word error rate minus that of the clips whose sentence is read in train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +179,7 @@ class Description:
     groups: tuple[GroupScore, ...]
     worst_groups: Mapping[str, WorstGroup]  # by the way to group
     worst: tuple[WorstClip, ...]
+    unseen: UnseenScores | None = None  # None: made by a version that did not know
 
 
 @dataclass(frozen=True, kw_only=True)

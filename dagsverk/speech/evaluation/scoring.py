@@ -1,8 +1,12 @@
 """Word and character error rates, as counts per clip: any rate of any clips is a ratio of their sums.
 
 A rate is edits / reference length, so it can exceed 1. Edits are found by jiwer (least edits of words, or of
-characters with spaces among them). A clip of which normalising leaves no reference is not scored, neither raw
-nor normalised, so that both rates are of the same clips; it is counted. Light: loads no learning library.
+characters with spaces among them). A clip of which our normalising leaves no reference is not scored, in no
+form, so that all rates are of the same clips; it is counted. Of a clip that Whisper's normaliser leaves no
+reference of (all its words stand in brackets), that rate alone is not scored.
+
+Light: loads no learning library, but for Whisper's normaliser, which is asked when models are compared and
+not while one is trained.
 """
 
 from __future__ import annotations
@@ -17,9 +21,11 @@ import pandas as pd
 
 from dagsverk.speech.evaluation.normaliser import UNSPACED, normalise
 from dagsverk.speech.evaluation.report import Counts
+from dagsverk.speech.evaluation.whisper_normaliser import whisper_normalise
 
 COUNTS = tuple(count.name for count in fields(Counts))
-RAW = "raw_"  # before a count's name: of the texts as they are written
+NORMALISED, RAW, WHISPER = "", "raw_", "whisper_"  # before a count's name: of which form of the texts
+FORMS = (NORMALISED, RAW, WHISPER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +36,13 @@ class Rates(Counts):
     cer: float
 
 
-def count_errors(references: Sequence[str], hypotheses: Sequence[str], language: str) -> pd.DataFrame:
-    """One row per clip: `scored`, COUNTS of the normalised texts, and COUNTS of the raw ones behind RAW.
+def count_errors(
+    references: Sequence[str], hypotheses: Sequence[str], language: str, forms: Sequence[str] = FORMS
+) -> pd.DataFrame:
+    """One row per clip: `scored`, and COUNTS of each form of the texts, behind its prefix.
 
-    Counts of a clip that is not scored are 0. Args: language: Whisper's code; its rules normalise.
+    Counts of a clip that is not scored are 0.
+    Args: language: Whisper's code; its rules normalise. forms: of FORMS.
     Raises ValueError when there are not as many references as hypotheses.
     """
     if len(references) != len(hypotheses):
@@ -41,33 +50,38 @@ def count_errors(references: Sequence[str], hypotheses: Sequence[str], language:
             f"{len(references)} references and {len(hypotheses)} hypotheses: want a pair per clip"
         )
     normalised = [normalise(text, language) for text in references]
-    normalised_hypotheses = [normalise(text, language) for text in hypotheses]
     scored = np.array([bool(text) for text in normalised], dtype=bool)
-    joined = language in UNSPACED
     columns: dict[str, Any] = {"scored": scored}
-    forms = (("", normalised, normalised_hypotheses), (RAW, list(references), list(hypotheses)))
-    for prefix, *texts in forms:
-        table = _counts(*(_only(of_all, scored) for of_all in texts), joined=joined)
+    for prefix in forms:
+        made = normalised if prefix == NORMALISED else _in_form(references, prefix, language)
+        texts = made, _in_form(hypotheses, prefix, language)
+        counted = scored & np.array([bool(text.strip()) for text in made], dtype=bool)
+        table = _counts(*(_only(of_all, counted) for of_all in texts), joined=language in UNSPACED)
         for name, values in zip(COUNTS, table.T, strict=True):
             columns[prefix + name] = np.zeros(len(scored), dtype=np.int64)
-            columns[prefix + name][scored] = values
+            columns[prefix + name][counted] = values
     return pd.DataFrame(columns)
 
 
-def total(counts: pd.DataFrame, *, raw: bool = False) -> Rates:
+def _in_form(texts: Sequence[str], form: str, language: str) -> list[str]:
+    if form == RAW:
+        return list(texts)
+    rules = whisper_normalise if form == WHISPER else normalise
+    return [rules(text, language) for text in texts]
+
+
+def total(counts: pd.DataFrame, form: str = NORMALISED) -> Rates:
     """The rates of all clips together, from `count_errors`."""
-    prefix = RAW if raw else ""
-    sums = {name: int(counts[prefix + name].sum()) for name in COUNTS}
+    sums = {name: int(counts[form + name].sum()) for name in COUNTS}
     edits = sums["substitutions"] + sums["deletions"] + sums["insertions"]
     return Rates(
         wer=_ratio(edits, sums["words"]), cer=_ratio(sums["character_errors"], sums["characters"]), **sums
     )
 
 
-def word_errors(counts: pd.DataFrame, *, raw: bool = False) -> pd.Series[int]:
+def word_errors(counts: pd.DataFrame, form: str = NORMALISED) -> pd.Series[int]:
     """Edits of words per clip."""
-    prefix = RAW if raw else ""
-    return counts[prefix + "substitutions"] + counts[prefix + "deletions"] + counts[prefix + "insertions"]
+    return counts[form + "substitutions"] + counts[form + "deletions"] + counts[form + "insertions"]
 
 
 def _ratio(errors: int, length: int) -> float:

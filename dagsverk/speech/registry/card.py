@@ -4,22 +4,25 @@ library."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dagsverk import words
 from dagsverk.promotion import Decision
-from dagsverk.speech.evaluation.report import Check, EvaluationReport
+from dagsverk.speech.evaluation.report import Check, EvaluationReport, Scores
 from dagsverk.speech.languages import Language
-from dagsverk.speech.registry.gate import cut_words, percent, voices
+from dagsverk.speech.registry.gate import cut_words, percent, unseen_words, voices
 
+OTHER_RATES = ("WER by Whisper's rules", "WER, new sentences")
 LIBRARIES = ("dagsverk", "torch", "transformers", "jiwer", "numpy")
 INTERVALS = (
     "95 % intervals by a bootstrap over speakers (all clips of a speaker are drawn together), with Student's "
     "t for the number of speakers. Rates are edits per word or character of the reference, over all clips "
     "together; they can exceed 100 %. Normalised: without case and punctuation, all letters kept (å is not "
-    "a); an Italian elided article counts as a word (l'acqua: two)."
+    "a); an Italian elided article counts as a word (l'acqua: two). By Whisper's rules: with Whisper's own "
+    "normaliser, as most published figures are made. New sentences: clips whose sentence is not read in "
+    "training."
 )
 
 
@@ -69,7 +72,7 @@ def _header(language: Language, report: EvaluationReport, lineage: Mapping[str, 
     """YAML between two lines of dashes; every value in JSON, which YAML contains."""
     metrics = [
         {"type": name, "value": round(100 * rate.value, 2), "name": f"{name.upper()} ({form}), %"}
-        for form, scores in (("normalised", report.scores.normalised), ("raw", report.scores.raw))
+        for form, scores in _forms(report)
         for name, rate in (("wer", scores.wer), ("cer", scores.cer))
         if rate.value is not None
     ]
@@ -98,7 +101,8 @@ def _scores(reports: Reports) -> str:
     rows = [_row("this model", candidate), _row("before fine-tuning", reports.base)]
     if reports.champion is not None:
         rows.append(_row("champion until then", reports.champion))
-    header = ("model", "WER", "CER", "WER, raw", "CER, raw", "substituted / deleted / inserted words")
+    rates = ("WER", "CER", "WER, raw", "CER, raw", *OTHER_RATES)
+    header = ("model", *rates, "substituted / deleted / inserted words")
     clips = words.counted(candidate.clips, f"{candidate.split} clip")
     about = (
         f"{clips}, {candidate.audio_s / 3600:.2f} h, {voices(candidate)}, "
@@ -109,14 +113,26 @@ def _scores(reports: Reports) -> str:
     if candidate.empty_references:
         unscored = words.counted(candidate.empty_references, "clip")
         about += f" Not scored, having no words in their text: {unscored}."
+    for sentence in unseen_words(candidate):
+        about += f" **Mind: {sentence}.**"
     return f"{about}\n\n{words.table(header, rows)}\n\n{INTERVALS}"
+
+
+def _forms(report: EvaluationReport) -> Iterator[tuple[str, Scores]]:
+    """Scores of each form of the texts that the report has, by name."""
+    yield "normalised", report.scores.normalised
+    yield "raw", report.scores.raw
+    if report.scores.whisper:
+        yield "by Whisper's normaliser", report.scores.whisper
 
 
 def _row(name: str, report: EvaluationReport) -> tuple[str, ...]:
     normalised, raw = report.scores.normalised, report.scores.raw
     rates = (percent(rate) for scores in (normalised, raw) for rate in (scores.wer, scores.cer))
     edits = f"{normalised.substitutions} / {normalised.deletions} / {normalised.insertions}"
-    return (name, *rates, edits)
+    whisper, unseen = report.scores.whisper, report.unseen
+    others = (whisper.wer if whisper else None, unseen.wer if unseen else None)
+    return (name, *rates, *(percent(rate) if rate else "not known" for rate in others), edits)
 
 
 def _groups(report: EvaluationReport) -> str:

@@ -121,6 +121,7 @@ def _warnings(
     yield from (f"{check.name}: {check.detail}" for check in checks if not check.passed)
     if candidate.cut:
         yield f"the test clips are a cut: {cut_words(candidate.cut, candidate)}"
+    yield from unseen_words(candidate)
     if not candidate.clips_without_speaker and candidate.speakers < FEW_SPEAKERS:
         yield f"only {voices(candidate)} in the test clips: intervals are wide, and about these alone"
     for group in against_base.groups:
@@ -135,6 +136,21 @@ def _warnings(
                 f"{group.by} {group.value} falls further behind the others than before training, by "
                 f"{_difference(change)}"
             )
+
+
+def unseen_words(report: EvaluationReport) -> Iterator[str]:
+    """What is said where sentences of the test are read in training, too; nothing where none is."""
+    unseen = report.unseen
+    if unseen is None or unseen.clips == unseen.of:
+        return
+    seen = f"{number(unseen.of - unseen.clips)} of {counted(unseen.of, 'test clip')}"
+    if unseen.wer is None:
+        yield "every sentence of the test clips is read in training, too: nothing is known of new sentences"
+        return
+    yield (
+        f"sentences of {seen} are read in training, too; on the others the word error rate is "
+        f"{percent(unseen.wer)}"
+    )
 
 
 def cut_words(cut: Cut, report: EvaluationReport) -> str:

@@ -160,13 +160,17 @@ def _lineage(
 def _metrics(candidate: EvaluationReport, base: EvaluationReport) -> dict[str, float]:
     """Rates with their limits, as far as they are known: a registry takes numbers only."""
     metrics: dict[str, float | None] = {"test_clips": candidate.clips}
-    for prefix, scores in (("", candidate.scores.normalised), ("raw_", candidate.scores.raw)):
+    forms = [("", candidate.scores.normalised), ("raw_", candidate.scores.raw)]
+    forms += [("whisper_", candidate.scores.whisper)] if candidate.scores.whisper else []
+    for prefix, scores in forms:
         for name, rate in (("wer", scores.wer), ("cer", scores.cer)):
             metrics |= {
                 f"{prefix}{name}": rate.value,
                 f"{prefix}{name}_low": rate.low,
                 f"{prefix}{name}_high": rate.high,
             }
+    if candidate.unseen and candidate.unseen.wer:
+        metrics |= {"unseen_wer": candidate.unseen.wer.value, "unseen_clips": candidate.unseen.clips}
     metrics["base_wer"] = base.scores.normalised.wer.value
     return {name: float(value) for name, value in metrics.items() if value is not None}
 

@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 
 from dagsverk.speech.config import FinetuneConfig
-from dagsverk.speech.evaluation.scoring import count_errors, word_errors
+from dagsverk.speech.evaluation.scoring import NORMALISED, count_errors, word_errors
 from dagsverk.speech.features.prepared import PreparedClips
 from dagsverk.speech.model.decoding import decode
 from dagsverk.speech.model.models import SpeechModel
@@ -100,7 +100,8 @@ class Validator:
             slack_s=self.config.slack_s,
             full_windows=self.config.windows == "full",
         )
-        counts = count_errors(rows["text"].tolist(), [one.text for one in decoded], self.dev.clips.language)
+        references, hypotheses = rows["text"].tolist(), [one.text for one in decoded]
+        counts = count_errors(references, hypotheses, self.dev.clips.language, (NORMALISED,))
         return (
             int(word_errors(counts).sum()),
             int(counts["words"].sum()),
