@@ -20,7 +20,7 @@ SIDE_BY_SIDE = -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 set-up = $(call timed,set-up,PYTHON='$(PYTHON)' bash deployments/setup.sh $(1) && touch $(2))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup hopsworks demo up ui test lint bench audit pins clean browser
+.PHONY: help setup hopsworks demo up ui test lint bench gpu audit pins clean browser
 
 help:           ## what can be made
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
@@ -54,6 +54,9 @@ lint: $(DEV)    ## ruff and strict mypy
 
 bench: $(DEV)   ## every benchmark with its default sizes
 	@$(call timed,benchmarks,set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(PY) $$script; done)
+
+gpu: $(READY)   ## the benchmarks that want a GPU, into benchmarks/RESULTS.md (PARTS='small evaluate')
+	@bash benchmarks/on_gpu.sh $(PARTS)
 
 audit: $(READY) ## known holes and licences of all that is installed; a bill of materials in build/
 	@$(PY) -m deployments.audit

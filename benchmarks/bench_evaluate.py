@@ -20,11 +20,14 @@ Features are computed before the clock runs, on both sides.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,6 +43,7 @@ from dagsverk.speech.model.tokens import BYTES, end_id, prompt
 SIGMA = 0.35  # of the lengths' logarithm: nine in ten clips between 2.1 and 6.6 s
 WINDOW_FRAMES = 3000
 RECIPE_BATCH, TUNED_BATCH = 8, 64
+PRECISIONS = ("fp32", "tf32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -91,10 +95,28 @@ def endless_model(size: str) -> SpeechModel:
     return model
 
 
-def run_ours(model: SpeechModel, mels: Sequence[np.ndarray], tokens: int, batch_s: float) -> None:
+def run_ours(
+    model: SpeechModel, mels: Sequence[np.ndarray], tokens: int, batch_s: float
+) -> list[tuple[int, ...]]:
+    """The tokens of each clip."""
     floors = [log_mel.floor(float(mel.max())) for mel in mels]
     decoded = decode(model, mels, floors, language="sv", batch_s=batch_s, max_tokens=[tokens] * len(mels))
     assert all(len(clip.tokens) == tokens for clip in decoded)
+    return [tuple(clip.tokens) for clip in decoded]
+
+
+@contextlib.contextmanager
+def precision(model: SpeechModel, name: str) -> Iterator[None]:
+    """Meanwhile the model's sums are made in fp32, in fp32 with TF32 products, or in bf16."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if name == "tf32" else "highest")
+    if name == "bf16":
+        torch.nn.Module.to(model.model, torch.bfloat16)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+        torch.nn.Module.to(model.model, torch.float32)
 
 
 def run_recipe(model: SpeechModel, mels: Sequence[np.ndarray], tokens: int, batch: int, folder: str) -> None:
@@ -163,6 +185,8 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=20)
     parser.add_argument("--batch-s", type=float, default=240.0, help="seconds of audio in one of our batches")
     parser.add_argument("--tuned", action="store_true", help="also the recipe, tuned")
+    parser.add_argument("--precisions", action="store_true", help="ours in all; on a GPU it is anyhow")
+    parser.add_argument("--json", type=Path, help="keep the figures here, too")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     logging.getLogger("transformers").setLevel(logging.ERROR)
@@ -177,6 +201,15 @@ def main() -> None:
         f"{asked.model_config} ({model.model.num_parameters() / 1e6:.0f} M weights), {asked.clips} clips of "
         f"{lengths.mean() / 100:.2f} s, {asked.tokens} tokens each, {device}, torch {torch.__version__}"
     )
+    said: dict[str, list[tuple[int, ...]]] = {}
+
+    def ours(name: str) -> Measured:
+        def work(some: Sequence[np.ndarray]) -> None:
+            said[name] = run_ours(model, some, asked.tokens, asked.batch_s)
+
+        with precision(model, name):
+            return measure(f"ours, {name}", work, mels, exact)
+
     full = WINDOW_FRAMES * len(mels)
     exact = int(np.sum(GRID_FRAMES * np.ceil((lengths + 10) / GRID_FRAMES)))
     with tempfile.TemporaryDirectory(prefix="dagsverk-") as folder:
@@ -184,7 +217,7 @@ def main() -> None:
             measure(
                 "recipe", lambda some: run_recipe(model, some, asked.tokens, RECIPE_BATCH, folder), mels, full
             ),
-            measure("ours", lambda some: run_ours(model, some, asked.tokens, asked.batch_s), mels, exact),
+            *(ours(name) for name in (PRECISIONS if cuda or asked.precisions else PRECISIONS[:1])),
         ]
         if asked.tuned:
             if cuda:
@@ -197,6 +230,21 @@ def main() -> None:
             )
             rows.insert(1, tuned)
     show(rows, len(mels), lengths.sum() / 100)
+    agreed = {name: agreement(said["fp32"], tokens) for name, tokens in said.items()}
+    for name, share in agreed.items():
+        print(
+            f"{name}: {100 * share:.2f} % of the tokens are those of fp32 (random weights: the hardest case)"
+        )
+    if asked.json:
+        about = {"device": device, "model": asked.model_config, "clips": len(mels), "mean_s": asked.mean_s}
+        sides = {row.name: vars(row) for row in rows}
+        asked.json.write_text(json.dumps({**about, "sides": sides, "agreement": agreed}, indent=1))
+
+
+def agreement(one: Sequence[Sequence[int]], other: Sequence[Sequence[int]]) -> float:
+    """The share of tokens that are equal, place by place."""
+    pairs = [(a, b) for clip, its in zip(one, other, strict=True) for a, b in zip(clip, its, strict=True)]
+    return sum(a == b for a, b in pairs) / max(1, len(pairs))
 
 
 if __name__ == "__main__":

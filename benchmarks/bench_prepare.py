@@ -19,6 +19,7 @@ import argparse
 import functools
 import hashlib
 import io
+import json
 import os
 import shutil
 import tempfile
@@ -216,6 +217,7 @@ def main() -> None:
     parser.add_argument("--format", default="mp3", choices=ENCODERS)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="keep the table here, too")
     asked = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -241,7 +243,12 @@ def main() -> None:
         read_all(clips)
         reading_ms = fastest(lambda: read_all(clips), 3)
     best = [Cost.best(costs[side]) for side in ("recipe", "prepare")]
-    report(corpus, clips, best, alone(asked.n_mels), reading_ms)
+    table = report(corpus, clips, best, alone(asked.n_mels), reading_ms)
+    print("\n".join(table))
+    if asked.json:
+        asked.json.write_text(
+            json.dumps({"clips": asked.clips, "mean_s": asked.mean_s, "table": table}, indent=1)
+        )
 
 
 def report(
@@ -250,14 +257,14 @@ def report(
     costs: Sequence[Cost],
     mel_ms: tuple[float, float],
     reading_ms: float,
-) -> None:
+) -> list[str]:
+    """Lines of a table in Markdown."""
     theirs, ours = costs
     count, hours = len(corpus.clips), clips.rows["duration_s"].sum() / 3600
     given_mb = sum(map(len, corpus.encoded)) / 1e6 / hours
     mb = [cost.result / 1e6 / hours for cost in costs]
     mean_s = hours * 3600 / count
     print(f"{count} clips, {hours * 60:.1f} min, mean {mean_s:.2f} s, {clips.n_mels} bins; one core\n")
-    print("| | prepare | recipe | ratio |\n| --- | ---: | ---: | ---: |")
     rows = [
         f"MB per hour of audio (encoded: {given_mb:.1f}) | {mb[1]:.1f} | {mb[0]:.0f} | {mb[0] / mb[1]:.0f}"
     ]
@@ -269,7 +276,7 @@ def report(
         f"| {mel_ms[0] / mel_ms[1]:.1f}",
         f"prepared clips read per second | {1000 * count / reading_ms:.0f} | |",
     ]
-    print("\n".join(f"| {row} |" for row in rows))
+    return ["| | prepare | recipe | ratio |", "| --- | ---: | ---: | ---: |", *(f"| {row} |" for row in rows)]
 
 
 if __name__ == "__main__":

@@ -16,6 +16,9 @@ computed/needed: frames that went through the encoder, and those that the clips 
 FLOP/s: what the model needs for the frames and tokens that were computed, forward and backward (three times
 forward; what checkpointing repeats is not counted), per second; % of peak: of the GPU's dense bf16 peak, or
 of this CPU's own fp32 matrix product, measured.
+floor: clips a second if the frames and tokens that the clips have ran at that peak, and nothing else took
+time.
+--profile: three more steps of ours under the profiler: kernels a step, and where the device's time goes.
 """
 
 from __future__ import annotations
@@ -60,7 +63,7 @@ from dagsverk.speech.training.examples import Examples
 from dagsverk.speech.training.fit import fit
 from dagsverk.speech.training.loop import make_sampler
 from dagsverk.speech.training.progress import Quiet
-from dagsverk.store import open_store
+from dagsverk.store import Store, open_store
 
 RATE_HZ = 16_000
 SIGMA = 0.35
@@ -68,6 +71,11 @@ TOKENS_PER_S = 3.5
 RECIPE_BATCH = 16
 UNCOUNTED = 2  # steps: memory is laid out, kernels are chosen
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L4": 121e12, "T4": 65e12}  # dense bf16 (T4: fp16)
+
+
+COMPILED = "ours, compiled"
+PROFILED = "profile:"
+PROFILED_STEPS = 3
 
 
 class Enough(BaseException):
@@ -126,6 +134,40 @@ class Meter:
         return self.ends[-1] - self.ends[UNCOUNTED - 1]
 
 
+class Profiled:
+    """After the steps that are timed: a few under the profiler, then the end."""
+
+    def __init__(self, meter: Meter) -> None:
+        self.meter = meter
+        self.profiler: torch.profiler.profile | None = None
+        self.steps = 0
+
+    def step(self) -> None:
+        if self.profiler is None:
+            activities = [torch.profiler.ProfilerActivity.CPU]
+            activities += [torch.profiler.ProfilerActivity.CUDA] if torch.cuda.is_available() else []
+            self.profiler = torch.profiler.profile(activities=activities)
+            self.profiler.start()
+            return
+        self.steps += 1
+        if self.steps == PROFILED_STEPS:
+            self.profiler.stop()
+            self._report(self.profiler)
+            self.meter.tick()
+
+    def _report(self, profiler: torch.profiler.profile) -> None:
+        cuda = torch.cuda.is_available()
+        events = profiler.key_averages()
+        field = "self_device_time_total" if cuda else "self_cpu_time_total"
+        total = sum(getattr(event, field) for event in events) or 1
+        calls = sum(event.count for event in events if getattr(event, field) > 0) / PROFILED_STEPS
+        what = "kernels and copies" if cuda else "operators"
+        print(f"{PROFILED} {calls:,.0f} {what} and {total / PROFILED_STEPS / 1e3:,.1f} ms a step")
+        for event in sorted(events, key=lambda one: -getattr(one, field))[:15]:
+            share = 100 * getattr(event, field) / total
+            print(f"{PROFILED} {share:5.1f} %  {event.count / PROFILED_STEPS:7.1f} a step  {event.key[:90]}")
+
+
 def flops(config: WhisperConfig, frames: int, tokens: int) -> float:
     """Of a forward and a backward pass over one clip: two per multiplication, three times forward."""
     d, ffn, n = config.d_model, config.encoder_ffn_dim, (frames + 1) // 2
@@ -164,10 +206,15 @@ def run_ours(folder: Path, arguments: argparse.Namespace, device: torch.device) 
 
     class Ticking(Quiet):
         def step(self, *_: float) -> None:
-            meter.tick()
+            if len(meter.ends) + 1 < meter.steps or not arguments.profile:
+                meter.tick()
+            else:
+                profiled.step()
 
+    profiled = Profiled(meter)
     store = open_store(str(folder / "store"))
     set_id = (folder / "set").read_text()
+    others = _runs(store)
     steps = 100 * arguments.steps
     config = FinetuneConfig(
         model=str(folder / "model"),
@@ -177,10 +224,11 @@ def run_ours(folder: Path, arguments: argparse.Namespace, device: torch.device) 
         evaluate_every=steps,
         checkpoint_every=steps,
         processes=1,
+        compile=arguments.side == COMPILED,
     )
     with contextlib.suppress(Enough):
         fit(store, set_id, "sv", config, Ticking())
-    (run,) = {path.split("/")[3] for path in store.list("speech/swedish/runs")}
+    (run,) = _runs(store) - others
     made = run_config(store, run).finetune
     start = load_model(str(folder / "model"))
     train = Examples(open_prepared(store, set_id, ("train",), folder / "cache"), start.tokenizer)
@@ -188,19 +236,25 @@ def run_ours(folder: Path, arguments: argparse.Namespace, device: torch.device) 
     plan = sampler.steps(Position(), 1)
     steps_taken = [next(plan)[0] for _ in range(arguments.steps)][UNCOUNTED:]
     counted = list(itertools.chain(*steps_taken))
-    work = 0.0
+    work = needed = 0.0
     for batch in counted:
         tokens = train.targets(batch) // len(batch.clips) + 2
         work += len(batch.clips) * flops(start.model.config, sampler.padded(batch), tokens)
+        needed += sum(flops(start.model.config, int(train.frames[clip]), tokens) for clip in batch.clips)
     clips = sum(len(batch.clips) for batch in counted)
     return {
         "clips": clips,
         "seconds": meter.seconds(),
         "ratio": frames_ratio(sampler, counted),
         "flops": work,
+        "needed_flops": needed,
         "memory_gb": memory_gb(device),
         "batch_s": float(made.batch_s or 0),
     }
+
+
+def _runs(store: Store) -> set[str]:
+    return {path.split("/")[3] for path in store.list("speech/swedish/runs")}
 
 
 def run_recipe(folder: Path, arguments: argparse.Namespace, device: torch.device) -> dict[str, float]:
@@ -262,11 +316,13 @@ def run_recipe(folder: Path, arguments: argparse.Namespace, device: torch.device
     clips = (arguments.steps - UNCOUNTED) * RECIPE_BATCH
     needed = np.mean([int(clip.audio) / RATE_HZ for clip in wanted])
     tokens = round(float(needed) * TOKENS_PER_S) + 4
+    own = np.mean([flops(start.model.config, round(int(clip.audio) / 160), tokens) for clip in wanted])
     return {
         "clips": clips,
         "seconds": meter.seconds(),
         "ratio": 30 / float(needed),
         "flops": clips * flops(start.model.config, 3000, tokens),
+        "needed_flops": clips * float(own),
         "memory_gb": memory_gb(device),
         "batch_s": 30.0 * RECIPE_BATCH,
     }
@@ -291,12 +347,14 @@ def run_encoder(folder: Path, arguments: argparse.Namespace, device: torch.devic
     encoder_only = WhisperConfig(**{**model.config.to_dict(), "decoder_layers": 0})
     work = steps * count * flops(encoder_only, frames, 0)
     return {"clips": steps * count, "seconds": meter.seconds(), "ratio": 1.0, "flops": work,
-            "memory_gb": memory_gb(device), "batch_s": count * frames / 100}  # fmt: skip
+            "needed_flops": work, "memory_gb": memory_gb(device),
+            "batch_s": count * frames / 100}  # fmt: skip
 
 
 SIDES: dict[str, Callable[[Path, argparse.Namespace, torch.device], dict[str, float]]] = {
     "recipe": run_recipe,
     "ours": run_ours,
+    COMPILED: run_ours,
     "encoder alone": run_encoder,
 }
 
@@ -313,12 +371,17 @@ def lay_out(folder: Path, arguments: argparse.Namespace) -> None:
     (folder / "set").write_text(set_id)
 
 
-def measure(side: str, folder: Path, words: Sequence[str]) -> dict[str, float]:
-    """One side, in a process of its own."""
+def measure(side: str, folder: Path, words: Sequence[str]) -> dict[str, float] | None:
+    """One side, in a process of its own; None if that ended badly, for want of memory say."""
     command = [sys.executable, __file__, *words, "--side", side, "--folder", str(folder)]
     environment = {**os.environ, "DAGSVERK_CACHE": str(folder / "cache"), "PYTHONPATH": str(Path.cwd())}
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        print(f"{side}: ended with {done.returncode}, see above")
+        return None
+    *lines, last = done.stdout.splitlines()
+    print("\n".join(line for line in lines if line.startswith(PROFILED)))
+    measured: dict[str, float] = json.loads(last)
     return measured
 
 
@@ -329,6 +392,9 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=300)
     parser.add_argument("--mean-s", type=float, default=3.96)
     parser.add_argument("--batch-s", type=float, help="of ours; default: 64 on a CPU, on a GPU what fits")
+    parser.add_argument("--compile", action="store_true", help="ours, compiled, too; on a GPU it is anyhow")
+    parser.add_argument("--profile", action="store_true", help="where the device's time goes")
+    parser.add_argument("--json", type=Path, help="keep the figures here, too")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--side", choices=list(SIDES), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -344,19 +410,27 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="bench-train-") as temporary:
         lay_out(Path(temporary), arguments)
-        found_by = {side: measure(side, Path(temporary), sys.argv[1:]) for side in SIDES}
+        compiled = arguments.compile or device.type == "cuda"
+        wanted = [side for side in SIDES if side != COMPILED or compiled]
+        measured_by = {side: measure(side, Path(temporary), sys.argv[1:]) for side in wanted}
+    by_side = {side: one for side, one in measured_by.items() if one is not None}
     name = (
         torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     )
     print(f"{arguments.model_config} on {name}; mean clip {arguments.mean_s} s; {arguments.steps} steps each")
-    print(f"{'':14}{'clips/s':>9}{'computed/needed':>17}{'memory GB':>11}{'GFLOP/s':>10}{'% of peak':>11}"
-          f"{'batch s':>9}")  # fmt: skip
-    for side, one in found_by.items():
-        speed = one["flops"] / one["seconds"]
-        print(f"{side:14}{one['clips'] / one['seconds']:9.1f}{one['ratio']:17.3f}{one['memory_gb']:11.2f}"
-              f"{speed / 1e9:10.1f}{100 * speed / one['peak']:11.1f}{one['batch_s']:9.0f}")  # fmt: skip
-    ours, recipe = (found_by[s]["clips"] / found_by[s]["seconds"] for s in ("ours", "recipe"))
-    print(f"ours / recipe: {ours / recipe:.1f} times the clips per second")
+    print(f"{'':16}{'clips/s':>9}{'floor':>9}{'computed/needed':>17}{'memory GB':>11}{'GFLOP/s':>10}"
+          f"{'% of peak':>11}{'batch s':>9}")  # fmt: skip
+    for side, one in by_side.items():
+        speed, floor = one["flops"] / one["seconds"], one["peak"] * one["clips"] / one["needed_flops"]
+        print(f"{side:16}{one['clips'] / one['seconds']:9.1f}{floor:9.0f}{one['ratio']:17.3f}"
+              f"{one['memory_gb']:11.2f}{speed / 1e9:10.1f}{100 * speed / one['peak']:11.1f}"
+              f"{one['batch_s']:9.0f}")  # fmt: skip
+    if {"ours", "recipe"} <= set(by_side):
+        ours, recipe = (by_side[side]["clips"] / by_side[side]["seconds"] for side in ("ours", "recipe"))
+        print(f"ours / recipe: {ours / recipe:.1f} times the clips per second")
+    if arguments.json:
+        about = {"model": arguments.model_config, "mean_s": arguments.mean_s, "steps": arguments.steps}
+        arguments.json.write_text(json.dumps({"device": name, **about, "sides": by_side}, indent=1))
 
 
 if __name__ == "__main__":
