@@ -1,33 +1,22 @@
-"""The REST API beside the pages: health, one prediction, a system's report; speech is in `ui.speech.api`."""
+"""The REST API beside the pages: health and errors; the routes of both families are in their packages."""
 
 from __future__ import annotations
 
 import logging
-from typing import Annotated, Any
 
-from fastapi import Body, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from dagsverk.store import StoreError
-from dagsverk.tabular.errors import InvalidInput
-from dagsverk.tabular.system import System, load_system
 from dagsverk.version import package_version
 from ui import guide
 from ui.speech.api import add_speech_routes
 from ui.speech.desk import SpeechDesk
-from ui.tabular.answers import answer_for
+from ui.tabular.api import add_tabular_routes
 from ui.tabular.desk import NoChampion, TabularDesk
 
 LOG = logging.getLogger(__name__)
-
-Inputs = Annotated[
-    dict[str, Any], Body(description="A value per input; optional ones may be null or left out")
-]
-
-
-class UnknownSystem(LookupError):
-    """No system of that name."""
 
 
 def build_api(desk: TabularDesk, speech: SpeechDesk | None = None) -> FastAPI:
@@ -47,20 +36,11 @@ def build_api(desk: TabularDesk, speech: SpeechDesk | None = None) -> FastAPI:
     def healthz() -> JSONResponse:
         return health(desk, speech)
 
-    @app.post("/api/predict/{system}", summary="Ask a system's champion about one row")
-    def predict(system: str, inputs: Inputs, effects: bool = False) -> dict[str, Any]:
-        of = _system(system)
-        answer = answer_for(of, desk.champion(of), inputs, explained=effects)
-        return answer.to_dict(of)
-
-    @app.get("/api/monitor/{system}", summary="The report that the system's monitor page draws")
-    def monitor(system: str) -> dict[str, Any]:
-        return desk.view(_system(system)).report.to_dict()
-
     @app.get("/api/docs", include_in_schema=False)
     def docs() -> HTMLResponse:
         return HTMLResponse(guide.page(desk.systems))
 
+    add_tabular_routes(app, desk)
     add_speech_routes(app, speech)
     return app
 
@@ -83,24 +63,8 @@ def health(desk: TabularDesk, speech: SpeechDesk) -> JSONResponse:
     )
 
 
-def _system(name: str) -> System:
-    try:
-        return load_system(name)
-    except ValueError as error:
-        raise UnknownSystem(str(error)) from error
-
-
 def _answer_errors(app: FastAPI) -> None:
     """Every error in the same form, and none with a trace."""
-
-    @app.exception_handler(UnknownSystem)
-    def unknown(_: Request, error: UnknownSystem) -> JSONResponse:
-        return JSONResponse({"error": str(error)}, status_code=404)
-
-    @app.exception_handler(InvalidInput)
-    def invalid(_: Request, error: InvalidInput) -> JSONResponse:
-        content = {"error": "some inputs cannot be used", "problems": error.problems}
-        return JSONResponse(content, status_code=422)
 
     @app.exception_handler(RequestValidationError)
     def not_json(_: Request, error: RequestValidationError) -> JSONResponse:

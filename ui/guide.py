@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 from dagsverk.speech.serving.service import MAX_S
+from dagsverk.tabular.batches import MAX_ROWS
 from dagsverk.tabular.system import Column, System
 from ui import look, parts
 from ui.limits import MAX_MEDIA_BYTES
@@ -17,7 +18,17 @@ ROUTES = (
         "POST /api/predict/{system}",
         "one row of inputs in, the champion's answer out; ?effects=true explains it",
     ),
+    (
+        "POST /api/predict/{system}/batch",
+        f"up to {MAX_ROWS:,} rows in: a JSON list, CSV or Parquet; a prediction for each good row out, and "
+        "for each faulty one what is wrong with it",
+    ),
     ("GET /api/monitor/{system}", "the report that the monitor page draws"),
+    (
+        "GET /api/predictions/{system}.csv",
+        "the predictions with inputs, probabilities, version and outcome, also as .parquet; ?every=true for "
+        "those of all versions",
+    ),
     (
         "POST /api/transcribe/{language}",
         "an audio or video file as the body, its text out; ?task=translate for English, where the model can",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY_BYTES = 64 * 1024  # a row of inputs needs a few hundred
+MAX_BATCH_BYTES = 8 * 1024 * 1024  # of many rows, as JSON, CSV or Parquet
 MAX_MEDIA_BYTES = 200 * 1024 * 1024  # two hours of MP3, or a video of a quarter of an hour
 # Recordings come in here, and only here: they are passed on as they come, never held in memory.
 MEDIA_ROUTES = ("/gradio_api/upload", "/api/transcribe/")
+BATCH_ROUTE = re.compile(r"/api/predict/[a-z][a-z0-9_]{0,99}/batch")
 
 # 'unsafe-inline' and 'unsafe-eval' are Gradio's own start-up; everything must come from this server.
 # blob: is what the browser itself has just recorded, and plays back.
@@ -30,7 +34,8 @@ class BodyLimit:
     """ASGI middleware: a body above the limit is answered with 413, whatever length it claims.
 
     Args:
-        max_bytes: of a body, except on the routes that take recordings; it is read before it is passed on.
+        max_bytes: of a body, except on the routes that take recordings or many rows; it is read before it is
+            passed on.
         max_media_bytes: of a recording; it is passed on block by block.
     """
 
@@ -44,16 +49,17 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         media = scope["path"].startswith(MEDIA_ROUTES)
-        limit = self.max_media_bytes if media else self.max_bytes
+        batch = BATCH_ROUTE.fullmatch(scope["path"])
+        limit = self.max_media_bytes if media else MAX_BATCH_BYTES if batch else self.max_bytes
         claimed = Headers(scope=scope).get("content-length", "0")
         if not claimed.isdigit() or int(claimed) > limit:
             await _refuse(scope, receive, send, media, limit)
         elif media:
             await self._stream(scope, receive, send)
         else:
-            await self._whole(scope, receive, send)
+            await self._whole(scope, receive, send, limit)
 
-    async def _whole(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _whole(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
         body, more = b"", True
         while more:
             message = await receive()
@@ -61,8 +67,8 @@ class BodyLimit:
                 return
             body += message.get("body", b"")
             more = message.get("more_body", False)
-            if len(body) > self.max_bytes:
-                await _refuse(scope, receive, send, False, self.max_bytes)
+            if len(body) > limit:
+                await _refuse(scope, receive, send, False, limit)
                 return
         await self.app(scope, replay(body, receive), send)
 
@@ -91,7 +97,7 @@ class BodyLimit:
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, media: bool, limit: int) -> None:
-    message = f"want a body of at most {limit} bytes; send one row of inputs"
+    message = f"want a body of at most {limit} bytes; send one row of inputs, or many in parts to /batch"
     if media:
         message = (
             f"want a recording of at most {limit // 1024**2} MB; cut it, or send its sound without the video"

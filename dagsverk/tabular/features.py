@@ -33,6 +33,8 @@ MADE = (
     "a row that comes again is taken for the same"
 )
 
+Failure = tuple[int, str, str, Any]  # line, column, check, value
+
 
 @dataclass(frozen=True)
 class Validated:
@@ -118,29 +120,51 @@ def model_inputs(system: System, rows: pd.DataFrame) -> pd.DataFrame:
 
 def check_inputs(system: System, values: Mapping[str, object]) -> pd.DataFrame:
     """One row of inputs, typed, from what a person or program entered. Raises InvalidInput."""
-    problems = {
-        name: f"no such input; known: {', '.join(system.inputs)}"
-        for name in values
-        if name not in system.inputs
-    }
-    given = {name: _cell(values.get(name)) for name in system.inputs}
-    cells = {name: cells_of(pd.Series([value], dtype=object)) for name, value in given.items()}
-    typed, failures, _ = _check(cells, system.columns, pd.RangeIndex(1))
-    for _, column, check, _ in failures:
-        shown = "nothing" if given[column] is None else repr(str(given[column])[:MAX_VALUE_LENGTH])
-        problems.setdefault(column, f"want {check}, got {shown}")
+    typed, problems = check_many(system, [values])
     if problems:
-        raise InvalidInput(problems)
+        raise InvalidInput(problems[0])
     return typed
+
+
+def check_many(
+    system: System, rows: Sequence[Mapping[str, object]], *, beside: Collection[str] = ()
+) -> tuple[pd.DataFrame, dict[int, dict[str, str]]]:
+    """Rows of inputs, typed; and of each faulty one, by its place, what is wrong with which input.
+
+    How a number is written is found out from all the rows together.
+
+    Args: beside: names that are no inputs and may be there.
+    """
+    problems: dict[int, dict[str, str]] = {}
+    for place, row in enumerate(rows):
+        if unknown := [name for name in row if name not in system.inputs and name not in beside]:
+            problems[place] = {name: f"no such input; known: {', '.join(system.inputs)}" for name in unknown}
+    given = {name: [_cell(row.get(name)) for row in rows] for name in system.inputs}
+    cells = {name: cells_of(pd.Series(values, dtype=object)) for name, values in given.items()}
+    typed, failures, _ = _check(cells, system.columns, pd.RangeIndex(len(rows)))
+    for place, column, check, _ in failures:
+        value = given[column][place]
+        shown = "nothing" if value is None else repr(str(value)[:MAX_VALUE_LENGTH])
+        problems.setdefault(place, {}).setdefault(column, f"want {check}, got {shown}")
+    return typed, problems
+
+
+def check_table(system: System, raw: Raw) -> tuple[pd.DataFrame, list[Failure], list[str]]:
+    """The inputs of raw rows, typed; every cell that fails a check, and what was guessed.
+
+    Raises SourceError when the columns as a whole do not fit.
+    """
+    matched = headers.match(system, raw.name, [str(name) for name in raw.rows.columns])
+    cells = {name: cells_of(raw.rows.iloc[:, place]) for name, place in matched.places.items()}
+    typed, failures, guesses = _check(cells, system.columns, raw.rows.index)
+    failures = _with_values(failures, raw.rows, matched.places)
+    return typed, failures, [g for g in (*raw.guesses, *matched.guesses, *guesses) if g]
 
 
 def _cell(value: object) -> object:
     if isinstance(value, (bool, list, dict)):
         return repr(value)  # becomes a refused text rather than a 1
     return None if value is None or is_missing(str(value).strip()) else value
-
-
-Failure = tuple[int, str, str, Any]  # line, column, check, value
 
 
 def _check(

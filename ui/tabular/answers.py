@@ -60,6 +60,40 @@ def answer_for(system: System, champion: Champion, values: Mapping[str, Any], *,
     )
 
 
+def answers_for(system: System, champion: Champion, body: bytes) -> dict[str, Any]:
+    """The champion's answers to the rows of a body, in JSON types, and what is wrong with the faulty ones.
+
+    Raises: SourceError where the body as a whole cannot be used.
+    """
+    from dagsverk.tabular.batches import read_batch  # pyarrow and pandera: on first use
+
+    batch = read_batch(system, body)
+    predicted = champion.predict(batch.rows)
+    answers = [
+        {
+            **_named(batch.ids, place),
+            "prediction": prediction,
+            "words": system.label.words(prediction),
+            "probability": float(probability),
+            "probabilities": dict(zip(system.classes, probabilities, strict=True)),
+        }
+        for place, prediction, probability, probabilities in predicted.itertuples()
+    ]
+    return {
+        "system": system.name,
+        "model": {"name": champion.model.name, "version": champion.model.version},
+        "rows": batch.size,
+        "predictions": answers,
+        "faulty": [{**_named(batch.ids, place), "problems": why} for place, why in batch.problems.items()],
+        "notes": list(batch.notes),
+    }
+
+
+def _named(ids: Mapping[int, str], place: int) -> dict[str, Any]:
+    """Where a row stands in what was sent, from 0, and its own name where it has one."""
+    return {"index": place, **({"id": ids[place]} if place in ids else {})}
+
+
 def _plain(value: Any) -> Any:
     """A cell in JSON types."""
     if is_missing(value):

@@ -106,6 +106,13 @@ class TabularDesk(Desk[System, View]):
             raise NoChampion(f"no model of {system.name} is in use yet; train one: {day_command(system)}")
         return model
 
+    def predictions(self, system: System, every: bool = False) -> pd.DataFrame:
+        """Predictions with inputs and outcomes, as `exports.predictions` gives them."""
+        from dagsverk.tabular import exports
+
+        features, made, _ = monitoring.load(system, self.store)
+        return exports.predictions(system, features, made, every=every)
+
     def _version(self, of: System) -> Version:
         hour = int(dt.datetime.now(dt.UTC).timestamp()) // 3600
         try:

@@ -256,7 +256,16 @@ def last_predictions(view: View) -> Html:
         nothing = parts.empty("No new real row was predicted yet", words, source_command(system))
         return parts.card("Last predictions", "", nothing)
     caption = f"The newest {len(rows)} of {report.predictions:,} predictions of real rows, newest first"
-    return parts.card("Last predictions", "", parts.table(caption, heads, rows))
+    return parts.card("Last predictions", "", parts.table(caption, heads, rows), downloads(system))
+
+
+def downloads(system: System) -> Html:
+    """Links to all predictions as files."""
+    csv, parquet = (
+        parts.link(words, f"api/predictions/{system.name}.{words.lower()}") for words in ("CSV", "Parquet")
+    )
+    words = parts.join("All predictions with inputs and probabilities: ", csv, ", ", parquet)
+    return parts.element("p", words, "soft small")
 
 
 def _prediction_row(system: System, row: Mapping[Any, Any]) -> list[object]:
