@@ -54,7 +54,7 @@ def _of_all_versions(system: System, features: pd.DataFrame, made: pd.DataFrame)
     """As the history, but for all versions of the model, and for rows that these were fitted on."""
     parts = [
         monitoring.history(system, features, part.assign(seen_in_training=False)).assign(
-            seen_in_training=seen
+            seen_in_training=bool(seen)
         )
         for (_, seen), part in made.groupby(["model_version", "seen_in_training"])
     ]
