@@ -16,7 +16,7 @@ from dagsverk.speech.config import (
     PrepareConfig,
     published_model,
 )
-from dagsverk.speech.languages import LANGUAGES, known_language
+from dagsverk.speech.languages import BORROWED, LANGUAGES, known_language
 from dagsverk.speech.runs import CheckpointRef
 from dagsverk.store import ModelRef
 from tasks import speech as tasks
@@ -24,8 +24,10 @@ from tasks.children import cancel_children
 from tasks.runs import one_at_a_time, speech_run_name
 from tasks.speech import language_name
 
-LanguageCode = Annotated[
-    str, AfterValidator(known_language), Field(json_schema_extra={"enum": sorted(LANGUAGES)})
+LanguageCode = Annotated[  # a code of Whisper's, or a language of its own under the token of one: rm_as_it
+    str,
+    AfterValidator(known_language),
+    Field(json_schema_extra={"anyOf": [{"enum": sorted(LANGUAGES)}, {"pattern": BORROWED}]}),
 ]
 PublishedModel = Annotated[
     str, AfterValidator(published_model), Field(json_schema_extra={"pattern": NOT_BLANK})
@@ -41,7 +43,7 @@ def speech_features(
     """Recordings -> checked clips as shards of 8-bit log-mel, bad ones set aside; the manifest comes last.
 
     Args:
-        language: Whisper's code, such as sv.
+        language: Whisper's code, such as sv; rm_as_it teaches rm under the token of it.
         corpus: Where the recordings are: Common Voice, a Hugging Face data set, a folder, our own voices.
         preparation: What is checked, and how features are kept.
     """
@@ -57,7 +59,7 @@ def speech_training(language: LanguageCode, finetune: FinetuneConfig = FinetuneC
     """The newest clips -> a fine-tuned Whisper, its best checkpoint chosen on dev; goes on after any crash.
 
     Args:
-        language: Whisper's code, such as sv.
+        language: Whisper's code, such as sv; rm_as_it teaches rm under the token of it.
         finetune: Which model, how long, how. Empty fields: what suits the model and the device.
     """
     with one_at_a_time(language_name(language), "speech"):
@@ -73,7 +75,7 @@ def speech_evaluation(
     """The newest training -> scored on test beside its base and the champion -> registered, perhaps champion.
 
     Args:
-        language: Whisper's code, such as sv.
+        language: Whisper's code, such as sv; rm_as_it teaches rm under the token of it.
         evaluation: How scores and their intervals are made.
         corpus: Where the recordings of the worst clips are read again, to be heard on the page.
     """
@@ -95,7 +97,7 @@ def speech_day(
     """Features, training, evaluation: each a run of its own deployment, on the pool that suits it.
 
     Args:
-        language: Whisper's code, such as sv.
+        language: Whisper's code, such as sv; rm_as_it teaches rm under the token of it.
         corpus: Where the recordings are: Common Voice, a Hugging Face data set, a folder, our own voices.
         preparation: What is checked, and how features are kept.
         finetune: Which model, how long, how. Empty fields: what suits the model and the device.
@@ -115,7 +117,7 @@ def speech_adopt(language: LanguageCode, model: PublishedModel = "openai/whisper
     """A published Whisper as it is -> a version of the language; in use at once if there was none.
 
     Args:
-        language: Whisper's code, such as sv.
+        language: Whisper's code, such as sv; rm_as_it teaches rm under the token of it.
         model: A hub name, or a folder with a model that `transformers` loads.
     """
     with one_at_a_time(language_name(language), "speech"):

@@ -5,6 +5,7 @@ Source: openai/whisper, `tokenizer.py` (the order is that of the tokens; "yue" c
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 _LISTED = """
@@ -23,15 +24,41 @@ ha hausa ba bashkir jw javanese su sundanese yue cantonese
 _NAMES = _LISTED.split()
 
 
+UNDER = "_as_"
+OWN = re.compile(r"[a-z]{2,20}")  # what a language that Whisper lacks may be called: its code, or a word
+BORROWED = f"^{OWN.pattern}{UNDER}[a-z_]{{2,20}}$"  # for forms; `language` says what is wrong with one
+
+
 @dataclass(frozen=True)
 class Language:
-    """A language: Whisper's code, and its English name, also that of its deployments and models."""
+    """A language: Whisper's code, and its English name, also that of its deployments and models.
+
+    One that Whisper lacks has the code and name `rm_as_it`: Romansh, taught under the token of Italian. So
+    the choice is part of every name of what is made of it, and no step can take another token.
+    """
 
     code: str
     name: str
 
     @property
+    def spoken(self) -> str:
+        """The code of what is spoken, as corpora tell it: rm of rm_as_it."""
+        return self.code.partition(UNDER)[0]
+
+    @property
+    def token(self) -> str:
+        """The code of the token that Whisper is prompted with: it of rm_as_it."""
+        return token_code(self.code)
+
+    @property
+    def is_borrowed(self) -> bool:
+        """Whether Whisper lacks it, and its token is that of another language."""
+        return UNDER in self.code
+
+    @property
     def title(self) -> str:
+        if self.is_borrowed:
+            return f"{self.spoken.title()} (as {LANGUAGES[self.token].title})"
         return self.name.replace("_", " ").title()
 
     @property
@@ -44,16 +71,44 @@ LANGUAGES = {code: Language(code, name) for code, name in zip(_NAMES[::2], _NAME
 
 
 def language(code: str) -> Language:
-    """The language of a Whisper code ("sv") or English name ("swedish"). Raises ValueError for any other."""
+    """The language of a Whisper code ("sv") or English name ("swedish"), or one under the token of another
+    ("rm_as_it"). Raises ValueError for any other."""
     wanted = code.strip().lower().replace(" ", "_")
-    by_name = {each.name: each for each in LANGUAGES.values()}
-    match = LANGUAGES.get(wanted) or by_name.get(wanted)
+    if UNDER in wanted:
+        return _under_token(wanted)
+    match = LANGUAGES.get(wanted) or _by_name().get(wanted)
     if match is None:
         raise ValueError(
             f"Whisper knows no language {code!r}; want one of its {len(LANGUAGES)} codes, sv or it say: "
-            f"{', '.join(sorted(LANGUAGES))}"
+            f"{', '.join(sorted(LANGUAGES))}; or teach it under the token of one of them: "
+            f"{wanted if OWN.fullmatch(wanted) else 'rm'}{UNDER}it"
         )
     return match
+
+
+def _by_name() -> dict[str, Language]:
+    return {each.name: each for each in LANGUAGES.values()}
+
+
+def _under_token(wanted: str) -> Language:
+    """The language of `rm_as_it` or `rm_as_italian`. Raises ValueError."""
+    own, _, other = wanted.partition(UNDER)
+    if own in LANGUAGES or own in _by_name():
+        raise ValueError(f"Whisper has a token for {own!r}: leave out {UNDER}{other}")
+    if not OWN.fullmatch(own):
+        raise ValueError(
+            f"a language under the token of another is called by 2 to 20 small letters a–z, {UNDER} and "
+            f"Whisper's code, such as rm{UNDER}it; got {wanted!r}"
+        )
+    if UNDER in other:
+        raise ValueError(f"{wanted!r} names more than one token; want one, such as rm{UNDER}it")
+    code = f"{own}{UNDER}{language(other).code}"
+    return Language(code, code)
+
+
+def token_code(code: str) -> str:
+    """The code in the token that Whisper is prompted with, of a language's code: sv of sv, it of rm_as_it."""
+    return code.rpartition(UNDER)[2]
 
 
 def known_language(code: str) -> str:

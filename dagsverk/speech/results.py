@@ -21,11 +21,10 @@ from dagsverk.records import read
 from dagsverk.speech import runs as run_records
 from dagsverk.speech.errors import SpeechError
 from dagsverk.speech.evaluation.report import EvaluationReport, KeptAudio, PlayableClip, Verdict
-from dagsverk.speech.languages import LANGUAGES, Language
+from dagsverk.speech.languages import Language
+from dagsverk.speech.languages import language as language_of
 from dagsverk.speech.runs import CheckpointRef, Curve, RunConfig
 from dagsverk.store import NotFound, Store
-
-_BY_NAME = {language.name: language for language in LANGUAGES.values()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +50,16 @@ def evaluation_folder(language: Language, key: str) -> str:
 def speech_languages(store: Store) -> list[Language]:
     """Languages that the store holds shards, runs or evaluations of, by name."""
     names = {path.split("/")[1] for path in store.list("speech") if path.count("/") > 1}
-    return [_BY_NAME[name] for name in sorted(names) if name in _BY_NAME]
+    return [of for name in sorted(names) if (of := _named(name)) is not None]
+
+
+def _named(name: str) -> Language | None:
+    """The language of a folder; None for a folder of another kind."""
+    try:
+        of = language_of(name)
+    except ValueError:
+        return None
+    return of if of.name == name else None
 
 
 def results_version(store: Store, language: Language) -> str:

@@ -22,11 +22,12 @@ from dagsverk.form import CLOSED
 from dagsverk.records import parse, plain, read, read_json
 from dagsverk.speech.config import FinetuneConfig
 from dagsverk.speech.errors import SpeechError
-from dagsverk.speech.languages import LANGUAGES, Language
+from dagsverk.speech.languages import Language
+from dagsverk.speech.languages import language as language_of
 from dagsverk.store import NotFound, Store, StoreError
 from dagsverk.version import package_version
 
-RUN = re.compile(r"([a-z]{2,3})-[0-9a-f]{16}")
+RUN = re.compile(r"([a-z_]{2,30})-[0-9a-f]{16}")
 NEUTRAL = ("processes", "checkpoint_every", "keep_checkpoints", "push_to_hub")  # change no weight
 
 
@@ -52,9 +53,13 @@ def run_id(fingerprint: str, set_id: str, config: FinetuneConfig, language: Lang
 def run_folder(run: str) -> str:
     """The artefact folder of a run. Raises SpeechError if that is no run's name."""
     match = RUN.fullmatch(run)
-    if match is None or match[1] not in LANGUAGES:
+    try:
+        of = language_of(match[1] if match else "")
+    except ValueError as error:
+        raise SpeechError(f"{run!r} is no run; want a name such as sv-0123456789abcdef") from error
+    if not run.startswith(f"{of.code}-"):
         raise SpeechError(f"{run!r} is no run; want a name such as sv-0123456789abcdef")
-    return f"speech/{LANGUAGES[match[1]].name}/runs/{run}"
+    return f"speech/{of.name}/runs/{run}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,10 +59,12 @@ class SoundCorpus:
             self._audio[clip.audio] = encode_wav(sound.audio)
 
 
-def prepared_sounds(store: Store, cache: Path, corpus: SoundCorpus | None = None) -> PreparedClips:
+def prepared_sounds(
+    store: Store, cache: Path, corpus: SoundCorpus | None = None, language: str = "sv"
+) -> PreparedClips:
     """The test split of the corpus, prepared."""
     spoken = corpus or SoundCorpus()
-    set_id = preparation.plan(store, spoken, "sv", PrepareConfig(), "sounds")
+    set_id = preparation.plan(store, spoken, language, PrepareConfig(), "sounds")
     preparation.prepare_all(store, set_id, spoken, preparation.pending(store, set_id))
     preparation.complete(store, set_id)
     return open_prepared(store, set_id, ["test"], cache)

@@ -13,7 +13,7 @@ from dagsverk.records import plain
 from dagsverk.speech import results, steps
 from dagsverk.speech.evaluation.report import EvaluationReport, PlayableClip, Verdict
 from dagsverk.speech.features.shards import manifest
-from dagsverk.speech.languages import LANGUAGES, Language, language
+from dagsverk.speech.languages import Language, language
 from dagsverk.speech.results import Run
 from dagsverk.speech.steps import Prepared, Steps
 from dagsverk.store import Model, StoreError, Unavailable
@@ -80,7 +80,7 @@ class SpeechDesk(Desk[Language, SpeechView]):
     def languages(self) -> list[Language]:
         """Swedish and Italian, then whatever else the store knows."""
         stored = {of.code for of in results.speech_languages(self.store)}
-        return [LANGUAGES[code] for code in (*FIRST, *sorted(stored - set(FIRST)))]
+        return [language(code) for code in (*FIRST, *sorted(stored - set(FIRST)))]
 
     def champion(self, of: Language) -> Model | None:
         return self.store.champion(of.model_name)

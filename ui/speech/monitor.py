@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from dagsverk.speech.languages import LANGUAGES
+from dagsverk.speech.languages import language as language_of
 from dagsverk.store import StoreError
 from dagsverk.tabular.system import System
 from ui import frame, parts
@@ -75,7 +75,7 @@ def look(speech: SpeechDesk, code: str, seen: Seen) -> list[Any]:
 
     While the store does not answer, what was read last stays, below a line that says so.
     """
-    language = LANGUAGES[code]
+    language = language_of(code)
     same = seen is not None and seen[0] == code
     try:
         if same and seen and speech.version(language) == seen[1]:

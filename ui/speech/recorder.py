@@ -15,7 +15,8 @@ from dagsverk.speech.config import PrepareConfig
 from dagsverk.speech.corpora.grammars import GRAMMARS
 from dagsverk.speech.corpora.recordings import MAX_LETTERS, Recording, Recordings
 from dagsverk.speech.errors import AudioError, CorpusError, SpeechError
-from dagsverk.speech.languages import LANGUAGES, Language
+from dagsverk.speech.languages import Language
+from dagsverk.speech.languages import language as language_of
 from dagsverk.speech.serving.champions import speech_command
 from dagsverk.speech.serving.service import DECODERS
 from dagsverk.tabular.system import System
@@ -110,7 +111,7 @@ Text = str | None
 
 def another(name: Text, code: str, own: Text, prompt: Prompt | None = None) -> list[Any]:
     """[prompt, sentence, kept clips]: the next sentence that is not kept yet."""
-    language, own = LANGUAGES[code], own or ""
+    language, own = language_of(code), own or ""
     try:
         recordings = data_set(name)
         clips = recordings.clips()
@@ -241,7 +242,7 @@ def undo_one(name: Text, code: str) -> list[str]:
     except (ValueError, CorpusError, OSError) as error:
         return ["", parts.page(parts.note("Nothing was removed.", str(error), bad=True))]
     message = parts.note("Removed:", f"“{gone.text}”.") if gone else parts.note("There is no clip to remove.")
-    return [kept_page(recordings, LANGUAGES[code], clips), parts.page(message)]
+    return [kept_page(recordings, language_of(code), clips), parts.page(message)]
 
 
 def kept_page(recordings: Recordings, language: Language, clips: Sequence[Recording]) -> str:

@@ -10,7 +10,8 @@ from urllib.parse import quote
 import gradio as gr
 
 from dagsverk.speech.errors import AudioError, Busy, SpeechError
-from dagsverk.speech.languages import LANGUAGES, Language
+from dagsverk.speech.languages import Language
+from dagsverk.speech.languages import language as language_of
 from dagsverk.speech.serving.champions import NoSpeechModel, adopt_command, promoted, speech_command
 from dagsverk.speech.serving.service import (
     MAX_S,
@@ -127,7 +128,7 @@ def _buttons(*, running: bool) -> tuple[gr.Button, gr.Button]:
 
 def welcome(speech: SpeechDesk, code: str) -> str:
     """Which model listens, or how to get one."""
-    language = LANGUAGES[code]
+    language = language_of(code)
     try:
         model = promoted(speech.store, language)
     except NoSpeechModel:
@@ -150,7 +151,7 @@ def no_model(language: Language) -> Html:
 
 def respond(speech: SpeechDesk, code: str, given: str | None) -> Iterator[str]:
     """Pages, as the work goes on: the last one holds the text, or what is wrong, in words; never a trace."""
-    language = LANGUAGES[code]
+    language = language_of(code)
     if not given:
         words = "Press Record and speak, or choose a file."
         yield parts.page(parts.note("There is nothing to transcribe yet.", words, bad=True))

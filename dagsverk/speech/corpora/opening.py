@@ -10,18 +10,18 @@ from dagsverk.speech.corpora.limited import Limited
 from dagsverk.speech.corpora.places import LocalPlace, Place, check_address, local_path
 from dagsverk.speech.corpora.unpacking import ARCHIVES, REFUSED, WANTED
 from dagsverk.speech.errors import CorpusError
-from dagsverk.speech.languages import known_language
+from dagsverk.speech.languages import language as language_of
 
 HUB = "hub:"
 
 
 def open_corpus(config: CorpusConfig, language: str) -> Limited:
-    """The corpus of a configuration, in a language by Whisper's code or name.
+    """The corpus of a configuration, in a language by Whisper's code or name, or as rm_as_it.
 
     Raises: CorpusError if there is none, CorpusUnavailable if it is not reached; ValueError for a language
         that Whisper does not know.
     """
-    code = known_language(language)
+    code = language_of(language).spoken
     limits: dict[Split, int | None] = {
         "train": config.train_clips,
         "dev": config.dev_clips,

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from dagsverk.reading import NotRegular, open_regular
 from dagsverk.speech.errors import CorpusError
-from dagsverk.speech.languages import known_language
+from dagsverk.speech.languages import language as language_of
 from dagsverk.store.files import appearing
 
 VARIABLE = "DAGSVERK_RECORDINGS"
@@ -100,7 +100,7 @@ class Recordings:
         digest = hashlib.sha256(wav + tidy["text"].encode()).hexdigest()[:20]
         made = Recording(
             file_name=f"clips/{digest}.wav",
-            language=known_language(language),
+            language=language_of(language).spoken,
             duration_s=round(duration_s, 3),
             created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             text=tidy["text"],

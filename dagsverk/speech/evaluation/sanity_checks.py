@@ -21,6 +21,7 @@ from dagsverk.speech.evaluation.normaliser import normalise
 from dagsverk.speech.evaluation.report import Check
 from dagsverk.speech.features import log_mel
 from dagsverk.speech.languages import language as whisper_language
+from dagsverk.speech.languages import token_code
 from dagsverk.speech.model.models import SpeechModel
 from dagsverk.speech.model.tokens import prompt
 from dagsverk.speech.runs import CurvePoint, ValidationPoint
@@ -70,8 +71,8 @@ def check_folder(folder: Path, language: str) -> Check:
     name = "language and task are saved"
     saved = _saved_config(folder)
     fixed = {part: saved.get(part) for part in ("language", "task")}
-    if _code(fixed["language"]) != language or fixed["task"] != "transcribe":
-        wrong = f"generation_config.json says {fixed}, want {language} and transcribe"
+    if _code(fixed["language"]) != token_code(language) or fixed["task"] != "transcribe":
+        wrong = f"generation_config.json says {fixed}, want {token_code(language)} and transcribe"
         return Check(name, False, True, f"{wrong}: others would hear the model guess")
     try:
         used = _prompt_of_library(folder)

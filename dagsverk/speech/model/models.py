@@ -21,7 +21,7 @@ from transformers import (
 from dagsverk import hub
 from dagsverk.speech.config import MAX_LABEL_TOKENS, NANO
 from dagsverk.speech.errors import ModelError, ModelUnavailable
-from dagsverk.speech.languages import LANGUAGES
+from dagsverk.speech.languages import LANGUAGES, token_code
 from dagsverk.speech.model import nano
 from dagsverk.speech.model.decoded import TASKS
 from dagsverk.speech.model.tokens import NO_TIMESTAMPS, START, build_byte_tokenizer, end_id, prompt
@@ -117,7 +117,7 @@ def save_model_folder(model: SpeechModel, folder: Path, *, language: str) -> Non
     """
     prompt(model.tokenizer, language)
     given = model.model.generation_config
-    generation = _generation_config(model.tokenizer, given, language=language, task="transcribe")
+    generation = _generation_config(model.tokenizer, given, language=token_code(language), task="transcribe")
     model.model.save_pretrained(folder)
     generation.save_pretrained(folder)
     model.tokenizer.save_pretrained(folder)

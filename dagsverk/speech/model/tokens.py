@@ -15,7 +15,7 @@ from transformers import AddedToken, WhisperTokenizer
 
 from dagsverk.speech.config import MAX_LABEL_TOKENS
 from dagsverk.speech.errors import ModelError
-from dagsverk.speech.languages import LANGUAGES
+from dagsverk.speech.languages import LANGUAGES, token_code
 from dagsverk.speech.model.decoded import Task
 
 END = "<|endoftext|>"
@@ -62,10 +62,11 @@ def special_tokens() -> list[str]:
 def prompt(tokenizer: Any, language: str, task: Task = "transcribe") -> list[int]:
     """The tokens that tell the decoder what to write: start, language, task, no timestamps.
 
-    Args: language: Whisper's code, such as "sv".
+    Args: language: its code, such as "sv"; "rm_as_it" is told by the token of Italian.
     Raises: ModelError if the tokenizer lacks one of them: the model is English-only, or too old.
     """
-    return [_token_id(tokenizer, token) for token in (START, f"<|{language}|>", f"<|{task}|>", NO_TIMESTAMPS)]
+    spoken = f"<|{token_code(language)}|>"
+    return [_token_id(tokenizer, token) for token in (START, spoken, f"<|{task}|>", NO_TIMESTAMPS)]
 
 
 def end_id(tokenizer: Any) -> int:

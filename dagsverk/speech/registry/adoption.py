@@ -13,6 +13,7 @@ from dagsverk.records import plain
 from dagsverk.speech.config import published_model
 from dagsverk.speech.languages import Language
 from dagsverk.speech.model.models import SpeechModel, load_model, save_model_folder
+from dagsverk.speech.registry.card import borrowed_token
 from dagsverk.store import Model, Store
 from dagsverk.version import code_version
 
@@ -83,7 +84,7 @@ def _decision(language: Language, source: str, in_use: int | None) -> Decision:
 
 def _card(language: Language, source: str, decision: Decision, lineage: dict[str, str]) -> str:
     header = {
-        "language": language.code,
+        "language": language.spoken,
         "library_name": "transformers",
         "pipeline_tag": "automatic-speech-recognition",
         "tags": ["whisper", "dagsverk"],
@@ -93,7 +94,8 @@ def _card(language: Language, source: str, decision: Decision, lineage: dict[str
         "\n".join(["---", *lines, "---"]),
         f"# {language.title}: {words.last_part(source)}, as published",
         f"Writes down what is said in {language.title}. It was **not trained here and not scored here**: it "
-        "is what others published. The next training is scored beside it, and the gate compares.",
+        "is what others published. The next training is scored beside it, and the gate compares."
+        + borrowed_token(language),
         "## Decision\n\n" + words.decision(decision.reason, decision.warnings, decision.rule),
         "## Origin\n\n" + words.facts({**lineage, "base_model": words.last_part(source)}),
     ]

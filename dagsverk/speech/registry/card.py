@@ -54,7 +54,8 @@ def model_card(
     candidate = reports.candidate
     sections = [
         f"# {language.title}: Whisper {_origin(str(lineage['base_model']))}",
-        f"Writes down what is said in {language.title}. Reads 16 kHz mono audio, up to 30 s at a time.",
+        f"Writes down what is said in {language.title}. Reads 16 kHz mono audio, up to 30 s at a time."
+        + borrowed_token(language),
         "## Decision\n\n" + words.decision(decision.reason, decision.warnings, decision.rule),
         "## Scores\n\n" + _scores(reports),
         "## Groups\n\n" + _groups(candidate),
@@ -84,7 +85,7 @@ def _header(language: Language, report: EvaluationReport, lineage: Mapping[str, 
     base = str(lineage["base_model"])
     on_hub = {"base_model": base} if base.count("/") == 1 and not base.startswith((".", "~", "/")) else {}
     header = {
-        "language": language.code,
+        "language": language.spoken,
         "library_name": "transformers",
         "pipeline_tag": "automatic-speech-recognition",
         "tags": ["whisper", "dagsverk"],
@@ -173,8 +174,19 @@ def _use(language: Language) -> str:
         "```python\nfrom transformers import pipeline\n\n"
         'transcribe = pipeline("automatic-speech-recognition", model="this folder")\n'
         'transcribe("recording.wav")["text"]\n```\n\n'
-        f"Language ({language.code}) and task are in `generation_config.json`. In Dagsverk: "
+        f"Language ({language.token}) and task are in `generation_config.json`. In Dagsverk: "
         "`dagsverk.speech.serving.champions.load_champion`, which takes recordings of any length."
+    )
+
+
+def borrowed_token(language: Language) -> str:
+    """What a reader has to know of a language that Whisper lacks; empty for one that it knows."""
+    if not language.is_borrowed:
+        return ""
+    return (
+        f"\n\n**Whisper has no token for {language.spoken}: it is written under the token of another "
+        f"language, `<|{language.token}|>`.** Ask for `{language.token}` where a program wants the language; "
+        "do not count on the model for that one any longer."
     )
 
 
