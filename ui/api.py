@@ -58,9 +58,8 @@ def health(desk: TabularDesk, speech: SpeechDesk) -> JSONResponse:
         {name: model.version if model else None for name, model in models.items()}
         for models in (promoted, spoken)
     )
-    return JSONResponse(
-        {"status": "ok", "systems": list(champions), "champions": champions, "speech": languages}
-    )
+    shown = {"status": "ok", "systems": list(champions), "champions": champions, "speech": languages}
+    return JSONResponse({**shown, **({"faulty": faulty} if (faulty := desk.faults) else {})})
 
 
 def _answer_errors(app: FastAPI) -> None:

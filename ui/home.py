@@ -55,15 +55,17 @@ def build(demo: gr.Blocks, desk: TabularDesk, speech: SpeechDesk, refresh_s: flo
 def look(desk: TabularDesk, speech: SpeechDesk, version: Any) -> list[Any]:
     """Updates for the page that shows `version`; none at all when there is no news."""
     try:
-        current = (*(desk.version(system) for system in desk.systems), *home.versions(speech))
+        faulty = desk.faults
+        current = (*faulty.values(), *(desk.version(one) for one in desk.systems), *home.versions(speech))
         if version == current:
             return [gr.skip(), gr.skip()]
         cards = parts.join(*(system_card(desk.view(system)) for system in desk.systems), *home.cards(speech))
+        notes = (parts.note(f"{name} cannot be used.", why, bad=True) for name, why in faulty.items())
     except (StoreError, OSError) as error:
         if version == UNREADABLE:
             return [gr.skip(), gr.skip()]
         return [UNREADABLE, parts.page(sections.trouble(error, had_content=False))]
-    return [current, parts.page(Html(f'<div class="dv-grid">{cards}</div>'))]
+    return [current, parts.page(*notes, Html(f'<div class="dv-grid">{cards}</div>'))]
 
 
 def system_card(view: View) -> Html:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dagsverk.doctor import launcher, machine, runs, server, settings, store, versions
+from dagsverk.doctor import launcher, machine, runs, server, settings, store, systems, versions
 from dagsverk.doctor.finding import Finding, Installation, Level, warn, wrong
 from dagsverk.doctor.server import NoAnswer
 from dagsverk.version import ROOT
@@ -34,6 +34,7 @@ CHECKS: Sequence[tuple[str, Check]] = (
     (".venv", versions.environment_age),
     ("decoders", versions.decoders),
     ("postgresql", versions.database_package),
+    ("systems", systems.files),
     ("settings", settings.names),
     ("settings", settings.things),
     ("settings", settings.values),

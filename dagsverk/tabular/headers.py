@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import difflib
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from dagsverk.tabular.errors import SourceError
+from dagsverk.tabular.rules import fold
 from dagsverk.tabular.system import Column, System
 
 SHOWN = 12  # names in a sentence
@@ -24,12 +24,6 @@ class Matched:
 
     places: dict[str, int]  # those that are there; in the system's order
     guesses: tuple[str, ...] = ()  # sentences
-
-
-def fold(name: object) -> str:
-    """What of a name counts: letters and digits, without case. `sepal length (cm)`: sepallengthcm."""
-    text = unicodedata.normalize("NFKC", str(name)).casefold()
-    return "".join(letter for letter in text if letter.isalnum())
 
 
 def score(system: System, names: Sequence[str]) -> int:

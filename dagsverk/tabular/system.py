@@ -6,11 +6,14 @@ import datetime as dt
 import importlib
 import pkgutil
 import re
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from dagsverk.tabular import rules
 from dagsverk.tabular import systems as package
 
 if TYPE_CHECKING:
@@ -37,10 +40,7 @@ class Column:
     example: float | str | None = None  # first value that a page shows
 
     def __post_init__(self) -> None:
-        if (self.kind == "category") != bool(self.categories):
-            raise ValueError(f"column {self.name}: categories are for, and needed by, kind 'category'")
-        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
-            raise ValueError(f"column {self.name}: minimum {self.minimum} > maximum {self.maximum}")
+        rules.check_column(self)
 
     def words(self, value: object) -> str:
         """The value as a person reads it."""
@@ -72,10 +72,7 @@ class System:
     licence: str = ""
 
     def __post_init__(self) -> None:
-        if self.label.kind != "category" or len(self.label.categories) < 2:
-            raise ValueError(f"system {self.name}: the label must be a category with two classes or more")
-        if self.event_time.tzinfo is None:
-            raise ValueError(f"system {self.name}: event_time needs a time zone")
+        rules.check_system(self)
         _check_zone(self.name, self.time_zone)
         if self.time_column in {self.id_column, self.label.name, *self.inputs}:
             raise ValueError(
@@ -111,21 +108,76 @@ def systems() -> list[str]:
     return sorted(m.name for m in pkgutil.iter_modules(package.__path__))
 
 
+class UnknownSystem(ValueError):
+    """There is no such system; the message names the known ones."""
+
+
 def known_system(name: str) -> str:
-    """The name, when there is such a system. Raises ValueError, naming the known ones."""
+    """The name, when there is such a system. Raises UnknownSystem, naming the known ones."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", str(name)) or name not in systems():
-        raise ValueError(
+        raise UnknownSystem(
             f"no system {name!r}; known: {', '.join(systems())}; "
             f"a new one is a file in dagsverk/tabular/systems"
         )
     return name
 
 
+class FaultySystem(ValueError):
+    """A system's file cannot be used; the message says where in it, and why. The other systems go on."""
+
+
 def load_system(name: str) -> System:
-    """The system of that name. Raises ValueError, naming the known ones."""
-    system = importlib.import_module(f"{package.__name__}.{known_system(name)}").SYSTEM
+    """The system of that name. Raises UnknownSystem, FaultySystem."""
+    try:
+        system = importlib.import_module(f"{package.__name__}.{known_system(name)}").SYSTEM
+    except UnknownSystem:
+        raise
+    except (Exception, SystemExit) as error:  # whatever people write into it
+        raise FaultySystem(f"{_place(name, error)}: {_reason(name, error)}") from error
     if not isinstance(system, System) or system.name != name:
-        raise ValueError(
-            f"dagsverk/tabular/systems/{name}.py must define SYSTEM = System(name={name!r}, ...)"
-        )
+        raise FaultySystem(f"{_file(name)} must define SYSTEM = System(name={name!r}, ...)")
     return system
+
+
+def usable_systems() -> list[System]:
+    """All systems but the faulty ones."""
+    return [system for name in systems() if (system := _load(name)) is not None]
+
+
+def faults() -> dict[str, str]:
+    """Name of a system that cannot be used -> where in its file, and why."""
+    sentences = {}
+    for name in systems():
+        try:
+            load_system(name)
+        except ValueError as error:
+            sentences[name] = str(error)
+    return sentences
+
+
+def _load(name: str) -> System | None:
+    try:
+        return load_system(name)
+    except ValueError:
+        return None
+
+
+def _file(name: str) -> str:
+    return f"dagsverk/tabular/systems/{name}.py"
+
+
+def _place(name: str, error: BaseException) -> str:
+    """File and line: the last of the system's own on the way to the error."""
+    own = {str(Path(folder) / f"{name}.py") for folder in package.__path__}
+    if isinstance(error, SyntaxError) and error.filename in own:
+        return f"{_file(name)}, line {error.lineno}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename in own]
+    return f"{_file(name)}, line {lines[-1]}" if lines else _file(name)
+
+
+def _reason(name: str, error: BaseException) -> str:
+    if isinstance(error, AttributeError) and error.name == "SYSTEM":
+        return f"it must define SYSTEM = System(name={name!r}, ...)"
+    if isinstance(error, ModuleNotFoundError):
+        return f"{error}; install it, or do without"
+    return f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"

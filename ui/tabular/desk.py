@@ -12,8 +12,8 @@ import pandas as pd
 from dagsverk.records import last_report
 from dagsverk.store import Model, NotFound, StoreError, Table
 from dagsverk.tabular import monitoring
-from dagsverk.tabular.reports import Trained
-from dagsverk.tabular.system import System, load_system, systems
+from dagsverk.tabular.reports import Ingested, Trained
+from dagsverk.tabular.system import System, faults, usable_systems
 from dagsverk.tabular.tables import SYNTHETIC, rejects_table
 from ui.desk import Desk, OpenedStore
 
@@ -58,6 +58,7 @@ class View:
     training: Trained | None  # what the last training came to
     rows_set_aside: int
     rejects: pd.DataFrame  # newest failed checks first
+    ingested: Ingested | None = None  # what the last source came to
 
     @property
     def blank(self) -> bool:
@@ -77,7 +78,12 @@ class TabularDesk(Desk[System, View]):
 
     @property
     def systems(self) -> list[System]:
-        return [load_system(name) for name in systems()]
+        return usable_systems()
+
+    @property
+    def faults(self) -> dict[str, str]:
+        """Systems that have no pages -> where in their files, and why."""
+        return faults()
 
     def champion(self, system: System) -> Champion:
         """The champion, ready to predict; loaded again only after a promotion.
@@ -146,6 +152,7 @@ class TabularDesk(Desk[System, View]):
             training=last_report(self.store, of.name, "training", Trained),
             rows_set_aside=len(rejects[["source", "line"]].drop_duplicates()),
             rejects=rejects.head(LAST),
+            ingested=last_report(self.store, of.name, "features", Ingested),
         )
 
     def _rows(self, table: Table) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from dagsverk.tabular.system import System
 from dagsverk.words import interval
 from ui import parts
 from ui.parts import Head, Html, Tile, percent
-from ui.tabular import confusion, invented
+from ui.tabular import confusion, invented, rows_in
 from ui.tabular.desk import View, day_command, source_command
 
 MODEL_CLASSES = {
@@ -203,10 +203,10 @@ def accuracy(view: View) -> Html:
 
 def details(view: View) -> Html:
     """Last predictions, invented rows, drift, set-aside rows and the champion."""
-    boxes = set_aside(view) if view.rows_set_aside else ""
+    boxes = rows_in.card(view) if rows_in.is_worth_showing(view) else ""
     if not view.blank:
         apart = invented.card(view.report, view.system)
-        boxes = parts.join(last_predictions(view), apart, drift(view), set_aside(view), champion(view))
+        boxes = parts.join(last_predictions(view), apart, drift(view), rows_in.card(view), champion(view))
     return Html(f'<div class="dv-grid">{boxes}</div>')
 
 
@@ -279,22 +279,6 @@ def _evidence(drift: ColumnDrift) -> str:
     if drift.evidence is None:
         return "–"
     return "< 0.001" if drift.evidence < 0.001 else f"{drift.evidence:.3f}"
-
-
-def set_aside(view: View) -> Html:
-    """Raw rows that failed a check: how many, and the last ones."""
-    title, rejects = "Rows set aside", view.rejects
-    if rejects.empty:
-        nothing = parts.empty("None", "Every raw row passed its checks.")
-        return parts.card(title, "", nothing, width="w5")
-    heads = [Head(title=name) for name in ("Line", "Column", "Wanted", "Found")]
-    rows = [
-        [f"{row['line']}", row["column"] or "the whole row", row["check"], parts.short(row["value"])]
-        for row in rejects.to_dict("records")
-    ]
-    note = f"{view.rows_set_aside:,} so far, kept with the check that each failed; the newest are listed."
-    caption = f"From {parts.last_part(rejects.iloc[0]['source'])}"
-    return parts.card(title, note, parts.table(caption, heads, rows), width="w5")
 
 
 def champion(view: View) -> Html:
