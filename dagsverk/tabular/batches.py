@@ -49,8 +49,7 @@ def read_batch(system: System, body: bytes) -> Batch:
     if body.lstrip()[:1] in (b"[", b"{"):
         return _of_objects(system, _listed(body))
     if body.startswith(b"PAR1"):
-        rows = parse_parquet(NAME, body)
-        return _of_table(system, Raw(NAME, rows.set_axis(range(2, len(rows) + 2), axis=0)))
+        return _of_table(system, parse_parquet(system, NAME, body))
     return _of_table(system, parse_text(system, NAME, body))
 
 
