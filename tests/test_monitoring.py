@@ -188,12 +188,14 @@ def test_accuracy_is_counted_by_day_in_all_and_over_the_last_rows():
     assert ((series["low"] < series["accuracy"]) & (series["accuracy"] < series["high"])).all()
 
 
-def test_expected_accuracy_is_the_mean_probability_of_the_predicted_class():
-    rows = flowers([None, None])
-    assert expected_accuracy(
-        history(IRIS, rows, predicted(rows, "setosa", probability=[0.6, 0.9]))
-    ) == pytest.approx(0.75)
-    assert expected_accuracy(history(IRIS, EMPTY_FEATURES, EMPTY_PREDICTIONS)) is None
+def test_expected_accuracy_is_of_rows_without_an_outcome_alone():
+    rows = flowers([None, None, "virginica"])
+    past = history(IRIS, rows, predicted(rows, "setosa", probability=[0.6, 0.9, 0.1]))
+    expected = expected_accuracy(past, None)
+    assert (expected.n, expected.calibration_known) == (2, False)
+    assert expected.mean == pytest.approx(0.75)
+    assert expected_accuracy(past, promised(0.9, 2)) is None  # another version's rows
+    assert expected_accuracy(history(IRIS, EMPTY_FEATURES, EMPTY_PREDICTIONS), None) is None
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dagsverk.records import parse
 from dagsverk.store.protocol import Model
 from dagsverk.tabular.clock import Clock
 from dagsverk.tabular.evidence import Share, Watched, log_evidence_of_fall, watch_share
+from dagsverk.tabular.expected import Reliability
 
 Z_95 = 1.959963984540054  # standard normal quantile of 0.975
 NOTICED_WITHIN_DAYS = 30  # that `AccuracyAlarm.detectable` speaks of
@@ -29,6 +31,7 @@ class Promise:
     accuracy: float
     low: float | None = None  # its 95 % interval, when it was kept
     version: int | None = None  # of the model; None: whichever
+    reliability: tuple[Reliability, ...] = ()  # of its probabilities; empty: not kept
 
     def __post_init__(self) -> None:
         if not 0 <= self.accuracy <= 1:
@@ -72,7 +75,12 @@ def promise_of(champion: Model | None) -> Promise | None:
     if champion is None or accuracy is None or math.isnan(accuracy):
         return None
     spread = promised_interval(champion)
-    return Promise(accuracy=accuracy, low=spread[0] if spread else None, version=champion.version)
+    return Promise(
+        accuracy=accuracy,
+        low=spread[0] if spread else None,
+        version=champion.version,
+        reliability=tuple(parse(part, Reliability) for part in champion.info.get("reliability", ())),
+    )
 
 
 def promised_interval(model: Model) -> tuple[float, float] | None:

@@ -19,6 +19,7 @@ from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from dagsverk.tabular.calibration import fit_calibration
 from dagsverk.tabular.config import EvaluationConfig
+from dagsverk.tabular.expected import Reliability, reliability
 from dagsverk.tabular.features import model_inputs
 from dagsverk.tabular.metrics import (
     Floats,
@@ -104,6 +105,10 @@ class _Folds:
         means = {name: float(np.mean(values)) for name, values in self.per_fold(self.by_shares).items()}
         return {**means, "ece": expected_calibration_error(np.concatenate(self.by_shares), self.pooled[1])}
 
+    def reliability(self, repeats: int) -> tuple[Reliability, ...]:
+        probabilities, codes, _ = self.pooled
+        return reliability(probabilities.max(axis=1), probabilities.argmax(axis=1) == codes, repeats)
+
     def calibration_gain(self) -> float:
         probabilities, codes, _ = self.pooled
         calibrated = fit_calibration(probabilities, codes).apply(probabilities)
@@ -153,6 +158,7 @@ def cross_validate(
         baseline=folds.baseline(),
         calibration_gain=folds.calibration_gain(),
         groups=_weakest_groups(system, data, folds),
+        reliability=folds.reliability(config.repeats),
     )
 
 

@@ -15,8 +15,9 @@ from dagsverk.store.protocol import Model, NotFound, Store, Table
 from dagsverk.tabular.accuracy import AccuracyAlarm, Promise, promise_of, watch_accuracy, wilson
 from dagsverk.tabular.alarms import Alert, PastAlarm, accuracy_alerts, drift_alerts, past_alarms, stale_alerts
 from dagsverk.tabular.drift import MIN_ROWS, ColumnDrift, drift, label_drift
+from dagsverk.tabular.expected import ExpectedAccuracy, expect
 from dagsverk.tabular.system import System
-from dagsverk.tabular.tables import HISTORIC, SYNTHETIC, features_table, predictions_table
+from dagsverk.tabular.tables import HISTORIC, SYNTHETIC, features_table, identity, predictions_table
 from dagsverk.tabular.watched import watch_table, with_evidence
 
 __all__ = [
@@ -70,7 +71,7 @@ class Report(Tally):
     invented: Tally  # of synthetic rows; the "outcome" is the generator's label
     last_predicted_at: dt.datetime | None  # of rows of both kinds
     accuracy: AccuracyAlarm  # real rows with outcomes against the champion's promise
-    expected_accuracy: float | None  # of the newest `window_rows` real predictions, outcomes not needed
+    expected_accuracy: ExpectedAccuracy | None  # of real rows still without outcome: no measurement
     drift: tuple[ColumnDrift, ...]  # newest `window_rows` rows against those learned from; the label is last
     drift_of_invented: bool  # no real row was predicted yet: `drift` is of synthetic ones
     alerts: tuple[Alert, ...]
@@ -155,13 +156,13 @@ def accuracy_series(history: pd.DataFrame, *, window_rows: int = WINDOW_ROWS) ->
     return series
 
 
-def expected_accuracy(history: pd.DataFrame) -> float | None:
-    """The accuracy to expect, outcomes not needed: the mean probability of the predicted class.
-
-    As good as the model's calibration, and only while its inputs have not drifted. None without rows.
-    """
-    probability = history["probability"].astype(float).dropna()
-    return float(probability.mean()) if len(probability) else None
+def expected_accuracy(history: pd.DataFrame, promise: Promise | None) -> ExpectedAccuracy | None:
+    """The accuracy to expect of the promise's model's rows that are still without outcome. None: no such."""
+    waiting = history[history["outcome"].isna()]
+    if promise is not None and promise.version is not None:
+        waiting = waiting[waiting["model_version"] == promise.version]
+    probability = waiting["probability"].dropna().to_numpy(dtype=np.float64)
+    return expect(probability, promise.reliability if promise else ())
 
 
 def report(
@@ -210,7 +211,7 @@ def report(
         invented=_tally(system, invented, window_rows, last),
         last_predicted_at=predicted_at,
         accuracy=alarm,
-        expected_accuracy=expected_accuracy(real.tail(window_rows)),
+        expected_accuracy=expected_accuracy(real, promise),
         drift=tuple(columns),
         drift_of_invented=real.empty,
         alerts=(
@@ -277,14 +278,12 @@ def _reference(
     if "origin" not in features:
         return features.reindex(columns=[*past.columns, system.label.name])
     historic = _utc(features[features["origin"] == HISTORIC], "event_time")
-    identity = ["row_id", "event_time"]
     if version is not None:
         seen = predictions[(predictions["model_version"] == version) & predictions["seen_in_training"]]
-        learned = historic["row_id"].isin(set(seen["row_id"].astype(str)))
+        learned = identity(historic).isin(identity(seen))
         if learned.any():
             return historic[learned]
-    later = pd.MultiIndex.from_frame(historic[identity]).isin(pd.MultiIndex.from_frame(past[identity]))
-    return historic[~later]
+    return historic[~identity(historic).isin(identity(past))]
 
 
 def _newest_moment(predictions: pd.DataFrame) -> dt.datetime | None:
@@ -311,7 +310,7 @@ def _plain(value: Any) -> Any:
         value = {"classes": list(value.columns), "counts": value.to_numpy().tolist()}
     elif isinstance(value, pd.DataFrame):
         value = value.to_dict("records")
-    elif isinstance(value, Alert | PastAlarm | AccuracyAlarm | ColumnDrift | Tally):
+    elif isinstance(value, Alert | PastAlarm | AccuracyAlarm | ExpectedAccuracy | ColumnDrift | Tally):
         value = {f.name: getattr(value, f.name) for f in fields(value)}
     elif isinstance(value, np.generic | np.ndarray):
         value = value.tolist()

@@ -115,6 +115,7 @@ def _save(
                 "decision": plain(decision),
                 "compared": [plain(_compared(s)) for s in sorted(compared, key=lambda s: s.log_loss)],
                 "baseline": dict(chosen.baseline),
+                "reliability": [plain(part) for part in chosen.reliability],
                 "typical": typical_case(system, real_rows(rows)),
             },
             schema={column.name: column.kind for column in (*system.columns, system.label)},

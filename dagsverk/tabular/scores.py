@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
+from dagsverk.tabular.expected import Reliability
 from dagsverk.tabular.recipes import Recipe
 from dagsverk.tabular.reports import Interval
 
@@ -49,6 +50,7 @@ class Scores:
     holdout: Mapping[str, float] = field(
         default_factory=dict
     )  # one split: accuracy, auc, ..., rows, test_rows
+    reliability: tuple[Reliability, ...] = ()  # by probability of the predicted class, from the least on
 
     @property
     def recipe(self) -> Recipe:

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from dagsverk.store import Model
-from dagsverk.tabular.alarms import Alert
-from dagsverk.tabular.drift import MIN_ROWS, ColumnDrift
 from dagsverk.tabular.monitoring import Report, wilson
 from dagsverk.tabular.pictures import picture
 from dagsverk.tabular.summary import NO_REAL_OUTCOME
@@ -15,7 +13,7 @@ from dagsverk.tabular.system import System
 from dagsverk.words import interval
 from ui import parts
 from ui.parts import Head, Html, Tile, percent
-from ui.tabular import confusion, invented, rows_in
+from ui.tabular import alarms, confusion, invented, rows_in
 from ui.tabular.desk import View, day_command, source_command
 
 MODEL_CLASSES = {
@@ -41,12 +39,9 @@ def trouble(error: Exception, had_content: bool) -> Html:
 
 def overview(view: View) -> Html:
     """Alerts, the number row, the newest prediction and the confusion matrix."""
-    alerts = [parts.element("li", _alert(alert), "bad") for alert in view.report.alerts]
-    listed = Html(f'<ul class="dv-alerts" role="alert">{parts.join(*alerts)}</ul>') if alerts else ""
     boxes = first_day(view.system) if view.blank else parts.join(newest(view), confusion.card(view))
     return parts.join(
-        listed,
-        past_alarms(view),
+        alarms.listed(view),
         number_row(view),
         Html(f'<div class="dv-grid" style="margin-top:18px">{boxes}</div>'),
     )
@@ -59,33 +54,6 @@ def first_day(system: System) -> Html:
         "and predicts new rows. Start one in the Prefect UI, or with this command; this page fills by itself."
     )
     return parts.empty(f"{system.title} has not had its first day", words, day_command(system))
-
-
-def _alert(alert: Alert) -> Html:
-    """Since when, and what to do."""
-    since = f" Since {parts.moment(alert.since)}." if alert.since else ""
-    if alert.noticed and alert.since:
-        since = f" It most likely began then, and was noticed on {alert.noticed:%Y-%m-%d}."
-    advice = parts.element("div", alert.advice, "small") if alert.advice else ""
-    return parts.join(parts.element("strong", "Alert: "), alert.message, since, advice)
-
-
-def past_alarms(view: View) -> Html:
-    """Alarms of this champion that later rows have ended: they do not vanish without a word."""
-    lines = [
-        f"{view.system.column(alarm.key.removeprefix('drift:')).description} had drifted"
-        if alarm.key.startswith("drift:")
-        else "Accuracy was below its promise"
-        for alarm in view.report.past_alarms
-    ]
-    dates = [
-        f" from about {alarm.since:%Y-%m-%d} (noticed on {alarm.noticed:%Y-%m-%d}) to {alarm.ended:%Y-%m-%d}."
-        for alarm in view.report.past_alarms
-    ]
-    ended = [parts.element("li", what + when) for what, when in zip(lines, dates, strict=True)]
-    words = parts.element("span", "Alarms that later rows have ended:")
-    listed = parts.join(words, Html(f"<ul>{parts.join(*ended)}</ul>"))
-    return parts.element("div", listed, "soft small") if ended else Html("")
 
 
 def number_row(view: View) -> Html:
@@ -188,7 +156,7 @@ def accuracy(view: View) -> Html:
         if report.invented.outcomes:
             title = parts.element("h2", "Invented rows over time")
             words = f"No accuracy, for no outcome of a real row is known yet. {invented.WHY}"
-        return parts.join(title, parts.element("p", words, "soft small"))
+        return parts.join(title, parts.element("p", words, "soft small"), alarms.expected(report))
     words = f"Of the last {test.n} real rows with outcomes {percent(test.accuracy, 1)} were predicted right"
     words += f" (95% interval {percent(test.low)} to {percent(test.high)})."
     if test.detectable is not None:
@@ -196,9 +164,7 @@ def accuracy(view: View) -> Html:
             f" With so many outcomes a day a fall of {100 * test.detectable:.0f} points is noticed within "
             "about 30 days; looked at daily, one system in twenty at most alarms falsely in a year."
         )
-    if report.expected_accuracy is not None:
-        words += f" By its own probabilities {percent(report.expected_accuracy, 1)} should be right."
-    return parts.join(title, parts.element("p", words, "soft small"))
+    return parts.join(title, parts.element("p", words, "soft small"), alarms.expected(report))
 
 
 def details(view: View) -> Html:
@@ -206,7 +172,9 @@ def details(view: View) -> Html:
     boxes = rows_in.card(view) if rows_in.is_worth_showing(view) else ""
     if not view.blank:
         apart = invented.card(view.report, view.system)
-        boxes = parts.join(last_predictions(view), apart, drift(view), rows_in.card(view), champion(view))
+        boxes = parts.join(
+            last_predictions(view), apart, alarms.drift(view), rows_in.card(view), champion(view)
+        )
     return Html(f'<div class="dv-grid">{boxes}</div>')
 
 
@@ -244,41 +212,6 @@ def _prediction_row(system: System, row: Mapping[Any, Any]) -> list[object]:
         happened,
         verdict(row["correct"]),
     ]
-
-
-def drift(view: View) -> Html:
-    """A line per input column, and one for the outcome: has it changed, and how."""
-    heads = [Head(title="Input"), Head(title="Change"), Head(title="Evidence", numeric=True)]
-    heads.append(Head(title="Verdict"))
-    tested = view.report.drift
-    n = tested[0].n if tested else 0
-    rows_of = "invented rows" if view.report.drift_of_invented else "rows"
-    if n < MIN_ROWS:
-        note = f"The last {n} {rows_of} predicted are too few: from {MIN_ROWS} on, each input is tested."
-    else:
-        note = (
-            f"Change: the last {n} {rows_of} predicted against the {tested[0].n_reference:,} learned from. "
-            "Evidence: of all days since the champion came; at 1 an alarm begins. Looked at daily, at most "
-            "one system in twenty alarms falsely in a year, over all lines."
-        )
-    rows = [_drift_row(view.system, column) for column in tested]
-    return parts.card("Input drift", note, parts.table("A test per input", heads, rows), width="w7")
-
-
-def _drift_row(system: System, drift: ColumnDrift) -> list[object]:
-    tone = {True: "bad", False: "good", None: ""}[drift.drifted]
-    column = system.column(drift.column)
-    words = f"Outcome: {column.description}" if column is system.label else column.description
-    return [words, drift.change or "–", _evidence(drift), parts.chip(drift.verdict, tone)]
-
-
-def _evidence(drift: ColumnDrift) -> str:
-    """Of a change; while one stands there is enough of it."""
-    if drift.since:
-        return f"1, since {drift.since:%Y-%m-%d}"
-    if drift.evidence is None:
-        return "–"
-    return "< 0.001" if drift.evidence < 0.001 else f"{drift.evidence:.3f}"
 
 
 def champion(view: View) -> Html:
