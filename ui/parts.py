@@ -27,10 +27,11 @@ class Html(str):
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """A column of a table: its title, and whether it holds numbers."""
+    """A column of a table: its title, and whether it holds numbers, or what takes a phone's whole width."""
 
     title: str
     numeric: bool = False
+    wide: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +173,8 @@ def _cell_kind(head: Head, value: object) -> str:
     """A number stands to the right; a sentence takes the whole width of a phone."""
     if head.numeric:
         return _numeric(head)
+    if head.wide:
+        return ' class="long"'
     return ' class="long"' if not isinstance(value, Html) and len(str(value)) > SENTENCE else ""
 
 

@@ -23,6 +23,7 @@ GROUPINGS = {
     "length": "Clip length",
     "rate": "Speaking rate",
 }
+_UNBROKEN = "\u2060–\u2060"  # a dash at which no line ends
 MOST_PROMOTIONS = 5  # listed
 MOST_CANDIDATES = 6  # in the comparison, besides champion and base
 
@@ -49,6 +50,8 @@ def warnings(view: SpeechView) -> Iterator[Html]:
         cut = cut_words(shown.cut, shown)
         words = f"scores below are of {cut}; a cut says less than the whole test set."
         yield parts.join(parts.element("strong", "The test set was cut: "), words)
+    if shown and shown.unseen and not shown.unseen.clips:
+        yield parts.join(parts.element("strong", "No sentence is new: "), sentences.new_sentences(shown))
     for check in checks_of(view):
         if not check.passed:
             yield parts.join(parts.element("strong", f"Check failed, {check.name}: "), check.detail)
@@ -186,6 +189,7 @@ def compared_table(view: SpeechView) -> Html:
         cells = [rate(one) for scores in (normalised, raw) for one in (scores.wer, scores.cer)]
         by_whisper, unseen = report.scores.whisper, report.unseen
         cells += [rate(by_whisper.wer if by_whisper else None), rate(unseen.wer if unseen else None)]
+        cells = [cell.replace("–", _UNBROKEN) if len(cell) > 1 else cell for cell in cells]
         counts = (normalised.substitutions, normalised.deletions, normalised.insertions)
         rows.append([name, *cells, ", ".join(f"{count:,}" for count in counts)])
     cut = "; the test set is a cut" if view.shown and view.shown.cut else ""

@@ -24,7 +24,7 @@ def suspicious(view: SpeechView) -> Html:
         (kind, f"{one.clips:,}", f"{one.test_clips:,}", _examples(one, view.language.code))
         for kind, one in step.suspicious.items()
     ]
-    return parts.card(title, note, parts.table("By kind", [*heads, Head(title="Such as")], rows))
+    return parts.card(title, note, parts.table("By kind", [*heads, Head(title="Such as", wide=True)], rows))
 
 
 def _examples(one: Suspicion, code: str) -> Html:
@@ -39,7 +39,7 @@ def _examples(one: Suspicion, code: str) -> Html:
 
 
 def _example(each: Example, code: str, *, of_test: bool) -> Html:
-    name = parts.element("span", f"{parts.short(each.clip, 40)}{', test' if of_test else ''}", "soft small")
-    return Html(
-        f'<div><q lang="{parts.text(code)}">{parts.text(parts.short(each.detail, 120))}</q> {name}</div>'
-    )
+    name = f"clip {parts.short(each.clip, 40)}{', of the test set' if of_test else ''}"
+    words = parts.text(parts.short(each.detail, 120))
+    about = parts.element("span", name, "soft small wrap")
+    return Html(f'<div><span class="wrap" lang="{parts.text(code)}">{words}</span> {about}</div>')

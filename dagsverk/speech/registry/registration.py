@@ -148,6 +148,9 @@ def _lineage(
         "set": manifest.id,
         "splits": {split: asdict(totals) for split, totals in manifest.splits.items()},
         "set_aside": {reason: rejections.clips for reason, rejections in manifest.rejected.items()},
+        "suspicious_texts": {kind: one.clips for kind, one in (manifest.suspicious or {}).items()}
+        if manifest.suspicious is not None
+        else "not looked at",
         "cut": {split: f"{kept} of {of} clips" for split, (kept, of) in manifest.cut.items()},
         "licences": {licence or "not stated": clips for licence, clips in manifest.licences.items()},
         "run": verdict.run,
