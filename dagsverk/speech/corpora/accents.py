@@ -25,10 +25,12 @@ def words(listed: str) -> frozenset[str]:
 
 APOSTROPHES = "'’‘‛ʼʻ´`′＇"
 TRUNCATED = words(
-    "po di da fa sta va be mo to ca de co que vo ve pie fe su a i o u pe so cu nu mi tu ho vi "
-    "pa ma pro tie gua"
+    "po di da fa sta va be mo to ca de co que vo ve su a i o u pe so cu nu mi tu ho vi pa ma pro tie gua"
 )
-UNACCENTED = words("po fa va sta sa so sto do qui qua fu ma su tre me no mi ti lo re tra fra da di")
+UNACCENTED = words(
+    "po fa va sta sa so sto do qui qua fu ma su tre me no mi ti lo re tra fra da di ha ho a o i chi ci vi "
+    "ce ve gli le tu noi voi poi mai hai sei lei lui cui"
+)
 APHAERESES = words("ndrangheta sto sta sti ste na no nu n l a o i u sera spetta")
 SURE = words(
     "e piu puo gia giu cio si se ne la li che perche poiche affinche finche benche purche giacche sicche "
@@ -44,7 +46,6 @@ _GRAVE = dict(zip("aeiou", "àèìòù", strict=True))
 _BARE = str.maketrans("àáèéìíòóùú", "aaeeiioouu")
 _AT = re.compile(f"[{APOSTROPHES}]")
 _WORD = re.compile(r"[^\W\d_]*\Z")
-_CLOSING = re.compile(rf"[\w.,;:!?…][{APOSTROPHES}](?!\w)")
 _NEXT_WORD = re.compile(r"[^\W\d_]+")
 
 
@@ -121,4 +122,7 @@ def _alone_in_quotes(text: str, at: int, word: str) -> bool:
     start = at - len(word) - 1
     if start < 0 or text[start] not in APOSTROPHES or text[start - 1 : start].isalnum():
         return False
-    return not _sure(word) or (word in WORDS_THEMSELVES and not _CLOSING.search(text, at + 1))
+    if not _sure(word):
+        return True
+    following = _AT.search(text, at + 1)  # in 'e' vero' the quotation is closed later
+    return word in WORDS_THEMSELVES and (not following or not text[following.start() - 1].isalnum())

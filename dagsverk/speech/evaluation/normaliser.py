@@ -19,7 +19,8 @@ leaves in a text and that has letters or digits. The rules, in this order:
 7. Punctuation and all other symbols, hyphens among them, become spaces: "e-post" is "e post".
 8. Letters, digits and combining marks stay: the marks are vowels in many scripts (Whisper's own normaliser
    drops them, which makes Hindi words alike that are not).
-9. Digits stay as written: "20" is not "tjugo". Thousands are joined: 10 000, 10.000 and 10,000 are 10000.
+9. Digits stay as written: "20" is not "tjugo". Thousands are joined: 10 000, 10.000 and 10,000 are 10000,
+   and units stand apart: "5kg" is "5 kg".
 10. In languages that are written without spaces each character is a word, as in the Whisper paper (appendix
    C); symbols are no words there.
 """
@@ -49,7 +50,7 @@ def normalise(text: str, language: str) -> str:
 
     Normalising twice changes nothing. Args: language: Whisper's code, such as "sv".
     """
-    typed = without_markup(unicodedata.normalize("NFC", text)).translate(_APOSTROPHES)
+    typed = without_markup(unicodedata.normalize("NFC", text)).translate(_APOSTROPHES).replace("\\'", "'")
     folded = _fold(typed, language)
     if language == "it":
         folded = with_accents(folded)

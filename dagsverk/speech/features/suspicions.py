@@ -14,7 +14,7 @@ from html.entities import html5
 from ftfy import fix_encoding
 from ftfy.badness import is_bad
 
-from dagsverk.speech.corpora.accents import typed_accents
+from dagsverk.speech.corpora.accents import SURE, WORDS_THEMSELVES, typed_accents
 from dagsverk.speech.corpora.overlap import sentence_key
 from dagsverk.speech.corpora.text import MARKS, TAG
 from dagsverk.speech.features import scripts
@@ -29,13 +29,19 @@ EXTRA_LETTERS = 6  # a clip that is cut close may begin and end within a letter
 REPEATED = 20  # times one sentence of REPEATED_LETTERS or more, and so at least in the share below of all
 REPEATED_LETTERS = 15
 REPEATED_SHARE = 0.01
+REPEATED_OF_FEW, REPEATED_SHARE_OF_FEW = 5, 0.3  # or so many in a small set: all rows got the same text
 
 DIRECTION = re.compile(
     r"[\[【［][^\]】］]*[\]】］]|[(（][^)）]*[)）]|\{[^}]*\}|<[^<>\s][^<>]*>|(?<!\w)\*[^*\s][^*]*\*(?!\w)"
 )
 QUESTION = re.compile(
-    r"\w\?\w|(?<!\S)\?+(?=\s+[^\W\d_A-ZÀ-Þ])|(?<![\w?!])\?(?=[^\W\d_])|[^\W\d_]\?\s+(?=[a-zß-öø-ÿ])|\w¿|¿(?=\s)"
+    r"\w\?\w|(?<!\S)\?+(?=\s+[^\W\d_A-ZÀ-Þ])|(?<![\w?!])\?(?=[^\W\d_])|\w¿|¿(?=\s)"
     r"|([bcdfgpqtvz])\1\?|[^\W\d_](?:gh|ch|qu)\?",
+)
+IN_A_SENTENCE = re.compile(r"[^\W\d_]\?\s+(?=[a-zß-öø-ÿ])")  # where capitals begin sentences
+STEMS = re.compile(  # of Italian words that end in an accent: pu?, pi?, citt?
+    rf"\b(?:{'|'.join(sorted(word[:-1] for word in SURE - WORDS_THEMSELVES if len(word) > 2))})\?",
+    re.IGNORECASE,
 )
 REPLACED = re.compile("[\ufffd\ufffc\u2400-\u243f\u25a1\u25af]")
 MOJIBAKE_END = re.compile(r"[a-zà-ÿ]Ã(?!\w)")  # of "cittÃ ", whose last character counts as a space
@@ -54,13 +60,22 @@ FROM_A_FILE = re.compile(
 LABEL = re.compile(
     r"^\s*(?:>>|(?:speaker|spk|interviewer|moderator|talare)\s*\w{0,3}\s*:|[A-Z]\d?\s*:)", re.I
 )
-LEFTOVER = re.compile(r"</|/>|&#\d{2,5}\b|&([a-zA-Z]{2,6})\b")
+LEFTOVER = re.compile(
+    r"</|/>|&#\d{2,5}\b|&([a-zA-Z]{2,6})\b"
+    r"|\\['\"nrt]|\\[ux][0-9a-fA-F]{2}|%[0-9A-F]{2}%[0-9A-F]{2}|=[0-9A-F]{2}=[0-9A-F]{2}"
+)
 EMOJI = re.compile("[\u2600-\u27bf\u2b50\u2b55\U0001f000-\U0001faff]")
 
 
 def _placeholder(text: str, _: str) -> bool:
     bare = "".join(c for c in text.casefold() if c.isalpha())
     return bare in PLACEHOLDERS or bool(PLACEHOLDER.search(text))
+
+
+def _questioned(text: str, code: str) -> bool:
+    if QUESTION.search(text) or (code == "it" and STEMS.search(text)):
+        return True
+    return text != text.lower() and bool(IN_A_SENTENCE.search(text))
 
 
 def _misread(text: str, _: str) -> bool:
@@ -81,7 +96,7 @@ def _left_over(text: str, _: str) -> bool:
 KINDS: Mapping[str, Callable[[str, str], object]] = {  # of (text, Whisper's code)
     "a direction in brackets": lambda text, _: DIRECTION.search(MARKS.sub("", text)),
     "a mark where a word is missing": lambda text, _: MARKS.search(text),
-    "a ? where a letter was": lambda text, _: QUESTION.search(text),
+    "a ? where a letter was": _questioned,
     "characters that were lost": lambda text, _: REPLACED.search(text),
     "letters of a wrong encoding": _misread,
     "left over from markup": _left_over,
@@ -168,7 +183,8 @@ def _often(texts: Callable[[], Iterable[Text]]) -> Iterable[tuple[str, Rejection
         for _, _, text in texts()
     )
     least = max(REPEATED, REPEATED_SHARE * times.total())
-    often = {key for key, n in times.items() if n >= least and key}
+    of_few = max(REPEATED_OF_FEW, REPEATED_SHARE_OF_FEW * times.total())
+    often = {key for key, n in times.items() if n >= min(least, of_few) and key}
     clips: Counter[str] = Counter()
     examples: dict[str, dict[int, Example]] = {}
     for clip, split, text in texts() if often else ():
