@@ -14,6 +14,7 @@ from prefect.events import emit_event
 from dagsverk.promotion import Registration
 from dagsverk.records import plain
 from dagsverk.store import Commit, Table
+from dagsverk.tabular.measures import REPORTED
 from dagsverk.tabular.pictures import confusion_picture
 from dagsverk.tabular.reports import ComparedClass, Ingested, Synthesised, Trained
 from dagsverk.words import interval
@@ -118,6 +119,7 @@ def event(name: str, resource: str, payload: dict[str, Any]) -> None:
 def _metrics(compared: ComparedClass) -> dict[str, str]:
     return {
         name: interval(metric.mean, metric.low, metric.high)
-        for name in ("accuracy", "auc", "log_loss", "brier", "ece")
+        for name in REPORTED
         for metric in [getattr(compared, name)]
+        if metric is not None
     }

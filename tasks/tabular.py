@@ -15,6 +15,7 @@ from dagsverk.store import ModelRef, NotFound, Store, Table, TableRef
 from dagsverk.tabular.config import ModelClass, TrainingConfig
 from dagsverk.tabular.days import SynthesisConfig
 from dagsverk.tabular.errors import TooManyBadRows
+from dagsverk.tabular.measures import WORDS
 from dagsverk.tabular.reports import Ingested, Monitored, Predicted, Quality, Synthesised
 from dagsverk.tabular.summary import arrival_words
 from dagsverk.tabular.system import System, load_system
@@ -122,9 +123,24 @@ def cross_validate(system: str, rows: TableRef, model_class: ModelClass, config:
     protocol = f"{counted(scores.folds, 'fold')}, {counted(scores.repeats, 'repeat')}"
     say(
         f"{did} on {len(labelled)} rows of commit {rows.commit} ({protocol})",
-        f"log-loss {scores.log_loss:.4f}, kept at {path}",
+        _folds_words(described, scores, config),
+        f"log-loss {scores.log_loss:.4f}{_measured(scores)}, kept at {path}",
     )
     return path
+
+
+def _folds_words(system: System, scores: Scores, config: TrainingConfig) -> str:
+    """Why the folds are fewer than asked; empty: they are not."""
+    if scores.folds >= config.folds or not scores.per_class:
+        return ""
+    rarest = min(scores.per_class, key=lambda each: each.rows)
+    return f"no more folds, because {system.label.words(rarest.name)} has {counted(rarest.rows, 'row')}"
+
+
+def _measured(scores: Scores) -> str:
+    if scores.measure == "log_loss":
+        return ""
+    return f", {WORDS[scores.measure]} {scores.value:.4f}"
 
 
 @task(name="register-best", task_run_name="register-best {system}", **REPEATABLE)

@@ -41,6 +41,11 @@ def test_metrics_equal_those_worked_out_by_hand():
         "auc": pytest.approx(0.5),  # 0.6 of the positive is above 0.1 and below 0.7
         "log_loss": pytest.approx(-(np.log(0.9) + np.log(0.6) + np.log(0.3)) / 3),
         "brier": pytest.approx((0.01 + 0.16 + 0.49) / 3),
+        "balanced_accuracy": pytest.approx((1 / 2 + 1) / 2),
+        "recall": pytest.approx((1 / 2 + 1) / 2),  # mean over both classes, as the next three
+        "precision": pytest.approx((1 + 1 / 2) / 2),
+        "f1": pytest.approx((2 / 3 + 2 / 3) / 2),
+        "average_precision": pytest.approx(((1 + 2 / 3) / 2 + 1 / 2) / 2),
     }
     assert expected_calibration_error(PROBABILITIES, CODES) == pytest.approx((0.1 + 0.4 + 0.7) / 3)
 
@@ -134,7 +139,8 @@ def test_what_a_tested_row_holds_changes_no_other_tested_row(model_class):
     )
     assert config == SHORT
     np.testing.assert_array_equal(before[0][1:], after[0][1:])
-    np.testing.assert_array_equal(before[1], after[1])
+    np.testing.assert_array_equal(before[1][1:], after[1][1:])
+    np.testing.assert_array_equal(before[2], after[2])
 
 
 def test_outcomes_drawn_by_lot_are_not_predictable():

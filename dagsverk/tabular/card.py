@@ -8,12 +8,15 @@ from typing import Any
 
 from dagsverk import words
 from dagsverk.promotion import Decision
+from dagsverk.tabular.measures import REPORTED, THRESHOLD_FOR, WORDS
 from dagsverk.tabular.models import Classifier
 from dagsverk.tabular.reports import Interval
 from dagsverk.tabular.scores import Group, Scores
 from dagsverk.tabular.system import Column, System
+from dagsverk.tabular.thresholds import threshold_of
 from dagsverk.version import code_version
 
+HARDLY = 0.1  # recall below which a class is said to be hardly ever recognised
 LIBRARIES = ("dagsverk", "scikit-learn", "skops", "numpy", "pandas")
 
 INTERVALS = (
@@ -22,7 +25,8 @@ INTERVALS = (
     "class's probability, all folds pooled) a basic bootstrap of the rows. AUC with more than two classes is "
     "the mean of each against the rest. The hold-out is one seeded, stratified 80/20 split, as the "
     "original systems reported (theirs was not stratified): one such split is mostly luck, so nothing is "
-    "chosen by it."
+    "chosen by it. Balanced accuracy is the mean recall of the classes; precision counts as 0 in a fold that "
+    "never names the class."
 )
 
 
@@ -43,6 +47,7 @@ def model_card(
         "## Decision\n\n" + words.decision(decision.reason, decision.warnings, decision.rule),
         "## Data\n\n" + _data(system, chosen, lineage),
         "## Scores\n\n" + _protocol(chosen) + "\n\n" + _table(scores, chosen) + "\n\n" + INTERVALS,
+        "## Classes\n\n" + _classes(classifier, chosen),
         "## Limits\n\n" + _limits(system, chosen.groups),
         "## Calibration\n\n" + _calibration(classifier, chosen),
         "## Made with\n\n" + _made_with(classifier, lineage),
@@ -76,33 +81,90 @@ def _range(column: Column) -> str:
 
 def _protocol(chosen: Scores) -> str:
     return (
-        f"Stratified cross-validation, {chosen.repeats} × {chosen.folds} folds, seed {chosen.seed}, on real "
-        "rows only; imputing, scaling, the model and its calibration are fitted inside each fold."
+        f"Stratified cross-validation, {chosen.repeats} × {chosen.folds} folds{_fewer(chosen)}, seed "
+        f"{chosen.seed}, on real rows only; imputing, scaling, the model, its calibration and its threshold "
+        "are fitted inside each fold."
     )
+
+
+def _fewer(chosen: Scores) -> str:
+    rarest = min(chosen.per_class, key=lambda c: c.rows, default=None)
+    if rarest is None or rarest.rows > chosen.folds:
+        return ""
+    return f" (no more, because `{rarest.name}` has {rarest.rows} rows)"
 
 
 def _table(scores: Sequence[Scores], chosen: Scores) -> str:
-    header = (
-        "model",
-        "accuracy",
-        "AUC",
-        "log-loss",
-        "Brier",
-        "ECE",
-        "hold-out accuracy",
-        "hold-out log-loss",
-    )
-    names = ("accuracy", "auc", "log_loss", "brier", "ece")
+    names = [name for name in REPORTED if name in chosen.metrics]  # scores of before have fewer
+    header = ("model", *(WORDS[name] for name in names), "hold-out accuracy", "hold-out log-loss")
     models = [
         (
             f"**{_name(s)}**" if s == chosen else _name(s),
-            *(_interval(s.metrics[name]) for name in names),
+            *(_interval(s.metrics[name]) if name in s.metrics else "" for name in names),
             *(f"{s.holdout[name]:.3f}" if name in s.holdout else "" for name in ("accuracy", "log_loss")),
         )
-        for s in sorted(scores, key=lambda s: s.log_loss)
+        for s in sorted(scores, key=lambda s: s.loss)
     ]
     baseline = ("commonest class", *(f"{chosen.baseline[name]:.3f}" for name in names), "", "")
     return words.table(header, [*models, baseline])
+
+
+def naming(classifier: Classifier, positive: str) -> str:
+    """How the predicted class comes from the probabilities, in a sentence or two."""
+    tuning, classes = classifier.tuning, classifier.classes
+    if tuning.weights is None:
+        how = "The class with the greatest probability is predicted."
+        if tuning.measure:
+            how = f"{how} No other rule was better for the {WORDS[THRESHOLD_FOR[tuning.measure]]}."
+    elif len(classes) == 2:
+        place = classes.index(positive) if positive else 1
+        how = (
+            f"`{classes[place]}` is predicted from a probability of "
+            f"{threshold_of(tuning.weights, place):.3g} on"
+        )
+    else:
+        weights = ", ".join(f"`{c}` {w:.3g}" for c, w in zip(classes, tuning.weights, strict=True))
+        how = f"Predicted is the class whose probability times its weight is greatest: {weights}"
+    if tuning.weights is not None:
+        how += (
+            f": best for the {WORDS[THRESHOLD_FOR[tuning.measure]]} of rows that the model was not fitted "
+            "on, inside the training rows."
+        )
+    if tuning.balanced:
+        how += " In fitting, rows weigh so that each class counts the same: that was better, too."
+    return how
+
+
+def _classes(classifier: Classifier, chosen: Scores) -> str:
+    about = f"the class `{chosen.positive}`" if chosen.positive else "the mean over all classes"
+    sentence = (
+        f"{naming(classifier, chosen.positive)} Models are chosen by {WORDS[chosen.measure]}; above, recall, "
+        f"precision, F1 and average precision are of {about}."
+    )
+    if not chosen.per_class:
+        return sentence
+    rows = (
+        (f"`{c.name}`", str(c.rows), *map(_interval, (c.recall, c.precision, c.average_precision)))
+        for c in chosen.per_class
+    )
+    header = ("class", "rows", "recall", "precision", "average precision")
+    return f"{sentence}{_unseen(chosen)}\n\n{words.table(header, rows)}"
+
+
+def _unseen(chosen: Scores) -> str:
+    """Classes that are hardly ever recognised: the accuracy does not show it."""
+    missed = [f"`{c.name}`" for c in chosen.per_class if c.recall.mean < HARDLY]
+    if not missed:
+        return ""
+    advice = (
+        ""
+        if chosen.measure in THRESHOLD_FOR
+        else (
+            '; who must find them sets `measure="average_precision"`, `"f1"` or `"balanced_accuracy"` in the '
+            "system file, and a threshold is chosen"
+        )
+    )
+    return f" Hardly ever recognised: {', '.join(missed)}{advice}."
 
 
 def _interval(metric: Interval) -> str:

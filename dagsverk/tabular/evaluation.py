@@ -24,6 +24,7 @@ from dagsverk.tabular.features import model_inputs
 from dagsverk.tabular.metrics import (
     Floats,
     Integers,
+    class_metrics,
     ece_interval,
     expected_calibration_error,
     fold_metrics,
@@ -32,9 +33,10 @@ from dagsverk.tabular.metrics import (
 from dagsverk.tabular.models import class_codes, fit
 from dagsverk.tabular.recipes import Recipe
 from dagsverk.tabular.reports import Interval
-from dagsverk.tabular.scores import Difference, Group, Scores, compare, mean_interval
+from dagsverk.tabular.scores import ClassScores, Difference, Group, Scores, compare, mean_interval
 from dagsverk.tabular.system import System
 from dagsverk.tabular.tables import HISTORIC
+from dagsverk.tabular.tuning import positive_class
 
 __all__ = [
     "Difference",
@@ -51,6 +53,7 @@ __all__ = [
 Mask: TypeAlias = NDArray[np.bool_]
 Split: TypeAlias = tuple[Integers, Integers]  # positions of the rows fitted on, and of those tested
 
+Fold: TypeAlias = tuple[Floats, Integers, Floats]
 Progress: TypeAlias = Callable[[str], None]  # told, again and again, how far the work is
 
 MIN_GROUP_ROWS = 30
@@ -81,7 +84,9 @@ class _Folds:
     codes: Integers  # of all rows
     tested: list[Integers]
     by_model: tuple[Floats, ...]
+    named: tuple[Integers, ...]  # by the model's threshold, if it has one
     by_shares: tuple[Floats, ...]
+    positive: int | None  # see `tuning.positive_class`
 
     @property
     def pooled(self) -> tuple[Floats, Integers, Integers]:
@@ -89,30 +94,55 @@ class _Folds:
         tested = np.concatenate(self.tested)
         return np.concatenate(self.by_model), self.codes[tested], tested
 
-    def per_fold(self, probabilities: tuple[Floats, ...]) -> dict[str, tuple[float, ...]]:
-        pairs = zip(probabilities, self.tested, strict=True)
-        folds = [fold_metrics(fold, self.codes[test]) for fold, test in pairs]
-        return {name: tuple(fold[name] for fold in folds) for name in folds[0]}
+    def per_fold(self) -> dict[str, tuple[float, ...]]:
+        folds = zip(self.by_model, self.named, self.tested, strict=True)
+        return _by_name(
+            fold_metrics(fold, self.codes[test], picked, self.positive) for fold, picked, test in folds
+        )
 
     def metrics(self, config: EvaluationConfig) -> dict[str, Interval]:
         means = {
             name: mean_interval(values, config.folds, high=float("inf") if name == "log_loss" else 1.0)
-            for name, values in self.per_fold(self.by_model).items()
+            for name, values in self.per_fold().items()
         }
         return {**means, "ece": ece_interval(*self.pooled, seed=config.seed)}
 
     def baseline(self) -> dict[str, float]:
-        means = {name: float(np.mean(values)) for name, values in self.per_fold(self.by_shares).items()}
+        folds = zip(self.by_shares, self.tested, strict=True)
+        constant = _by_name(
+            fold_metrics(fold, self.codes[test], positive=self.positive) for fold, test in folds
+        )
+        means = {name: float(np.mean(values)) for name, values in constant.items()}
         return {**means, "ece": expected_calibration_error(np.concatenate(self.by_shares), self.pooled[1])}
 
     def reliability(self, repeats: int) -> tuple[Reliability, ...]:
         probabilities, codes, _ = self.pooled
-        return reliability(probabilities.max(axis=1), probabilities.argmax(axis=1) == codes, repeats)
+        predicted = np.concatenate(self.named)
+        return reliability(probabilities[np.arange(len(codes)), predicted], predicted == codes, repeats)
+
+    def per_class(self, system: System, scored: Integers, folds: int) -> tuple[ClassScores, ...]:
+        """Of each class that occurs."""
+        counts = np.bincount(self.codes[scored], minlength=len(system.classes))
+        parts = list(zip(self.by_model, self.named, self.tested, strict=True))
+
+        def of(which: int) -> ClassScores:
+            values = _by_name(
+                class_metrics(picked, fold[:, which], self.codes[test], which) for fold, picked, test in parts
+            )
+            spread = {name: mean_interval(each, folds, high=1.0) for name, each in values.items()}
+            return ClassScores(system.classes[which], int(counts[which]), **spread)
+
+        return tuple(of(int(which)) for which in np.flatnonzero(counts))
 
     def calibration_gain(self) -> float:
         probabilities, codes, _ = self.pooled
         calibrated = fit_calibration(probabilities, codes).apply(probabilities)
         return log_loss(probabilities, codes) - log_loss(calibrated, codes)
+
+
+def _by_name(folds: Iterable[dict[str, float]]) -> dict[str, tuple[float, ...]]:
+    each = list(folds)
+    return {name: tuple(fold[name] for fold in each) for name in each[0]}
 
 
 def cross_validate(
@@ -122,6 +152,7 @@ def cross_validate(
     config: EvaluationConfig,
     *,
     calibrate: bool = False,
+    tune: bool = True,
     fit_on: Mask | None = None,
     progress: Progress = silent,
 ) -> Scores:
@@ -133,15 +164,18 @@ def cross_validate(
 
     Args: rows: layout of the features table (at least the inputs and the label), shape (rows, columns).
         calibrate: calibrate each fold's model inside its training rows.
+        tune: choose weights and threshold, if the measure asks for it, inside each fold's training rows.
         fit_on: shape (rows,); fitting may use only these (an older model, on the same folds).
         progress: told of each fold, in the thread of the caller.
     Raises: ValueError: fewer than two classes, or fewer than two rows of one, among the rows scored.
     """
     data = _prepare(system, rows, fit_on)
     splits, config = _splits(system, data, config)
-    one = partial(_fold, system, data, recipe, config.seed, calibrate=calibrate)
+    one = partial(_fold, system, data, recipe, config.seed, calibrate=calibrate, tune=tune)
+    positive = positive_class(system, data.codes[data.scored])
     results = _counted(_in_threads(one, splits), len(splits), _name(recipe, calibrate), progress)
-    folds = _Folds(data.codes, [test for _, test in splits], *zip(*results, strict=True))
+    by_model, picked, by_shares = zip(*results, strict=True)
+    folds = _Folds(data.codes, [test for _, test in splits], by_model, picked, by_shares, positive)
     return Scores(
         system=system.name,
         model_class=recipe.model_class,
@@ -154,11 +188,14 @@ def cross_validate(
         rows_known=int(data.fit_on.sum()),
         folds_id=_folds_id(data, splits),
         metrics=folds.metrics(config),
-        per_fold=folds.per_fold(folds.by_model),
+        per_fold=folds.per_fold(),
         baseline=folds.baseline(),
         calibration_gain=folds.calibration_gain(),
         groups=_weakest_groups(system, data, folds),
         reliability=folds.reliability(config.repeats),
+        measure=system.measure,
+        positive="" if positive is None else system.classes[positive],
+        per_class=folds.per_class(system, data.scored, config.folds),
     )
 
 
@@ -176,8 +213,8 @@ def holdout(
     if classes.min() < 2 or len(codes) // 5 < len(classes):
         return {}
     train, test = train_test_split(data.scored, test_size=0.2, random_state=seed, stratify=codes)
-    probabilities, _ = _fold(system, data, recipe, seed, (train, test), calibrate=calibrate)
-    metrics = fold_metrics(probabilities, data.codes[test])
+    probabilities, picked, _ = _fold(system, data, recipe, seed, (train, test), calibrate=calibrate)
+    metrics = fold_metrics(probabilities, data.codes[test], picked, positive_class(system, codes))
     return {**metrics, "rows": float(len(train)), "test_rows": float(len(test))}
 
 
@@ -221,34 +258,38 @@ def _splits(system: System, data: _Data, config: EvaluationConfig) -> tuple[list
 
 
 def _fold(
-    system: System, data: _Data, recipe: Recipe, seed: int, split: Split, *, calibrate: bool
-) -> tuple[Floats, Floats]:
-    """Probabilities of the tested rows by the model, and by the class shares of the rows fitted on."""
+    system: System,
+    data: _Data,
+    recipe: Recipe,
+    seed: int,
+    split: Split,
+    *,
+    calibrate: bool,
+    tune: bool = True,
+) -> Fold:
+    """Of the tested rows: probabilities, the classes named, and the class shares of the rows fitted on."""
     train, test = split
     extra = np.setdiff1d(np.arange(len(data.codes)), data.scored)  # synthetic rows are never tested
     train = np.concatenate([train, extra])
     train = train[data.fit_on[train]]
     inputs = data.inputs.iloc[train]
-    classifier = fit(system, recipe, inputs, data.labels[train], seed, calibrate=calibrate)
+    classifier = fit(system, recipe, inputs, data.labels[train], seed, calibrate=calibrate, tune=tune)
+    probabilities = classifier.predict_proba(data.inputs.iloc[test])
     shares = np.bincount(data.codes[train], minlength=len(system.classes)) / len(train)
-    return classifier.predict_proba(data.inputs.iloc[test]), np.tile(shares, (len(test), 1))
+    return probabilities, classifier.named(probabilities), np.tile(shares, (len(test), 1))
 
 
 def _name(recipe: Recipe, calibrate: bool) -> str:
     return f"{recipe.model_class}, calibrated" if calibrate else recipe.model_class
 
 
-def _counted(
-    results: Iterable[tuple[Floats, Floats]], total: int, name: str, progress: Progress
-) -> Iterator[tuple[Floats, Floats]]:
+def _counted(results: Iterable[Fold], total: int, name: str, progress: Progress) -> Iterator[Fold]:
     for done, result in enumerate(results, start=1):
         progress(f"{name}: {done} of {total} folds")
         yield result
 
 
-def _in_threads(
-    one: Callable[[Split], tuple[Floats, Floats]], splits: list[Split]
-) -> Iterator[tuple[Floats, Floats]]:
+def _in_threads(one: Callable[[Split], Fold], splits: list[Split]) -> Iterator[Fold]:
     """Folds side by side, each on one core: nested threads would only wait for one another."""
     libraries = ThreadpoolController()
     threads = min(os.cpu_count() or 1, len(splits), MAX_THREADS)
@@ -267,9 +308,9 @@ def _folds_id(data: _Data, splits: list[Split]) -> str:
 
 def _weakest_groups(system: System, data: _Data, folds: _Folds) -> tuple[Group, ...]:
     """Groups by each category or small whole number, and by each two of them, from the weakest on."""
-    probabilities, codes, tested = folds.pooled
+    _, codes, tested = folds.pooled
     right = np.zeros(len(data.codes))
-    np.add.at(right, tested, probabilities.argmax(axis=1) == codes)
+    np.add.at(right, tested, np.concatenate(folds.named) == codes)
     repeats = len(tested) / len(data.scored)
     rows = data.inputs.iloc[data.scored].reset_index(drop=True)
     hits = pd.Series(right[data.scored] / repeats)

@@ -61,7 +61,7 @@ def explain(
     if len(row) != 1 or background.empty:
         raise ValueError(f"want one row and a background, got {len(row)} and {len(background)} rows")
     probabilities = classifier.predict_proba(model_inputs(system, row))[0]
-    outcome = outcome or system.classes[int(probabilities.argmax())]
+    outcome = outcome or system.classes[int(classifier.named(probabilities[None])[0])]
     if outcome not in system.classes:
         raise ValueError(f"{system.name} has no class {outcome!r}; known: {', '.join(system.classes)}")
     which = system.classes.index(outcome)

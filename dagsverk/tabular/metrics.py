@@ -54,13 +54,75 @@ def _auc_of(scores: Floats, positive: NDArray[np.bool_]) -> float | None:
     return float((ranks - positives * (positives + 1) / 2) / (positives * (n - positives)))
 
 
-def fold_metrics(probabilities: Floats, codes: Integers) -> dict[str, float]:
-    """Accuracy, AUC, log-loss and Brier score."""
+def average_precision(scores: Floats, positive: NDArray[np.bool_]) -> float:
+    """Mean precision over the positives, found from the highest score down; ties at once.
+
+    0 when nothing is positive.
+    """
+    if not positive.any():
+        return 0.0
+    order = np.argsort(-scores, kind="stable")
+    hits, ranked = np.cumsum(positive[order]), scores[order]
+    ends = np.flatnonzero(np.append(np.diff(ranked) != 0, True))
+    gained = np.diff(hits[ends], prepend=0)
+    return float((gained * hits[ends] / (ends + 1)).sum() / hits[-1])
+
+
+def class_metrics(predicted: Integers, scores: Floats, codes: Integers, which: int) -> dict[str, float]:
+    """Recall, precision and average precision of one class; 0 where nothing is divided by nothing."""
+    picked, true = predicted == which, codes == which
+    right = int((picked & true).sum())
     return {
-        "accuracy": float((probabilities.argmax(axis=1) == codes).mean()),
+        "recall": right / max(int(true.sum()), 1),
+        "precision": right / max(int(picked.sum()), 1),
+        "average_precision": average_precision(scores, true),
+    }
+
+
+def named_metrics(
+    predicted: Integers, codes: Integers, classes: int, positive: int | None
+) -> dict[str, float]:
+    """Accuracy, balanced accuracy, recall, precision and F1 of the classes named, shape (rows,).
+
+    Args: positive: the class that the last three are about; None: their mean over the classes that occur.
+    """
+    counts = np.zeros((classes, classes))
+    np.add.at(counts, (codes, predicted), 1)
+    right, true, picked = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+    recall, precision = right / np.maximum(true, 1), right / np.maximum(picked, 1)
+    f1 = 2 * right / np.maximum(true + picked, 1)
+    about = np.flatnonzero(true > 0) if positive is None else np.array([positive])
+    return {
+        "accuracy": float(right.sum() / len(codes)),
+        "balanced_accuracy": float(recall[true > 0].mean()),
+        "recall": float(recall[about].mean()),
+        "precision": float(precision[about].mean()),
+        "f1": float(f1[about].mean()),
+    }
+
+
+def fold_metrics(
+    probabilities: Floats,
+    codes: Integers,
+    predicted: Integers | None = None,
+    positive: int | None = None,
+) -> dict[str, float]:
+    """Everything that is stated of a fold.
+
+    Args: predicted: the class named for each row; None: the likeliest.
+        positive: the class that recall, precision, F1 and average precision are about; None: their mean over
+            the classes that occur.
+    """
+    classes = probabilities.shape[1]
+    named = probabilities.argmax(axis=1) if predicted is None else predicted
+    about = np.unique(codes) if positive is None else np.array([positive])
+    precisions = [average_precision(probabilities[:, k], codes == k) for k in about]
+    return {
         "auc": auc(probabilities, codes),
         "log_loss": log_loss(probabilities, codes),
         "brier": brier(probabilities, codes),
+        **named_metrics(named, codes, classes, positive),
+        "average_precision": float(np.mean(precisions)),
     }
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,6 +23,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from dagsverk.records import read_file, write_file
 from dagsverk.tabular.calibration import Calibration, fit_calibration
@@ -28,13 +31,17 @@ from dagsverk.tabular.config import MODEL_CLASSES
 from dagsverk.tabular.metrics import Floats, Integers
 from dagsverk.tabular.recipes import Recipe, recipe
 from dagsverk.tabular.system import System
+from dagsverk.tabular.thresholds import balanced_weights, named
+from dagsverk.tabular.tuning import Tuning, choose_balance, choose_tuning, tunes
 
 __all__ = ["MODEL_CLASSES", "Classifier", "InvalidModel", "Recipe", "fit", "load", "recipe", "save"]
 
 Strings: TypeAlias = NDArray[Any]  # class names, dtype object or str
 Estimator: TypeAlias = Pipeline | HistGradientBoostingClassifier | xgboost.Booster
 
-INNER_FOLDS = 5  # of the cross-validation that calibrations are fitted on
+UNTUNED = Tuning()
+INNER_FOLDS = 5  # of the cross-validation that calibrations are fitted on, and thresholds chosen
+MANY_ROWS, FEW_FOLDS = 5_000, 3  # from so many rows on so few folds are enough for one or two numbers
 RECIPE_FILE, SKOPS_FILE, XGBOOST_FILE = "recipe.json", "model.skops", "model.ubj"
 FORMAT = 1
 
@@ -102,6 +109,7 @@ class Classifier:
     classes: tuple[str, ...]
     estimator: Estimator
     calibration: Calibration | None = None
+    tuning: Tuning = UNTUNED
 
     def predict_proba(self, inputs: pd.DataFrame) -> Floats:
         """Probabilities, shape (rows, classes), in the order of `System.classes`; each row sums to 1.
@@ -113,6 +121,10 @@ class Classifier:
         raw = _ask(self.estimator, self.encoding.matrix(inputs), len(self.classes))
         return self.calibration.apply(raw) if self.calibration else raw
 
+    def named(self, probabilities: Floats) -> Integers:
+        """The class predicted for each row of these probabilities, by its index, shape (rows,)."""
+        return named(probabilities, self.tuning.weights)
+
 
 def fit(
     system: System,
@@ -122,21 +134,34 @@ def fit(
     seed: int = 42,
     *,
     calibrate: bool = False,
+    tune: bool = True,
 ) -> Classifier:
     """Fit a model, and if asked its calibration, on rows with known outcomes.
 
+    Where the system is judged by the classes named (`measures.THRESHOLD_FOR`), weights of the rows and a
+    threshold are chosen as well. Calibration and choices come from a cross-validation inside these rows.
+
     Args: inputs: from `features.model_inputs`, shape (rows, inputs + derived).
         labels: class names, shape (rows,).
-        calibrate: correct the probabilities by a stratified cross-validation inside these rows.
+        calibrate: correct the probabilities.
+        tune: False: choose nothing, whatever the system is judged by.
     Raises: ValueError for labels that are not classes of the system, or fewer than two classes.
     """
     codes = class_codes(system, labels)
     encoding = Encoding.of(system)
     matrix = encoding.matrix(inputs)
-    classifier = Classifier(recipe, encoding, system.classes, _fit(recipe, matrix, codes, system, seed))
-    if not calibrate:
-        return classifier
-    return replace(classifier, calibration=_calibrate(recipe, matrix, codes, system, seed))
+    out_of_fold = partial(_out_of_fold, recipe, matrix, codes, system, seed)
+    tune = tune and tunes(system, codes)
+    balanced, seen = False, np.empty(0)
+    if tune:
+        balanced, seen = choose_balance(system, recipe.model_class, codes, out_of_fold)
+    elif calibrate:
+        seen = out_of_fold(False)
+    estimator = _fit(recipe, matrix, codes, system, seed, balanced)
+    calibration = fit_calibration(seen, codes) if calibrate else None
+    seen = calibration.apply(seen) if calibration else seen
+    tuning = choose_tuning(system, balanced, seen, codes) if tune else Tuning()
+    return Classifier(recipe, encoding, system.classes, estimator, calibration, tuning)
 
 
 def class_codes(system: System, labels: Strings) -> Integers:
@@ -148,25 +173,33 @@ def class_codes(system: System, labels: Strings) -> Integers:
     return codes
 
 
-def _calibrate(recipe: Recipe, matrix: Floats, codes: Integers, system: System, seed: int) -> Calibration:
+def _out_of_fold(
+    recipe: Recipe, matrix: Floats, codes: Integers, system: System, seed: int, balanced: bool
+) -> Floats:
+    """Probabilities of rows that their model was not fitted on, shape (rows, classes)."""
     smallest = int(np.unique(codes, return_counts=True)[1].min())
     if smallest < 2:
         raise ValueError(f"{system.name}: a calibration needs two rows of each outcome, found {smallest}")
-    folds = StratifiedKFold(min(INNER_FOLDS, smallest), shuffle=True, random_state=seed)
+    folds = INNER_FOLDS if len(codes) < MANY_ROWS else FEW_FOLDS
+    parts = StratifiedKFold(min(folds, smallest), shuffle=True, random_state=seed)
     probabilities = np.empty((len(codes), len(system.classes)))
-    for train, test in folds.split(matrix, codes):
-        estimator = _fit(recipe, matrix[train], codes[train], system, seed)
+    for train, test in parts.split(matrix, codes):
+        estimator = _fit(recipe, matrix[train], codes[train], system, seed, balanced)
         probabilities[test] = _ask(estimator, matrix[test], len(system.classes))
-    return fit_calibration(probabilities, codes)
+    return probabilities
 
 
-def _fit(recipe: Recipe, matrix: Floats, codes: Integers, system: System, seed: int) -> Estimator:
+def _fit(
+    recipe: Recipe, matrix: Floats, codes: Integers, system: System, seed: int, balanced: bool
+) -> Estimator:
     if len(np.unique(codes)) < 2:
         raise ValueError(f"{system.name}: want rows of two outcomes or more to learn from, found one or none")
+    weights = balanced_weights(codes) if balanced else None
     if recipe.model_class == "xgboost":
-        return _fit_xgboost(recipe, matrix, codes, len(system.classes), seed)
+        return _fit_xgboost(recipe, matrix, codes, weights, len(system.classes), seed)
     if recipe.model_class == "hist_gradient_boosting":  # knows what to do with what is missing
-        return _scikit_learn(recipe, len(system.classes), seed).fit(matrix, codes)
+        with _one_thread():
+            return _scikit_learn(recipe, len(system.classes), seed).fit(matrix, codes)
     # Empty columns are kept as 0, so that the width never depends on the fold.
     steps = [
         ("impute", SimpleImputer(strategy="median", keep_empty_features=True)),
@@ -175,7 +208,8 @@ def _fit(recipe: Recipe, matrix: Floats, codes: Integers, system: System, seed: 
     ]
     if recipe.model_class == "knn":  # a small table has fewer neighbours than asked
         steps[-1][1].n_neighbors = min(steps[-1][1].n_neighbors, len(matrix))
-    return Pipeline(steps).fit(matrix, codes)
+    weighed = {} if weights is None else {"classify__sample_weight": weights}
+    return Pipeline(steps).fit(matrix, codes, **weighed)
 
 
 def _scikit_learn(recipe: Recipe, classes: int, seed: int) -> Any:
@@ -193,14 +227,24 @@ def _scikit_learn(recipe: Recipe, classes: int, seed: int) -> Any:
     return GradientBoostingClassifier(**parameters, random_state=seed)
 
 
-def _fit_xgboost(recipe: Recipe, matrix: Floats, codes: Integers, classes: int, seed: int) -> xgboost.Booster:
+def _fit_xgboost(
+    recipe: Recipe, matrix: Floats, codes: Integers, weights: Floats | None, classes: int, seed: int
+) -> xgboost.Booster:
     parameters = dict(recipe.parameters)
     rounds = parameters.pop("n_estimators")
     objective = {"objective": "multi:softprob", "num_class": classes}
     if classes == 2:
         objective = {"objective": "binary:logistic"}
     settings = {**parameters, **objective, "tree_method": "hist", "nthread": 1, "seed": seed}
-    return xgboost.train(settings, xgboost.DMatrix(matrix, label=codes, nthread=1), rounds)
+    return xgboost.train(settings, xgboost.DMatrix(matrix, codes, weight=weights, nthread=1), rounds)
+
+
+def _one_thread() -> Any:
+    """OpenMP's threads wait by turning: on a machine with other work two are far slower than one."""
+    return _libraries().limit(limits=1, user_api="openmp")
+
+
+_libraries = cache(ThreadpoolController)
 
 
 def _ask(estimator: Estimator, matrix: Floats, classes: int) -> Floats:
@@ -210,7 +254,8 @@ def _ask(estimator: Estimator, matrix: Floats, classes: int) -> Floats:
         both = np.column_stack([1 - raw, raw]) if classes == 2 else raw
         return np.asarray(both / both.sum(axis=1, keepdims=True))
     probabilities = np.zeros((len(matrix), classes))
-    probabilities[:, estimator.classes_] = estimator.predict_proba(matrix)
+    with _one_thread() if isinstance(estimator, HistGradientBoostingClassifier) else nullcontext():
+        probabilities[:, estimator.classes_] = estimator.predict_proba(matrix)
     return probabilities
 
 
@@ -229,6 +274,7 @@ def save(classifier: Classifier, folder: Path) -> None:
         "columns": [[name, list(categories)] for name, categories in classifier.encoding.columns],
         "classes": list(classifier.classes),
         "calibration": classifier.calibration.to_dict() if classifier.calibration else None,
+        "tuning": classifier.tuning.to_dict(),
         "libraries": {"scikit-learn": sklearn.__version__, "xgboost": xgboost.__version__},
     }
     write_file(folder / RECIPE_FILE, description)
@@ -248,13 +294,14 @@ def load(system: System, folder: Path) -> Classifier:
         made = recipe(described["model_class"], **described["parameters"])
         numbers = described["calibration"]
         calibration = None if numbers is None else Calibration.from_dict(numbers)
-    except (ValueError, TypeError, AttributeError) as error:
+        tuning = Tuning.from_dict(described.get("tuning"), len(system.classes))
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise InvalidModel(f"{folder / RECIPE_FILE} is not one of ours: {error}") from error
     path = folder / (XGBOOST_FILE if made.model_class == "xgboost" else SKOPS_FILE)
     data = _read_model(path, described["sha256"])
     estimator = _parse_xgboost(data, path) if path.name == XGBOOST_FILE else _parse_skops(data, path)
     _check_estimator(estimator, made, encoding, system, folder)
-    return Classifier(made, encoding, system.classes, estimator, calibration)
+    return Classifier(made, encoding, system.classes, estimator, calibration, tuning)
 
 
 def _read_recipe(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import pandas as pd
 
 from dagsverk.records import read_file
@@ -35,14 +36,16 @@ class Champion:
     def predict(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Prediction, its probability, and probabilities (a list, in the order of `System.classes`).
 
+        Where a threshold was chosen in training, the prediction follows it, and need not be the likeliest.
+
         Args: rows: at least the inputs, as stored or from `features.check_inputs`, shape (rows, ...).
         Returns: shape (rows, 3), with the rows' own index.
         """
         probabilities = self.classifier.predict_proba(model_inputs(self.system, rows))
-        best = probabilities.argmax(axis=1)
+        best = self.classifier.named(probabilities)
         columns = {
             "prediction": pd.Series([self.system.classes[k] for k in best], rows.index, dtype=object),
-            "probability": pd.Series(probabilities.max(axis=1, initial=0.0), rows.index),
+            "probability": pd.Series(probabilities[np.arange(len(best)), best], rows.index),
             "probabilities": pd.Series(list(probabilities.tolist()), rows.index, dtype=object),
         }
         return pd.DataFrame(columns)

@@ -15,6 +15,7 @@ from dagsverk.promotion import Decision
 from dagsverk.records import parse, plain
 from dagsverk.store.protocol import Model, Store
 from dagsverk.tabular import training
+from dagsverk.tabular.card import naming
 from dagsverk.tabular.config import TrainingConfig
 from dagsverk.tabular.errors import UntrainableRows
 from dagsverk.tabular.evaluation import Progress, silent
@@ -56,7 +57,8 @@ def register(
         nothing_new="nothing new to learn, the rows and settings are those of",
     )
     compared = (parse(row, ComparedClass) for row in version.info["compared"])
-    return Trained(**vars(registration), compared=tuple(compared))
+    chosen_by = {name: version.info[name] for name in ("measure", "positive") if name in version.info}
+    return Trained(**vars(registration), compared=tuple(compared), **chosen_by)
 
 
 def check_rows(system: System, rows: pd.DataFrame) -> None:
@@ -68,7 +70,12 @@ def check_rows(system: System, rows: pd.DataFrame) -> None:
     if len(outcomes) < 2 or outcomes.min() < 2:
         present = ", ".join(f"{name} {count}" for name, count in outcomes.items()) or "none"
         problem = f"want two outcomes ({system.label.name}) with two rows each, found: {present}"
-        raise UntrainableRows(f"{system.name} cannot be trained on {len(rows)} rows: {problem}")
+        alone = [str(name) for name, count in outcomes.items() if count < 2]
+        remedy = "bring rows of another outcome"
+        if len(outcomes) > 2:
+            rest = f"leave {'it' if len(alone) == 1 else 'them'} out of the system's categories"
+            remedy = f"bring more rows of {', '.join(alone)}, or {rest}, which sets the rows aside"
+        raise UntrainableRows(f"{system.name} cannot be trained on {len(rows)} rows: {problem}; {remedy}")
     if problems := column_checks(system, rows):
         raise UntrainableRows(f"{system.name} cannot be trained: {'; '.join(problems)}")
 
@@ -113,10 +120,14 @@ def _save(
                 "model_class": chosen.model_class,
                 "lineage": origins,
                 "decision": plain(decision),
-                "compared": [plain(_compared(s)) for s in sorted(compared, key=lambda s: s.log_loss)],
+                "compared": [plain(_compared(s)) for s in sorted(compared, key=lambda s: s.loss)],
                 "baseline": dict(chosen.baseline),
                 "reliability": [plain(part) for part in chosen.reliability],
                 "typical": typical_case(system, real_rows(rows)),
+                "measure": chosen.measure,
+                "positive": chosen.positive,
+                "per_class": [plain(each) for each in chosen.per_class],
+                "naming": naming(classifier, chosen.positive),
             },
             schema={column.name: column.kind for column in (*system.columns, system.label)},
         )

@@ -46,6 +46,11 @@ class ComparedClass:
     brier: Interval
     ece: Interval
     holdout_accuracy: float | None
+    balanced_accuracy: Interval | None = None  # None: scored before it was counted; so are the next four
+    average_precision: Interval | None = None
+    recall: Interval | None = None
+    precision: Interval | None = None
+    f1: Interval | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +58,8 @@ class Trained(Registration):
     """A model that was registered, and the classes that it was chosen from, best first."""
 
     compared: tuple[ComparedClass, ...]
+    measure: str = "log_loss"  # that it was chosen by
+    positive: str = ""  # class that recall, precision, F1 and average precision are about; "": all alike
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from dagsverk.tabular.expected import Reliability
+from dagsverk.tabular.measures import loss
 from dagsverk.tabular.recipes import Recipe
 from dagsverk.tabular.reports import Interval
 
@@ -23,6 +24,17 @@ class Group:
     values: Mapping[str, str]  # column -> value
     rows: int
     accuracy: float
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """How one outcome is recognised: means over the folds, with their intervals."""
+
+    name: str
+    rows: int  # real rows of it
+    recall: Interval
+    precision: Interval  # 0 in a fold that never names it
+    average_precision: Interval
 
 
 @dataclass(frozen=True)
@@ -43,7 +55,7 @@ class Scores:
     rows_known: int  # that a fold could be fitted on, if it did not test them
     folds_id: str  # equal for scores on the same folds of the same rows
     metrics: Mapping[str, Interval]
-    per_fold: Mapping[str, tuple[float, ...]]  # accuracy, auc, log_loss, brier; one value per fold
+    per_fold: Mapping[str, tuple[float, ...]]  # the same but for ece; one value per fold
     baseline: Mapping[str, float]  # "always the commonest class", on the same folds
     calibration_gain: float  # log-loss that a calibration fitted on these very outcomes would take off
     groups: tuple[Group, ...] = ()  # the weakest
@@ -51,6 +63,9 @@ class Scores:
         default_factory=dict
     )  # one split: accuracy, auc, ..., rows, test_rows
     reliability: tuple[Reliability, ...] = ()  # by probability of the predicted class, from the least on
+    measure: str = "log_loss"  # that models are chosen by
+    positive: str = ""  # class that recall, precision, F1 and average precision are about; "": their mean
+    per_class: tuple[ClassScores, ...] = ()
 
     @property
     def recipe(self) -> Recipe:
@@ -59,8 +74,18 @@ class Scores:
 
     @property
     def log_loss(self) -> float:
-        """Mean over the folds, in nats; models are chosen by it."""
+        """Mean over the folds, in nats."""
         return self.metrics["log_loss"].mean
+
+    @property
+    def value(self) -> float:
+        """Mean over the folds of the measure that models are chosen by."""
+        return self.metrics[self.measure].mean
+
+    @property
+    def loss(self) -> float:
+        """The value, turned so that less is better."""
+        return loss(self.measure, self.value)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,16 @@ from typing import TypeVar
 
 from dagsverk.records import last_report
 from dagsverk.store import Store
-from dagsverk.tabular.reports import Ingested, Interval, Monitored, Predicted, Synthesised, Trained
+from dagsverk.tabular.measures import WORDS
+from dagsverk.tabular.reports import (
+    ComparedClass,
+    Ingested,
+    Interval,
+    Monitored,
+    Predicted,
+    Synthesised,
+    Trained,
+)
 from dagsverk.words import counted, interval
 
 T = TypeVar("T")
@@ -52,11 +61,19 @@ def _training(report: Trained) -> list[str]:
     width = max(len(row.model_class) for row in report.compared)
     lines = [
         f"  {'' if i else 'models':<16} {row.model_class:<{width}}  "
-        f"log-loss {_interval(row.log_loss)}  accuracy {_interval(row.accuracy)}"
+        f"{_measured(report, row)}log-loss {_interval(row.log_loss)}  accuracy {_interval(row.accuracy)}"
         for i, row in enumerate(report.compared)
     ]
     version = f"version {report.champion}" if report.champion else "none yet"
     return [*lines, f"  {'champion':<16} {version}: {report.reason}"]
+
+
+def _measured(report: Trained, row: ComparedClass) -> str:
+    """What the classes were chosen by, where that is not the log-loss."""
+    metric = getattr(row, report.measure)
+    if report.measure == "log_loss" or metric is None:
+        return ""
+    return f"{WORDS[report.measure]} {_interval(metric)}  "
 
 
 def _interval(metric: Interval) -> str:

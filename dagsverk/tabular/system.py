@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dagsverk.tabular import rules
 from dagsverk.tabular import systems as package
+from dagsverk.tabular.measures import Measure, check_measure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,9 +71,12 @@ class System:
     derived: tuple[str, ...] = ()  # names that `derive` adds
     leak_accuracy: float = 1.0  # a cross-validated accuracy above this smells of a leak
     licence: str = ""
+    measure: Measure = "log_loss"  # that models are chosen by, and champions replaced by
+    positive: str = ""  # class that recall, precision and so on are about; "": the rarer of two, all of many
 
     def __post_init__(self) -> None:
         rules.check_system(self)
+        check_measure(self.name, self.measure, self.positive, self.classes)
         _check_zone(self.name, self.time_zone)
         if self.time_column in {self.id_column, self.label.name, *self.inputs}:
             raise ValueError(

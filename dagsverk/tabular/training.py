@@ -63,6 +63,8 @@ def training_key(system: System, rows: pd.DataFrame, config: TrainingConfig) -> 
     repeats = config.evaluation.repeats_for(len(real_rows(rows)))
     if repeats < config.repeats:  # named only then, so that the keys of small tables stay what they were
         definition["repeats"] = repeats
+    if (system.measure, system.positive) != ("log_loss", ""):
+        definition["measure"] = [system.measure, system.positive]
     digest = hashlib.sha256(json.dumps(definition, sort_keys=True).encode())
     digest.update(np.sort(pd.util.hash_pandas_object(content, index=False).to_numpy()).tobytes())
     return digest.hexdigest()
@@ -102,6 +104,8 @@ def add_calibrated(
 ) -> list[Scores]:
     """The scores, those replaced by their calibrated model's where that has the lower log-loss.
 
+    Where models are chosen by another measure, only the best is tried.
+
     Tried only where it can change who wins, or by how much: a calibration fitted on the very outcomes it is
     scored on shows the most that it can gain, and that must reach `min_gain` over the best score so far.
     Not tried either where an outcome has fewer than ten real rows.
@@ -109,6 +113,8 @@ def add_calibrated(
     rarest = real_rows(rows)[system.label.name].value_counts().min()
     if config.calibration == "never" or rarest < MIN_ROWS_TO_CALIBRATE:
         return list(scores)
+    if system.measure != "log_loss":
+        return _with_calibrated_best(system, rows, scores, config, progress)
     within_reach = select(scores).log_loss - config.min_gain
     better = []
     for bare in scores:
@@ -118,11 +124,22 @@ def add_calibrated(
     return better
 
 
+def _with_calibrated_best(
+    system: System, rows: pd.DataFrame, scores: Sequence[Scores], config: TrainingConfig, progress: Progress
+) -> list[Scores]:
+    """The best by another measure, calibrated if that lowers its log-loss and costs it nothing."""
+    best = select(scores)
+    tried = _score(system, rows, best.recipe, config, progress, calibrate=True)
+    better = tried.log_loss < best.log_loss and tried.loss <= best.loss + config.min_gain
+    return [tried if s is best and better else s for s in scores]
+
+
 def select(scores: Sequence[Scores]) -> Scores:
-    """The lowest mean log-loss; of equals the first. Raises ValueError for none."""
+    """The best by the mean of the measure, which is log-loss unless the system says otherwise; of equals the
+    first. Raises ValueError for none."""
     if not scores:
         raise ValueError("no scores to choose from: score one model class or more first")
-    return min(scores, key=lambda s: s.log_loss)
+    return min(scores, key=lambda s: s.loss)
 
 
 def champion_scores(
@@ -146,6 +163,7 @@ def champion_scores(
         champion.recipe,
         config.evaluation,
         calibrate=calibrate,
+        tune=bool(champion.tuning.measure),
         fit_on=fit_on,
         progress=lambda words: progress(f"the champion, {words}"),
     )

@@ -20,8 +20,8 @@ from dagsverk.words import counted
 from ui import frame, parts
 from ui.parts import Html, percent
 from ui.tabular.answers import Answer, answer_for
+from ui.tabular.champion import kind_of
 from ui.tabular.desk import NoChampion, TabularDesk, day_command
-from ui.tabular.sections import kind_of
 
 if TYPE_CHECKING:
     from dagsverk.tabular.explanation import Explanation

@@ -5,25 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dagsverk.store import Model
 from dagsverk.tabular.monitoring import Report, wilson
 from dagsverk.tabular.pictures import picture
 from dagsverk.tabular.summary import NO_REAL_OUTCOME
 from dagsverk.tabular.system import System
-from dagsverk.words import interval
 from ui import parts
 from ui.parts import Head, Html, Tile, percent
 from ui.tabular import alarms, confusion, invented, rows_in
+from ui.tabular.champion import champion
 from ui.tabular.desk import View, day_command, source_command
 
-MODEL_CLASSES = {
-    "hist_gradient_boosting": "gradient boosting of histograms",
-    "knn": "k-nearest neighbours",
-    "lda": "linear discriminant analysis",
-    "logistic": "logistic regression",
-    "xgboost": "XGBoost",
-}
-MOST_PROMOTIONS = 5  # listed
 VERDICTS = {True: ("correct ✓", "good"), False: ("wrong ✗", "bad"), None: ("not known yet", "")}
 
 
@@ -212,74 +203,3 @@ def _prediction_row(system: System, row: Mapping[Any, Any]) -> list[object]:
         happened,
         verdict(row["correct"]),
     ]
-
-
-def champion(view: View) -> Html:
-    """The model in use, why it is, and how the other model classes did on the same folds."""
-    model = view.champion
-    if model is None:
-        words = f"A day of {view.system.title} trains every model class and promotes the best:"
-        return parts.card("Champion", "", parts.empty("No champion yet", words, day_command(view.system)))
-    pairs: list[tuple[object, object]] = [("Version", f"{model.version}{kind_of(model)}")]
-    pairs += [("Trained", parts.moment(model.created)), *_metrics(model.metrics)]
-    if view.training:
-        pairs.append(("Last decision", _sentence(view.training.reason)))
-    newest_first = list(view.promotions)[: -MOST_PROMOTIONS - 1 : -1]
-    lines = (f"Version {p['version']} on {str(p['promoted_at'])[:10]}: {p['reason']}" for p in newest_first)
-    pairs.append(("Promotions", parts.join(*(parts.element("div", line) for line in lines))))
-    broken = (
-        parts.note("Its files cannot be trusted.", view.card_problem, bad=True) if view.card_problem else ""
-    )
-    return parts.card("Champion", "", broken, parts.facts(pairs), _compared(model))
-
-
-def kind_of(model: Model) -> str:
-    """The model class in words, with a comma before it; nothing when it is not known."""
-    name = model.info.get("model_class")
-    return f", {_class_words(str(name))}" if name else ""
-
-
-def _class_words(name: str) -> str:
-    return MODEL_CLASSES.get(name, name.replace("_", " "))
-
-
-def _sentence(words: str) -> str:
-    return words[:1].upper() + words[1:]
-
-
-def _metrics(metrics: Mapping[str, float]) -> list[tuple[str, str]]:
-    names = {
-        "accuracy": "Accuracy",
-        "log_loss": "Log-loss",
-        "auc": "AUC",
-        "brier": "Brier score",
-        "ece": "ECE",
-    }
-    return [
-        (words, f"{metrics[name]:.3f}, cross-validated") for name, words in names.items() if name in metrics
-    ]
-
-
-def _compared(model: Model) -> Html:
-    """All model classes of the training that made the champion, on the same folds."""
-    compared = model.info.get("compared") or []
-    if not compared:
-        return Html("")
-    heads = [
-        Head(title="Model class"),
-        Head(title="Log-loss", numeric=True),
-        Head(title="Accuracy", numeric=True),
-    ]
-    rows = [
-        [
-            _class_words(row["model_class"]),
-            *(_interval(row.get(name)) for name in ("log_loss", "accuracy")),
-        ]
-        for row in compared
-    ]
-    caption = "Its training: all classes on the same folds, mean and 95% interval"
-    return parts.join(Html('<div style="height:14px"></div>'), parts.table(caption, heads, rows))
-
-
-def _interval(spread: Mapping[str, float] | None) -> str:
-    return interval(spread["mean"], spread["low"], spread["high"]) if spread else "–"
