@@ -125,6 +125,39 @@ def test_rows_of_parts_of_a_recording_are_rejected_the_first_part_too(tmp_path):
     assert [one.reason for one in listing.rejected] == ["part of a recording"] * 3
 
 
+def test_css10_calls_its_table_a_transcript(tmp_path):
+    rows = lines(*(f"book/b_{n}.wav|{n} hej|hej {n}|3.5" for n in range(5)))
+    folder = lay_out(
+        {"transcript.txt": rows, **sounds(*(f"book/b_{n}.wav" for n in range(5)))}, tmp_path / "own"
+    )
+    assert sorted(clip.text for clip in opened(folder).listing().clips) == [f"{n} hej" for n in range(5)]
+
+
+@pytest.mark.parametrize("above", ["test", "own-test", "train/own"])
+def test_the_name_of_the_folder_that_holds_all_tells_no_split(tmp_path, above):
+    """A corpus kept in a folder called test is no test, and what lies beside its splits is not either."""
+    files = {f"{part}/{n}.{end}": sound(n) if end == "wav" else b"hej" for n, part in enumerate(
+        ("train", "more", "dev", "test")) for end in ("wav", "txt")}  # fmt: skip
+    path = pack(beside(files, above), tmp_path / "x.tgz")
+    assert {c.audio.split("/")[-2]: c.split for c in opened(path).listing().clips} == {
+        "train": "train", "more": "train", "dev": "dev", "test": "test",
+    }  # fmt: skip
+
+
+def test_of_two_recordings_of_one_text_the_first_is_read(tmp_path):
+    files = {f"{n}.{end}": sound(n) for n in range(5) for end in ("flac", "wav")}
+    listing = opened(lay_out({**files, **{f"{n}.txt": b"hej" for n in range(5)}}, tmp_path / "own")).listing()
+    assert [clip.id for clip in listing.clips] == [f"{n}.flac" for n in range(5)]
+    assert [one.reason for one in listing.rejected] == ["duplicate id"] * 5
+
+
+@pytest.mark.parametrize("name", ["own/metadata.csv", "own/1.wav"])
+def test_one_file_of_a_corpus_is_no_corpus(tmp_path, name):
+    lay_out({"own/metadata.csv": lines("file,text", "1.wav,hej"), **sounds("own/1.wav")}, tmp_path)
+    with pytest.raises(CorpusError, match=r"is one file of a corpus; give the folder .*: .*own"):
+        opened(tmp_path / name)
+
+
 # ------------------------------------------------------------------ what is there, and is not read
 
 
@@ -164,7 +197,9 @@ PAIRS = {f"p{n}.txt": b"hej" for n in range(5)} | sounds(*(f"p{n}.wav" for n in 
          r"several tables \(own/a\.csv, own/b\.csv\); keep one, .*, or, if they are splits"),
         ({"train.csv": lines("file,text", "1.wav,a"), "train.tsv": lines("file\ttext", "1.wav\ta"),
           **sounds("1.wav")}, r"several tables \(own/train\.csv, own/train\.tsv\)"),
-        ({"data/x.parquet": b"PAR1", "1.txt": b""}, "Parquet is read from a local folder"),
+        ({"data/x.parquet": b"PAR1", "1.txt": b""}, r"Parquet \(own/data/x\.parquet\) is read from a local"),
+        ({"cv.tar.gz": b"", "1.txt": b""}, r"archives in there are not opened: give own/cv\.tar\.gz itself"),
+        ({"texts.xlsx": b"", **sounds("1.wav")}, r"a spreadsheet is not read: save own/texts\.xlsx as CSV"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("container", CONTAINERS[1:])

@@ -94,6 +94,15 @@ def test_a_zip_that_is_replaced_while_it_is_read_may_pass(bucket, tmp_path):
         list(corpus.read(clips))
 
 
+def test_an_object_of_any_name_is_read_by_what_it_is(bucket, tmp_path):
+    path = pack(small_release(), tmp_path / "cv.zip")
+    bucket.put_file(str(path), "clips/release-of-today")
+    bucket.pipe_file("clips/own/metadata.csv", b"file,text")
+    assert len(opened("s3://clips/release-of-today").listing().clips) == 10
+    with pytest.raises(CorpusError, match=r"is one file of a corpus; give the folder .*: s3://clips/own"):
+        opened("s3://clips/own/metadata.csv")
+
+
 def test_an_archive_that_was_uploaded_in_part_is_told(bucket, tmp_path):
     whole = pack(small_release(), tmp_path / "cv.tar.gz").read_bytes()
     bucket.pipe_file("clips/part.tar.gz", whole[: len(whole) // 2])

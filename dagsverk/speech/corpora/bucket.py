@@ -153,6 +153,17 @@ class S3Parts(io.RawIOBase):
             self._start = start
 
 
+def is_object(url: str) -> bool:
+    """Whether there is an object of this very name. Raises CorpusError where that is not told."""
+    bucket, _, key = url.removeprefix("s3://").partition("/")
+    with s3_errors("open", url):
+        try:
+            connect(url).call_s3("head_object", Bucket=bucket, Key=key)
+        except FileNotFoundError:
+            return False
+    return True
+
+
 def connect(url: str) -> Any:
     """The client, after a look at the bucket. Raises CorpusError."""
     bucket = url.removeprefix("s3://").split("/")[0]

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 from dagsverk.speech.corpora.common_voice import CommonVoice, release_folders
-from dagsverk.speech.corpora.corpus import Clip, Listing, RejectedClip, Tally
+from dagsverk.speech.corpora.corpus import Clip, Listing, RejectedClip, Split, Tally
 from dagsverk.speech.corpora.layouts import Choice, find_sources
 from dagsverk.speech.corpora.pairs import find_pairs, read_pairs
 from dagsverk.speech.corpora.places import Entry, Place
@@ -26,7 +27,8 @@ from dagsverk.speech.corpora.rows import (
     parse_seconds,
     read_clips,
 )
-from dagsverk.speech.corpora.splits import split_named, split_of_path
+from dagsverk.speech.corpora.splits import shared_folder, split_named, split_of_path
+from dagsverk.speech.corpora.unpacking import ARCHIVES, REFUSED
 from dagsverk.speech.errors import CorpusError
 
 FACTS = ("speaker", "gender", "age", "accent", "licence", "translation")  # that a clip takes as they are
@@ -34,6 +36,7 @@ NO_ROW = "recordings that no table names"
 NO_TEXT = "recordings without a text"
 
 Fault = tuple[str, str]  # reason, detail
+UNTOLD = cast(Split, "")  # until the recording's folders are looked at
 
 
 @dataclass
@@ -88,7 +91,7 @@ class FolderCorpus:
             (label, values["audio"].strip(), "stem" in values, self._clip(values, source, alone=alone))
             for label, values in read_rows(self.place, source, tally, self.columns)
         ]
-        stated = [audio for _, audio, _, _ in rows]
+        stated = [audio.replace("\\", "/") for _, audio, _, _ in rows]
         if rows and rows[0][2]:
             paths = [recordings.named(audio, source.folder) for audio in stated]
         else:
@@ -96,7 +99,8 @@ class FolderCorpus:
             tally.notes += [note] if note else []
         named.update(paths)
         parts = {path for path, (_, _, _, clip) in zip(paths, rows, strict=True) if _is_part(clip)}
-        root = top_folder(recordings.files)
+        root, shared = top_folder(recordings.files), shared_folder(recordings.files)
+        above = shared_folder(stated)
         for path, (label, audio, _, clip) in zip(paths, rows, strict=True):
             if clip is None:
                 tally.left_out["other language"] += 1
@@ -107,7 +111,8 @@ class FolderCorpus:
             elif path in parts:
                 tally.reject(label, *PART)
             else:
-                yield _placed(clip, path, root)
+                split = _told_split(clip, path.removeprefix(shared), audio.removeprefix(above))
+                yield replace(clip, id=clip.id or path.removeprefix(root), audio=path, split=split)
 
     def _clip(self, values: Values, source: Source, *, alone: bool) -> Clip | Fault | None:
         """The clip of a row, its recording not found yet, or reason and detail of why there is none; None for
@@ -126,7 +131,7 @@ class FolderCorpus:
             audio=plain["audio"],
             text=values["text"],
             language=self.language,
-            split=stated or split_of_path(plain["audio"].replace("\\", "/")) or "train",
+            split=stated or UNTOLD,
             duration_s=parse_seconds(plain.get("duration_s")),
             **{name: plain.get(name, "") for name in FACTS},
         )
@@ -139,14 +144,14 @@ class FolderCorpus:
         if rest := len(sound) - len(pairs):
             tally.rows += rest
             tally.left_out[NO_TEXT] += rest
-        root = top_folder(files)
+        root, shared = top_folder(files), shared_folder(files)
         return [
             Clip(
                 id=path.removeprefix(root),
                 audio=path,
                 text=text,
                 language=self.language,
-                split=split_of_path(path) or "train",
+                split=split_of_path(path.removeprefix(shared)) or "train",
             )
             for path, text in read_pairs(self.place, files, pairs, tally)
         ]
@@ -176,12 +181,13 @@ class FolderCorpus:
         tally.left_out[NO_ROW] += len(rest)
 
     def _no_corpus(self, files: Mapping[str, Entry], sound: int) -> CorpusError:
-        parquet = any(path.endswith((".parquet", ".arrow")) for path in files)
-        unpack = "; Parquet is read from a local folder: unpack it and give that" if parquet else ""
+        hint = next((hint for ends, hint in HINTS.items() if _first(files, ends)), "").format(
+            *(_first(files, ends) for ends in HINTS if _first(files, ends))
+        )
         return CorpusError(
             f"{self.place.url} holds no corpus: want a table of texts (metadata.csv, .tsv or .jsonl), "
             f"recordings with a .txt beside each, a release of Common Voice, or a Hugging Face data set; "
-            f"found {sound:,} recordings and {len(files) - sound:,} other files{unpack}"
+            f"found {sound:,} recordings and {len(files) - sound:,} other files{hint}"
         )
 
 
@@ -190,6 +196,17 @@ PART = (
     "the row is of a part of a longer recording, which is not cut here; write each part to a file of its own "
     "and name that",
 )
+
+
+HINTS = {  # endings of files that people take for a corpus -> the next move
+    (".parquet", ".arrow"): "; Parquet ({}) is read from a local folder: unpack it and give that",
+    (*ARCHIVES, *REFUSED): "; archives in there are not opened: give {} itself, or unpack it",
+    (".xlsx", ".xls", ".ods", ".numbers"): "; a spreadsheet is not read: save {} as CSV",
+}
+
+
+def _first(files: Mapping[str, Entry], endings: tuple[str, ...]) -> str:
+    return next((path for path in files if path.lower().endswith(endings)), "")
 
 
 def _is_part(clip: Clip | Fault | None) -> bool:
@@ -201,8 +218,9 @@ def _why_outside(stated: str) -> str:
     return f"{stated!r}; want a path below the folder{other}"
 
 
-def _placed(clip: Clip, path: str, root: str) -> Clip:
-    return replace(clip, id=clip.id or path.removeprefix(root), audio=path)
+def _told_split(clip: Clip, path: str, stated: str) -> Split:
+    """That of the table, else of the recording's folders, else of those that the table names."""
+    return clip.split or split_of_path(path) or split_of_path(stated) or "train"
 
 
 def _above(path: str) -> Iterator[str]:

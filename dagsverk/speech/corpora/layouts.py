@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from dagsverk.speech.corpora.corpus import Split, Tally
 from dagsverk.speech.corpora.places import Place
-from dagsverk.speech.corpora.readers import Kind, Source, parse_array
+from dagsverk.speech.corpora.readers import MAX_BARS, Kind, Source, parse_array
 from dagsverk.speech.corpora.rows import find_columns
-from dagsverk.speech.corpora.splits import split_named, split_of_path
+from dagsverk.speech.corpora.splits import shared_folder, split_named, split_of_path
 from dagsverk.speech.corpora.tables import Row, parse_jsonl, parse_table
 from dagsverk.speech.errors import CorpusError
 
@@ -39,8 +39,8 @@ class Choice:
 
 def find_sources(place: Place, files: Mapping[str, object], columns: Mapping[str, str]) -> Choice:
     """What tells the texts. Raises CorpusError where there is a choice."""
-    tables = _tables(place, files, columns)
-    kinds = [kind for kind in (_kaldi(files), _transcripts(files), tables) if kind]
+    tables = [*_tables(place, files, columns), *_bar_transcripts(place, files)]
+    kinds = [kind for kind in (_kaldi(files), _transcripts(place, files), tables) if kind]
     if len(kinds) > 1:
         named = "; ".join(_names(kind) for kind in kinds)
         raise CorpusError(
@@ -110,20 +110,47 @@ def _split(path: str) -> Split | None:
 
 
 def _kaldi(files: Mapping[str, object]) -> list[Source]:
+    shared = shared_folder(files)
     folders = [path.removesuffix("wav.scp") for path in files if f"/{path}".endswith("/wav.scp")]
     return [
-        Source(path=f"{folder}wav.scp", kind="kaldi", split=split_of_path(folder))
+        Source(path=f"{folder}wav.scp", kind="kaldi", split=split_of_path(folder.removeprefix(shared)))
         for folder in folders
         if f"{folder}text" in files and not any(KALDI_PARTS.fullmatch(part) for part in folder.split("/"))
     ]
 
 
-def _transcripts(files: Mapping[str, object]) -> list[Source]:
+def _transcripts(place: Place, files: Mapping[str, object]) -> list[Source]:
+    shared = shared_folder(files)
     return [
-        Source(path=path, kind="transcript", split=split_of_path(path))
+        Source(path=path, kind="transcript", split=split_of_path(path.removeprefix(shared)))
+        for path in _transcript_files(files)
+        if not _bars(place, path)
+    ]
+
+
+def _bar_transcripts(place: Place, files: Mapping[str, object]) -> list[Source]:
+    """CSS10 calls its table of `path|text|…` transcript.txt."""
+    paths = [path for path in _transcript_files(files) if not path.endswith((".trans.txt", ".tsv"))]
+    return [
+        Source(path=path, kind="bars", split=_split(path.removeprefix(shared_folder(files))))
+        for path in paths
+        if _bars(place, path)
+    ]
+
+
+def _transcript_files(files: Mapping[str, object]) -> list[str]:
+    return [
+        path
         for path in files
         if TRANSCRIPTS.fullmatch(path.rpartition("/")[2]) and not _beside_sound(path, files)
     ]
+
+
+def _bars(place: Place, path: str) -> int:
+    """How many bars its first line has. LibriSpeech's tables, of which there are thousands, have none."""
+    if path.endswith((".trans.txt", ".tsv")):
+        return 0
+    return place.table(path)[:FIRST_BYTES].lstrip().split(b"\n", 1)[0].count(b"|")
 
 
 def _tables(place: Place, files: Mapping[str, object], columns: Mapping[str, str]) -> list[Source]:
@@ -142,7 +169,10 @@ def _tables(place: Place, files: Mapping[str, object], columns: Mapping[str, str
             f"{place.url} holds several tables ({', '.join(sorted(sure)[:4])}), and none has a column of "
             "recordings and one of texts by usual names; keep one, and name its audio_column and text_column"
         )
-    return [Source(path=path, kind=kind, split=_split(path)) for path, kind in kinds.items()]
+    shared = shared_folder(files)
+    return [
+        Source(path=path, kind=kind, split=_split(path.removeprefix(shared))) for path, kind in kinds.items()
+    ]
 
 
 def _may_be(path: str, files: Mapping[str, object]) -> bool:
@@ -177,7 +207,7 @@ def _kind(place: Place, path: str, columns: Mapping[str, str]) -> Kind | None:
     if ending != "txt" and _has_columns(parse_table(first, path, Tally(), columns), columns, path):
         return "table"
     bars = first.lstrip().split(b"\n", 1)[0].count(b"|")
-    return "bars" if ending in ("csv", "txt") and 1 <= bars <= 3 else None
+    return "bars" if ending in ("csv", "txt") and 1 <= bars < MAX_BARS else None
 
 
 def _has_columns(rows: Iterator[tuple[int, Row]], columns: Mapping[str, str], path: str) -> bool:

@@ -8,11 +8,13 @@ from dagsverk.speech.corpora.corpus import Corpus, Split
 from dagsverk.speech.corpora.folder import FolderCorpus
 from dagsverk.speech.corpora.limited import Limited
 from dagsverk.speech.corpora.places import LocalPlace, Place, check_address, local_path
+from dagsverk.speech.corpora.resolving import SOUND
 from dagsverk.speech.corpora.unpacking import ARCHIVES, REFUSED, WANTED
 from dagsverk.speech.errors import CorpusError
 from dagsverk.speech.languages import language as language_of
 
 HUB = "hub:"
+PARTS = (".csv", ".tsv", ".jsonl", ".json", ".txt", ".parquet", ".arrow", ".xlsx", ".scp", *SOUND)
 
 
 def open_corpus(config: CorpusConfig, language: str) -> Limited:
@@ -50,14 +52,14 @@ def _recorded(config: CorpusConfig, language: str) -> Corpus:
         return _hub(config, language)
     source = check_address(config.source)
     if source.startswith("s3://"):
-        place = _archive(source) if source.lower().endswith((*ARCHIVES, *REFUSED)) else _bucket(source)
+        place = _in_bucket(source)
     else:
         path = local_path(source)
         if not path.exists():
             raise CorpusError(
                 f"there is no {path}; want a folder, {WANTED}, s3://bucket/path, hub:NAME or spoken"
             )
-        place = LocalPlace(path) if path.is_dir() else _archive(str(path))
+        place = LocalPlace(path) if path.is_dir() else _archive(_no_part(str(path)))
     near = place.near()
     if not near:
         raise CorpusError(f"{place.url} is empty or absent; check the path")
@@ -69,10 +71,22 @@ def _recorded(config: CorpusConfig, language: str) -> Corpus:
     return FolderCorpus(place, language, columns)
 
 
-def _bucket(source: str) -> Place:
-    from dagsverk.speech.corpora.bucket import S3Place  # botocore takes half a second to import
+def _in_bucket(source: str) -> Place:
+    """What lies below the prefix, or the object of this name, whatever its ending."""
+    from dagsverk.speech.corpora.bucket import S3Place, is_object  # botocore takes half a second to import
 
-    return S3Place(source)
+    if source.lower().endswith((*ARCHIVES, *REFUSED)):
+        return _archive(source)
+    place = S3Place(source)
+    return _archive(_no_part(source)) if not place.near() and is_object(source) else place
+
+
+def _no_part(source: str) -> str:
+    """The name of an archive. Raises CorpusError for one file of a corpus, which people name as all of it."""
+    if source.lower().endswith(PARTS):
+        folder = source.rpartition("/")[0] or "."
+        raise CorpusError(f"{source} is one file of a corpus; give the folder that holds all of it: {folder}")
+    return source
 
 
 def _archive(source: str) -> Place:

@@ -63,9 +63,12 @@ def read_pairs(
     place: Place, files: Mapping[str, Entry], pairs: Mapping[str, str], tally: Tally
 ) -> Iterator[tuple[str, str]]:
     """(recording, text), each counted. Raises CorpusError."""
+    taken: dict[str, str] = {}
     for path, text in pairs.items():
         tally.rows += 1
-        if files[text].fault:
+        if (first := taken.setdefault(text, path)) != path:
+            tally.reject(path, "duplicate id", f"{text!r} is the text of {first!r} already")
+        elif files[text].fault:
             tally.reject(path, "not a regular file", f"{text!r} is {files[text].fault}; {REGULAR}")
         elif files[text].size > MAX_TEXT_BYTES:
             detail = f"{text!r} has {files[text].size:,} bytes, want at most {MAX_TEXT_BYTES:,}"

@@ -19,13 +19,13 @@ from typing import Literal
 
 from dagsverk.speech.corpora.corpus import Split, Tally
 from dagsverk.speech.corpora.places import Place
-from dagsverk.speech.corpora.rows import find_columns
+from dagsverk.speech.corpora.rows import find_columns, parse_seconds
 from dagsverk.speech.corpora.tables import Row, decode_utf8, parse_jsonl, parse_table, parse_tsv, text_lines
 from dagsverk.speech.errors import CorpusError
 
 STARTS = ("offset", "start", "start_s", "start_time", "begin")  # columns: where in a recording a row begins
 SPEAKERS_SHARE = 0.5  # of rows: a second field with fewer values, none of several words, names speakers
-MAX_BARS = 3
+MAX_BARS = 4  # fields between bars, of which a fourth is a length, in seconds (CSS10)
 
 Values = dict[str, str]  # meaning -> what a row says
 Kind = Literal["table", "lines", "array", "bars", "kaldi", "transcript", "spontaneous"]
@@ -120,11 +120,13 @@ def _bars(
     """LJSpeech's has an id, the text as it is written, and the same in words; quotes mean themselves."""
     rows = [(number, line.split("|")) for number, line in text_lines(content, where) if line.strip()]
     width = len(rows[0][1]) if rows else 0
-    if not 2 <= width <= MAX_BARS:
+    if width == MAX_BARS and parse_seconds(rows[0][1][-1]):
+        rows, width = [(number, [*row[:3], *row[4:]]) for number, row in rows], 3
+    if not 2 <= width <= 3:
         raise CorpusError(
             f"{where} has {width} fields and no header; want id|text, or name them in a first line"
         )
-    with_speaker = width == MAX_BARS and _second_is_speaker([row for _, row in rows if len(row) == width])
+    with_speaker = width == 3 and _second_is_speaker([row for _, row in rows if len(row) == width])
     normalised = columns.get("text", "").startswith("normali")
     for number, row in rows:
         tally.rows += 1
@@ -134,9 +136,7 @@ def _bars(
             )
             continue
         speaker = row[1] if with_speaker else ""
-        text = (
-            row[2] if with_speaker or (width == MAX_BARS and (normalised or not row[1].strip())) else row[1]
-        )
+        text = row[2] if with_speaker or (width == 3 and (normalised or not row[1].strip())) else row[1]
         yield f"{path} line {number}", {"audio": row[0], "text": text, "speaker": speaker}
 
 

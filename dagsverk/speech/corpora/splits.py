@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from dagsverk.speech.corpora.corpus import Split
 from dagsverk.speech.corpora.rows import SPLIT_NAMES
@@ -23,6 +24,18 @@ def split_named(name: str) -> Split | None:
     if first and last and first != last:
         return first if "no" in words else last
     return first or last
+
+
+def shared_folder(paths: Iterable[str]) -> str:
+    """The folder that all these files are below; "" or with `/` at its end. What it is called tells none of
+    them from another: a corpus kept in `tests/` is no test."""
+    above = [path.split("/")[:-1] for path in paths]
+    shared = ""
+    for first, last in zip(min(above, default=[]), max(above, default=[]), strict=False):
+        if first != last:
+            break
+        shared += f"{first}/"
+    return shared
 
 
 def split_of_path(path: str) -> Split | None:
