@@ -262,9 +262,9 @@ def test_an_hour_is_decoded_in_bounded_memory(hour):
         f"""
 import resource
 from pathlib import Path
-from dagsverk.speech.audio import waveform
+from dagsverk.speech.audio import decoding, waveform
 hour = Path({str(hour)!r})
-next(waveform.read_parts(hour))
+next(next(decoding.Recording(hour.open("rb")).attempts()))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(sum(map(len, waveform.samples_file(hour).blocks())))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)

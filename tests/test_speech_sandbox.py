@@ -26,15 +26,21 @@ import sys
 import numpy
 from dagsverk.speech.audio import process, waveform
 from dagsverk.speech.audio.containers import every_fault_an_audio_error
-read_parts = waveform.read_parts
-def harm(source, max_s):
+decode_into = waveform.decode_into
+EXTRA = 0
+def harm():
+    global EXTRA
+    {harm}
+    yield numpy.zeros(9, "f4")
+def decode(target, source, **options):
     with every_fault_an_audio_error():
         if isinstance(source, bytes) or source.seek(0) or source.peek()[:4] == b"RIFF":  # decoded as always
-            yield from read_parts(source, max_s=max_s)
-            return
-        {harm}
-        yield numpy.zeros(9, "f4")
-process.waveform.read_parts = harm
+            return decode_into(target, source, **options)
+    return sum(target.write(part) // 4 for part in careful(harm())) + EXTRA, ["a note"]
+def careful(parts):
+    with every_fault_an_audio_error():
+        yield from parts
+process.waveform.decode_into = decode
 process.main(int(sys.argv[1]), int(sys.argv[2]))
 """
 NOTE = b"harm"
@@ -192,7 +198,7 @@ def test_a_decoder_that_sleeps_is_ended_after_its_time(harmful):
 
 
 def test_a_decoder_that_tells_of_more_than_it_wrote_is_not_believed(harmful):
-    box = harmful("process.len = lambda _: 10**9")
+    box = harmful("EXTRA = 10**9")
     reason, detail = why(box.read_samples, NOTE, max_s=30)
     assert (reason, "bytes written" in detail) == ("undecodable", True)
 

@@ -57,7 +57,7 @@ def _next(asker: socket.socket) -> tuple[dict[str, Any], BinaryIO, BinaryIO] | N
         return None
     _limit(resource.RLIMIT_NOFILE, 0)
     recording, samples = files
-    return json.loads(line), os.fdopen(recording, "rb"), os.fdopen(samples, "wb")
+    return json.loads(line), os.fdopen(recording, "rb"), os.fdopen(samples, "r+b")
 
 
 def _answer(
@@ -69,13 +69,14 @@ def _answer(
     _limit(resource.RLIMIT_CPU, int(used_s + request["cpu_s"]) + 1)
     signal.alarm(request["wall_s"])  # should the other side be gone
     try:
-        written = 0
         with recording, samples:
-            for part in waveform.read_parts(recording, max_s=request["max_s"]):
-                samples.write(part.tobytes())
-                written += len(part)
-                if select.select([asker], [], [], 0)[0]:  # nothing is sent meanwhile: it is closed
-                    sys.exit()
+            written, notes = waveform.decode_into(
+                samples,
+                recording,
+                max_s=request["max_s"],
+                tags=request["tags"],
+                check=lambda: _end_if_closed(asker),
+            )
     except AudioError as error:
         return {"reason": error.reason, "detail": error.detail[:DETAIL_LETTERS]}
     except MemoryError:
@@ -86,7 +87,12 @@ def _answer(
         return {"trouble": f"its sound cannot be kept: {error.strerror}"}
     finally:
         signal.alarm(0)
-    return {"samples": written}
+    return {"samples": written, "notes": [note[:DETAIL_LETTERS] for note in notes]}
+
+
+def _end_if_closed(asker: socket.socket) -> None:
+    if select.select([asker], [], [], 0)[0]:  # nothing is sent meanwhile: it is closed
+        sys.exit()
 
 
 def _limit(what: int, most: int) -> None:

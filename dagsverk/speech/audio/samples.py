@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-RATE_HZ, SAMPLE_BYTES = 16_000, 4
+RATE_HZ, SAMPLE_BYTES = 16_000, 4  # Whisper's rate
 
 Audio: TypeAlias = NDArray[np.float32]
 
@@ -17,8 +17,9 @@ Audio: TypeAlias = NDArray[np.float32]
 class SamplesFile:
     """Mono float32 at 16 kHz in a file that has no name and vanishes with its holder."""
 
-    def __init__(self, file: BinaryIO, samples: int) -> None:
+    def __init__(self, file: BinaryIO, samples: int, notes: Sequence[str] = ()) -> None:
         self._file, self.samples = file, samples
+        self.notes = tuple(notes)  # what is to be said of them: which track is heard, what is missing
 
     def blocks(self, block_s: float = 30.0) -> Iterator[Audio]:
         """From the beginning, as often as it is asked; the last block may be shorter.

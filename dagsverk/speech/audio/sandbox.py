@@ -26,6 +26,7 @@ import numpy as np
 
 from dagsverk.speech.audio.local_files import open_file
 from dagsverk.speech.audio.samples import RATE_HZ, SAMPLE_BYTES, Audio, SamplesFile
+from dagsverk.speech.audio.tracks import tags_of
 from dagsverk.speech.errors import AudioError, SpeechError
 from dagsverk.turns import ASK_EVERY_S, Check, Places, go_on
 
@@ -64,23 +65,28 @@ class Sandbox:
         self._places = Places(most, "the decoder", most_waiting=most_waiting, patience_s=patience_s)
         self._idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
 
-    def read_samples(self, source: bytes | Path, *, max_s: float, check: Check = go_on) -> Audio:
+    def read_samples(
+        self, source: bytes | Path, *, max_s: float, language: str = "", check: Check = go_on
+    ) -> Audio:
         """A short recording, as `waveform.read_samples`. Raises as `open`."""
         with _nameless() as target:
-            samples = self._decode_into(target, source, max_s, check)
+            samples, _ = self._decode_into(target, source, max_s, language, check)
             return np.frombuffer(os.pread(target.fileno(), samples * SAMPLE_BYTES, 0), np.float32)
 
-    def open(self, source: bytes | Path, *, max_s: float, check: Check = go_on) -> SamplesFile:
+    def open(
+        self, source: bytes | Path, *, max_s: float, language: str = "", check: Check = go_on
+    ) -> SamplesFile:
         """A long recording, to be closed.
 
         Args:
             max_s: longest recording wanted. Time and room are given in proportion to it.
+            language: of several tracks, the one wanted; Whisper's code.
             check: asked while it is decoded.
         Raises: AudioError; Busy; SpeechError if no such process can be started; what `check` raises.
         """
         target = tempfile.TemporaryFile()  # noqa: SIM115  closed by its user
         try:
-            return SamplesFile(target, self._decode_into(target, source, max_s, check))
+            return SamplesFile(target, *self._decode_into(target, source, max_s, language, check))
         except BaseException:
             target.close()
             raise
@@ -91,23 +97,29 @@ class Sandbox:
             while True:
                 self._idle.get_nowait().end()
 
-    def _decode_into(self, target: BinaryIO, source: bytes | Path, max_s: float, check: Check) -> int:
+    def _decode_into(
+        self, target: BinaryIO, source: bytes | Path, max_s: float, language: str, check: Check
+    ) -> tuple[int, list[str]]:
+        """Samples that were written, and what is to be said of them."""
+        request = self._request(max_s, language)
         try:
-            samples = self._asked(target, source, max_s, check)
+            samples, notes = self._asked(target, source, request, check)
         except _DecoderKilled:  # by somebody, or for want of memory: not to be held against a good clip
             if not self.reuse:
                 raise  # what a visitor sends gets one try
             os.ftruncate(target.fileno(), 0)
             os.lseek(target.fileno(), 0, os.SEEK_SET)
-            samples = self._asked(target, source, max_s, check)
+            samples, notes = self._asked(target, source, request, check)
         size = os.fstat(target.fileno()).st_size
         if samples * SAMPLE_BYTES != size:
             raise AudioError("undecodable", f"{samples} samples were told of, and {size} bytes written")
-        return samples
+        return samples, notes
 
-    def _asked(self, target: BinaryIO, source: bytes | Path, max_s: float, check: Check) -> int:
+    def _asked(
+        self, target: BinaryIO, source: bytes | Path, request: dict[str, Any], check: Check
+    ) -> tuple[int, list[str]]:
         with _opened(source) as recording, self._places.place(check), self._process() as process:
-            return process.ask(recording, target, self._limits(max_s), check)
+            return process.ask(recording, target, request, check)
 
     @contextmanager
     def _process(self) -> Iterator[_Process]:
@@ -122,10 +134,11 @@ class Sandbox:
                 if self._idle.empty():
                     self._idle.put(self._started())
 
-    def _limits(self, max_s: float) -> dict[str, Any]:
+    def _request(self, max_s: float, language: str) -> dict[str, Any]:
         work_s = self.least_work_s + round(max_s / 100)
         return {
             "max_s": max_s,
+            "tags": tags_of(language),
             "max_bytes": (round(max_s) + 1) * RATE_HZ * SAMPLE_BYTES,
             "cpu_s": work_s,
             "wall_s": self.least_wait_s + 2 * work_s,
@@ -173,8 +186,10 @@ class _Process:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, recording: BinaryIO, target: BinaryIO, limits: dict[str, Any], check: Check) -> int:
-        """Samples that were written. Raises AudioError, SpeechError, what `check` raises."""
+    def ask(
+        self, recording: BinaryIO, target: BinaryIO, request: dict[str, Any], check: Check
+    ) -> tuple[int, list[str]]:
+        """Samples written, and what is to be said of them. Raises AudioError, SpeechError, as `check`."""
         self.is_idle = False
         if not self._ready and self._answer(START_S, check) is None:
             code = self._ended()
@@ -184,10 +199,10 @@ class _Process:
         self._ready = True
         files = [recording.fileno(), target.fileno()]
         with suppress(BrokenPipeError, ConnectionResetError):  # it has died: told below
-            socket.send_fds(self._socket, [json.dumps(limits).encode() + b"\n"], files)
-        answer = self._answer(limits["wall_s"], check)
+            socket.send_fds(self._socket, [json.dumps(request).encode() + b"\n"], files)
+        answer = self._answer(request["wall_s"], check)
         if answer is None:
-            why = self._why(limits["cpu_s"])
+            why = self._why(request["cpu_s"])
             killed = self._ended() in (-signal.SIGKILL, -signal.SIGTERM)
             raise (_DecoderKilled if killed else AudioError)("undecodable", why)
         self.is_idle = True
@@ -195,7 +210,7 @@ class _Process:
             raise SpeechError(answer["trouble"])
         if "samples" not in answer:
             raise AudioError(answer["reason"], answer["detail"])
-        return int(answer["samples"])
+        return int(answer["samples"]), [str(note) for note in answer["notes"]]
 
     def _answer(self, patience_s: float, check: Check) -> dict[str, Any] | None:
         """The next line; None when it ends without one, or says nothing for too long."""

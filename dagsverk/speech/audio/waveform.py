@@ -6,66 +6,106 @@ Decoded and resampled by FFmpeg (`libavcodec`, `libswresample`), which the wheel
 from __future__ import annotations
 
 import io
+import math
 import tempfile
 import wave
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import closing
 from itertools import groupby
+from typing import BinaryIO
 
 import av
 import numpy as np
 
-from dagsverk.speech.audio import containers
-from dagsverk.speech.audio.containers import Audio, Source
-from dagsverk.speech.audio.samples import SamplesFile
+from dagsverk.speech.audio import containers, decoding
+from dagsverk.speech.audio.containers import Source
+from dagsverk.speech.audio.samples import RATE_HZ, SAMPLE_BYTES, Audio, SamplesFile
+from dagsverk.speech.audio.tracks import tags_of
 from dagsverk.speech.errors import AudioError
+from dagsverk.turns import Check, go_on
 
-SAMPLE_RATE_HZ = 16_000  # Whisper's
+SAMPLE_RATE_HZ = RATE_HZ
 FULL_SCALE = 0.99  # from here on a sample counts as clipped: resampling rounds the corners of flat tops
 
 
-def read_samples(source: Source, *, max_s: float | None = None) -> Audio:
-    """A whole recording, in any container with an audio stream (the first or best of several).
+def read_samples(source: Source, *, max_s: float | None = None, language: str = "") -> Audio:
+    """A whole recording, in any container with a track of sound.
 
     What strangers send is not for this process: see `sandbox`.
 
     Args:
         source: the encoded bytes, a local file, or an open one, which is closed.
         max_s: longest recording wanted; decoding stops where it is exceeded, so a long file costs little.
-    Returns: float32 array, shape (samples,), mono (the mean of the channels), 16 kHz, nominally in [-1, 1].
-    Raises: AudioError with reason "empty file", "not audio", "undecodable" (damaged, cut short, of a form or
-        code that is not read, or holding values that are no numbers), "too long", or "missing audio" (no such
-        file). Nothing else, whatever is in the file.
+        language: Whisper's code of the one wanted, of several; see `tracks`.
+    Returns: float32 array, shape (samples,), mono, 16 kHz, nominally in [-1, 1]; from the film's start, with
+        silence where time stamps have gaps. Of several channels the mean, unless they cancel each other.
+    Raises: AudioError with reason "empty file", "not audio", "undecodable" (damaged, cut short, of a form
+        that is not read, or holding values that are no numbers), "unknown codec", "too long",
+        or "missing audio"
+        (no such file). Nothing else, whatever is in the file.
     """
-    with containers.every_fault_an_audio_error():
-        parts = list(read_parts(source, max_s=max_s))
-        return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    parts: list[Audio] = []
+    for part in _pieces(source, max_s, tags_of(language), []):
+        if part is None:
+            parts.clear()
+        else:
+            parts.append(part)
+    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 
-def read_parts(source: Source, *, max_s: float | None = None) -> Iterator[Audio]:
-    """A recording in parts of any size, in bounded memory. As `read_samples`; a fault when it is reached."""
-    limit = None if max_s is None else round(max_s * SAMPLE_RATE_HZ)
-    samples = 0
-    with containers.every_fault_an_audio_error():
-        for part in _resampled(containers.parts(source, max_s)):
-            samples += len(part)
-            if limit is not None and samples > limit:
-                raise AudioError("too long", f"want at most {max_s:g} s of audio, found more")
-            yield part
+def decode_into(
+    target: BinaryIO,
+    source: Source,
+    *,
+    max_s: float | None = None,
+    tags: Collection[str] = (),
+    check: Check = go_on,
+) -> tuple[int, tuple[str, ...]]:
+    """A recording of any length, written as float32 in bounded memory. As `read_samples`.
+
+    Args: tags: how files tag the language wanted. check: asked again and again; what it raises ends the work.
+    Returns: the samples written; and what is to be said of them: track, channels, gaps.
+    """
+    samples, notes = 0, list[str]()
+    for part in _pieces(source, max_s, tags, notes):
+        check()
+        if part is None:
+            target.seek(0)
+            target.truncate()
+            samples = 0
+        else:
+            samples += target.write(part.data if part.flags.c_contiguous else part.tobytes()) // SAMPLE_BYTES
+    return samples, tuple(notes)
 
 
-def samples_file(source: Source) -> SamplesFile:
+def _pieces(
+    source: Source, max_s: float | None, tags: Collection[str], notes: list[str]
+) -> Iterator[Audio | None]:
+    """Samples of a recording; None where they begin again, for what came before does not count."""
+    limit = math.inf if max_s is None else round(max_s * RATE_HZ)
+    with containers.every_fault_an_audio_error(), closing(containers.open_bytes(source)) as file:
+        recording = decoding.Recording(file, max_s, tags)
+        for attempt in recording.attempts():
+            yield None
+            samples = 0
+            for part in _resampled(attempt):
+                samples += len(part)
+                if samples > limit:
+                    raise AudioError("too long", f"want at most {max_s:g} s of audio, found more")
+                yield part
+        notes.extend(recording.notes)
+
+
+def samples_file(source: Source, *, language: str = "") -> SamplesFile:
     """A recording of any length, in bounded memory: samples on disk, to be closed. As `read_samples`."""
     target = tempfile.TemporaryFile()  # noqa: SIM115  closed by its user
     try:
-        samples = 0
-        for part in read_parts(source):
-            target.write(part.tobytes())
-            samples += len(part)
+        samples, notes = decode_into(target, source, tags=tags_of(language))
         target.flush()
     except BaseException:
         target.close()
         raise
-    return SamplesFile(target, samples)
+    return SamplesFile(target, samples, notes)
 
 
 def loudness_dbfs(audio: Audio) -> float:
