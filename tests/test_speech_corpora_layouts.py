@@ -158,6 +158,22 @@ def test_one_file_of_a_corpus_is_no_corpus(tmp_path, name):
         opened(tmp_path / name)
 
 
+def test_a_header_between_bars_is_no_clip(tmp_path):
+    files = {"metadata.csv": lines("id|text|normalized_text", *(f"{n}|hej {n}|hej" for n in range(5)))}
+    listing = opened(
+        lay_out(files | sounds(*(f"wavs/{n}.wav" for n in range(5))), tmp_path / "own")
+    ).listing()
+    assert (len(listing.clips), listing.rejected) == (5, [])
+
+
+@pytest.mark.parametrize("parts", [("a", "b"), ("a/train", "b/train")])
+def test_tables_that_are_read_together_are_named_in_the_notes(tmp_path, parts):
+    files = {f"{part}/metadata.csv": lines("file,text", "1.wav,hej") for part in parts}
+    corpus = opened(lay_out(files | sounds(*(f"{part}/1.wav" for part in parts)), tmp_path / "own"))
+    assert len(corpus.listing().clips) == 2
+    assert any(note.startswith("2 tables are read together: a/") for note in corpus.notes)
+
+
 # ------------------------------------------------------------------ what is there, and is not read
 
 

@@ -24,7 +24,8 @@ def files_of(*paths):
         (["1.wav", "2.wav"], ["clips/1.wav", "clips/2.wav"], ["clips/1.wav", "clips/2.wav"]),
         (["1", "2"], ["wavs/1.wav", "wavs/2.flac"], ["wavs/1.wav", "wavs/2.flac"]),
         (["a/1.wav", "b/1.wav"], ["a/1.wav"], ["a/1.wav", "b/1.wav"]),  # what is missing gets no other one
-        (["/d/a/1.wav", "/d/b/1.wav"], ["a/1.wav"], ["a/1.wav", ""]),
+        (["/d/a/1.wav", "/d/b/1.wav"], ["a/1.wav"], ["a/1.wav", "b/1.wav"]),
+        (["/d/a/1.wav", "/d/../b/1.wav", "/e/2.wav"], ["a/1.wav"], ["a/1.wav", "", ""]),
         (["/d1/a/1.wav", "/d2/b/1.wav"], ["a/1.wav", "b/1.wav"], ["a/1.wav", "b/1.wav"]),
         (["anna/1.wav"], ["bo/1.wav"], ["anna/1.wav"]),
         (["../1.wav"], ["1.wav"], [""]),

@@ -15,7 +15,7 @@ from typing import cast
 
 from dagsverk.speech.corpora.common_voice import CommonVoice, release_folders
 from dagsverk.speech.corpora.corpus import Clip, Listing, RejectedClip, Split, Tally
-from dagsverk.speech.corpora.layouts import Choice, find_sources
+from dagsverk.speech.corpora.layouts import Choice, find_sources, read_together
 from dagsverk.speech.corpora.pairs import find_pairs, read_pairs
 from dagsverk.speech.corpora.places import Entry, Place
 from dagsverk.speech.corpora.readers import Source, Values, read_rows
@@ -74,6 +74,7 @@ class FolderCorpus:
         choice = find_sources(self.place, files, self.columns)
         if not choice.sources:
             return list_with_audio(self.place, files, self._paired(files, tally), tally)
+        tally.notes += read_together(choice.sources)
         recordings, named = Recordings(files, self.place.url), set[str]()
         clips = [
             clip

@@ -54,6 +54,15 @@ def find_sources(place: Place, files: Mapping[str, object], columns: Mapping[str
     )
 
 
+def read_together(sources: Sequence[Source]) -> list[str]:
+    """A note, if tables were put together that may have been meant as corpora of their own."""
+    tables = [source for source in sources if source.kind not in ("kaldi", "transcript")]
+    splits = Counter(source.split for source in tables)
+    if not tables or max(splits.values()) == 1:
+        return []
+    return [f"{len(tables):,} tables are read together: {_names(tables)}"]
+
+
 def _chosen(place: Place, tables: Sequence[Source]) -> Sequence[Source]:
     of_splits = [table for table in tables if table.split]
     if of_splits and (len(of_splits) == len(tables) or len({table.split for table in of_splits}) > 1):
@@ -166,8 +175,9 @@ def _tables(place: Place, files: Mapping[str, object], columns: Mapping[str, str
         kinds = {sure[0]: "table"}
     if not kinds and len(sure) > 1:
         raise CorpusError(
-            f"{place.url} holds several tables ({', '.join(sorted(sure)[:4])}), and none has a column of "
-            "recordings and one of texts by usual names; keep one, and name its audio_column and text_column"
+            f"{place.url} holds several tables ({', '.join(sorted(sure)[:4])}), and none has rows and, by "
+            "usual names, a column of recordings and one of texts; keep one, and name its audio_column and "
+            "text_column"
         )
     shared = shared_folder(files)
     return [

@@ -19,13 +19,15 @@ from typing import Literal
 
 from dagsverk.speech.corpora.corpus import Split, Tally
 from dagsverk.speech.corpora.places import Place
-from dagsverk.speech.corpora.rows import find_columns, parse_seconds
+from dagsverk.speech.corpora.rows import COLUMNS, find_columns, parse_seconds
 from dagsverk.speech.corpora.tables import Row, decode_utf8, parse_jsonl, parse_table, parse_tsv, text_lines
 from dagsverk.speech.errors import CorpusError
 
 STARTS = ("offset", "start", "start_s", "start_time", "begin")  # columns: where in a recording a row begins
 SPEAKERS_SHARE = 0.5  # of rows: a second field with fewer values, none of several words, names speakers
 MAX_BARS = 4  # fields between bars, of which a fourth is a length, in seconds (CSS10)
+
+ARK = re.compile(r"\.ark(:\d+)?$")
 
 Values = dict[str, str]  # meaning -> what a row says
 Kind = Literal["table", "lines", "array", "bars", "kaldi", "transcript", "spontaneous"]
@@ -95,7 +97,7 @@ def _columns(names: Sequence[str], where: str, columns: Mapping[str, str], *, fi
         if first and meaning not in meant:
             raise CorpusError(
                 f"{where} has no column of {meaning} by a usual name; it has {', '.join(names)}: "
-                f"name it as {meaning}_column"
+                f"name it as {meaning}_column, or write the names of columns above, if this is a row"
             )
     start = next((name for name in names if name.lower() in STARTS), "")
     return {**meant, "start": start} if start else meant
@@ -119,6 +121,7 @@ def _bars(
 ) -> Iterator[tuple[str, Values]]:
     """LJSpeech's has an id, the text as it is written, and the same in words; quotes mean themselves."""
     rows = [(number, line.split("|")) for number, line in text_lines(content, where) if line.strip()]
+    rows = rows[1:] if rows and _is_header(rows[0][1]) else rows
     width = len(rows[0][1]) if rows else 0
     if width == MAX_BARS and parse_seconds(rows[0][1][-1]):
         rows, width = [(number, [*row[:3], *row[4:]]) for number, row in rows], 3
@@ -138,6 +141,14 @@ def _bars(
         speaker = row[1] if with_speaker else ""
         text = row[2] if with_speaker or (width == 3 and (normalised or not row[1].strip())) else row[1]
         yield f"{path} line {number}", {"audio": row[0], "text": text, "speaker": speaker}
+
+
+def _is_header(cells: Sequence[str]) -> bool:
+    """Whether a first line names columns after all: `id|text|normalized_text`."""
+    names = [cell.strip().lower() for cell in cells]
+    return names[0] in (*COLUMNS["id"], *COLUMNS["audio"]) and any(
+        name in COLUMNS["text"] for name in names[1:]
+    )
 
 
 def _second_is_speaker(rows: Sequence[Sequence[str]]) -> bool:
@@ -166,6 +177,11 @@ def _kaldi(place: Place, source: Source, tally: Tally) -> Iterator[tuple[str, Va
     for utterance, recording in recordings.items():
         if recording.endswith("|"):
             detail = f"{recording[:120]!r} is a command, which is never run; write what it gives to a file"
+            tally.reject(utterance, "a command, not a file", detail)
+        elif ARK.search(recording):
+            detail = (
+                f"{recording[:120]!r} is an archive of Kaldi, which is not read; write the sound to files"
+            )
             tally.reject(utterance, "a command, not a file", detail)
         elif utterance not in texts:
             tally.reject(utterance, "empty text", f"{folder}text has no line of it")

@@ -9,7 +9,7 @@ import posixpath
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dagsverk.speech.errors import CorpusError
@@ -107,7 +107,7 @@ class Recordings:
                 break
         return best
 
-    def _moved(self, names: Iterable[str]) -> tuple[dict[str, str], str]:
+    def _moved(self, names: Collection[str]) -> tuple[dict[str, str], str]:
         """The files that names of another machine mean: by the longest end that they have in common."""
         candidates = {one: self._ends_alike(one) for one in names}
         votes = Counter(move for moves in candidates.values() for move in moves)
@@ -121,6 +121,13 @@ class Recordings:
             if not rivals and not set(paths.values()) & set(meant.values()):
                 paths |= meant
                 used[move] = count
+        for one in set(names) - set(paths):  # a file that lacks where the others are is missing, not outside
+            bare = one.lstrip("~/")
+            for old, new in used:
+                start = "".join(f"{part}/" for part in old)
+                if bare.startswith(start) and ".." not in bare.split("/"):
+                    paths[one] = "".join(f"{part}/" for part in new) + bare.removeprefix(start)
+                    break
         return paths, _said(list(used))
 
     def _ends_alike(self, stated: str) -> dict[Moved, str]:
