@@ -329,6 +329,14 @@ def test_a_report_does_not_depend_on_the_order_of_the_rows_or_on_a_second_look()
     assert twice[0].to_dict() == twice[1].to_dict() == ordered.to_dict()
 
 
+def test_outcomes_that_have_not_changed_are_compared_and_said_to_be_so():
+    features, predictions = quiet_month()
+    (label,) = [
+        c for c in report(IRIS, features, predictions, promised(0.95), now=NOW).drift if c.column == "species"
+    ]
+    assert (label.n, label.verdict, label.since) == (68, "no drift seen", None)
+
+
 def test_predictions_that_stopped_are_an_alert_and_a_day_late_is_not():
     features, predictions = quiet_month()
     assert report(IRIS, features, predictions, promised(0.95), now=NOW + dt.timedelta(hours=12)).alerts == ()

@@ -23,7 +23,7 @@ def _alert(alert: Alert) -> Html:
     """Since when, and what to do."""
     since = f" Since {parts.moment(alert.since)}." if alert.since else ""
     if alert.noticed and alert.since:
-        since = f" It most likely began then, and was noticed on {alert.noticed:%Y-%m-%d}."
+        since = f" It most likely began on {alert.since:%Y-%m-%d}, noticed on {alert.noticed:%Y-%m-%d}."
     advice = parts.element("div", alert.advice, "small") if alert.advice else ""
     return parts.join(parts.element("strong", "Alert: "), alert.message, since, advice)
 
@@ -88,7 +88,9 @@ def drift(view: View) -> Html:
 def _drift_row(system: System, drift: ColumnDrift) -> list[object]:
     tone = {True: "bad", False: "good", None: ""}[drift.drifted]
     column = system.column(drift.column)
-    words = f"Outcome: {column.description}" if column is system.label else column.description
+    words = column.description
+    if column is system.label and "outcome" not in words.lower():
+        words = f"Outcome: {words}"
     return [words, drift.change or "–", _evidence(drift), parts.chip(drift.verdict, tone)]
 
 
