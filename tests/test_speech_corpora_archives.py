@@ -48,7 +48,10 @@ def member(name, content=b"", kind=tarfile.REGTYPE, target=""):
 def three_clips(names=()):
     good = [f"good/{split}.wav" for split in SPLITS]
     table = json_lines(rows_of([*good, *names]))
-    return [member("metadata.jsonl", table), *(member(name, wav(0.2)) for name in good)]
+    return [
+        member("metadata.jsonl", table),
+        *(member(name, wav(0.2, 200 + i)) for i, name in enumerate(good)),
+    ]
 
 
 @pytest.mark.parametrize("form", ["own.tar", "own.tar.gz"])

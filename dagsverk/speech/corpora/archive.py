@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import hashlib
 import itertools
 import tarfile
 import zlib
@@ -147,12 +148,17 @@ class ArchivePlace:
             kind = "a link" if link else "a device or pipe" if device else "no regular file"
             self._files[name] = Entry(0, "", kind)
             return
-        self._files[name] = Entry(member.size, str(member.size))
         self._offsets[name] = member.offset_data
         wanted = name.endswith(TABLES) and not name.endswith(SELDOM)
         if wanted and member.size <= min(MAX_TABLE_BYTES, self._room):
             self._tables[name] = read_at_most(content, member.size)
             self._room -= member.size
+            digest = hashlib.blake2b(self._tables[name], digest_size=16)
+        else:
+            digest = hashlib.blake2b(digest_size=16)
+            while block := content.read(BLOCK_BYTES):
+                digest.update(block)
+        self._files[name] = Entry(member.size, str(member.size), digest=digest.hexdigest())
 
     def _members(self) -> Iterator[Member]:
         with self._errors(), contextlib.closing(self._open()) as raw:

@@ -55,7 +55,7 @@ class S3Place:
             objects = sorted(s3.keys_below(self._s3, self._bucket, self._prefix), key=lambda one: one["Key"])
         below = {one["Key"].removeprefix(self._prefix): one for one in objects}
         return {
-            path: Entry(int(one["Size"]), one["ETag"].strip('"'))
+            path: Entry(int(one["Size"]), one["ETag"].strip('"'), digest=one["ETag"].strip('"'))
             for path, one in below.items()
             if not path.endswith("/") and name_below(path) == path
         }

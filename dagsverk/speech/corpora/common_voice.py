@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from dagsverk.speech.corpora.corpus import Clip, Listing, RejectedClip, Split, Tally
+from dagsverk.speech.corpora.identity import is_asked_for
 from dagsverk.speech.corpora.places import Entry, Place
 from dagsverk.speech.corpora.resolving import is_sound
 from dagsverk.speech.corpora.rows import list_with_audio, read_clips, whisper_code
@@ -133,6 +134,9 @@ class CommonVoice:
     ) -> Iterator[Clip]:
         for _, row in parse_tsv(self.place.table(path), f"{self.place.url}/{path}", tally, NEEDED):
             file = row["path"]
+            stated = row.get("locale", "") or row.get("language", "")
+            if not is_asked_for(stated, self.language, tally, file.removesuffix(".mp3")):
+                continue
             yield Clip(
                 id=file.removesuffix(".mp3"),
                 audio=f"{folder}clips/{file}",

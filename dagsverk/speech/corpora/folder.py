@@ -15,6 +15,7 @@ from typing import cast
 
 from dagsverk.speech.corpora.common_voice import CommonVoice, release_folders
 from dagsverk.speech.corpora.corpus import Clip, Listing, RejectedClip, Split, Tally
+from dagsverk.speech.corpora.identity import is_asked_for
 from dagsverk.speech.corpora.layouts import Choice, find_sources, read_together
 from dagsverk.speech.corpora.pairs import find_pairs, read_pairs
 from dagsverk.speech.corpora.places import Entry, Place
@@ -22,7 +23,6 @@ from dagsverk.speech.corpora.readers import Source, Values, read_rows
 from dagsverk.speech.corpora.resolving import Recordings, is_sound, is_whole_path
 from dagsverk.speech.corpora.rows import (
     SPLIT_NAMES,
-    is_other_language,
     list_with_audio,
     parse_seconds,
     read_clips,
@@ -89,7 +89,12 @@ class FolderCorpus:
     ) -> Iterator[Clip]:
         """The clips of a table. `named` gets the recordings that it names, whatever becomes of their rows."""
         rows = [
-            (label, values["audio"].strip(), "stem" in values, self._clip(values, source, alone=alone))
+            (
+                label,
+                values["audio"].strip(),
+                "stem" in values,
+                self._clip(values, source, tally, label, alone=alone),
+            )
             for label, values in read_rows(self.place, source, tally, self.columns)
         ]
         stated = [audio.replace("\\", "/") for _, audio, _, _ in rows]
@@ -104,8 +109,8 @@ class FolderCorpus:
         above = shared_folder(stated)
         for path, (label, audio, _, clip) in zip(paths, rows, strict=True):
             if clip is None:
-                tally.left_out["other language"] += 1
-            elif not isinstance(clip, Clip):
+                continue
+            if not isinstance(clip, Clip):
                 tally.reject(label, *clip)
             elif not path:
                 tally.reject(label, "path outside the folder", _why_outside(audio))
@@ -115,11 +120,13 @@ class FolderCorpus:
                 split = _told_split(clip, path.removeprefix(shared), audio.removeprefix(above))
                 yield replace(clip, id=clip.id or path.removeprefix(root), audio=path, split=split)
 
-    def _clip(self, values: Values, source: Source, *, alone: bool) -> Clip | Fault | None:
+    def _clip(
+        self, values: Values, source: Source, tally: Tally, label: str, *, alone: bool
+    ) -> Clip | Fault | None:
         """The clip of a row, its recording not found yet, or reason and detail of why there is none; None for
-        one in another language."""
+        one in another language, which is counted here."""
         plain = {meaning: value.strip() for meaning, value in values.items()}
-        if is_other_language(plain.get("language", ""), self.language):
+        if not is_asked_for(plain.get("language", ""), self.language, tally, label):
             return None
         if (parse_seconds(plain.get("start")) or 0) > 0:
             return PART

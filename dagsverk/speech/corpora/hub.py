@@ -26,11 +26,11 @@ from dagsverk.reading import Below, NotRegular, TooLarge, read_at_most
 from dagsverk.speech.config import CorpusConfig
 from dagsverk.speech.corpora.corpus import Clip, Listing, RejectedClip, Split, Tally
 from dagsverk.speech.corpora.data_sets import DESCRIPTIONS, check_card, leads_out, local_folder
+from dagsverk.speech.corpora.identity import is_asked_for
 from dagsverk.speech.corpora.places import MAX_CLIP_BYTES, LocalPlace, local_trouble
 from dagsverk.speech.corpora.rows import (
     SPLIT_NAMES,
     find_columns,
-    is_other_language,
     make_listing,
     parse_seconds,
     whisper_code,
@@ -188,10 +188,9 @@ class HubCorpus:
         for number, row in enumerate(rows):
             tally.rows += 1
             values = {meaning: _words(rows, name, row.get(name)) for meaning, name in read.items()}
-            if is_other_language(values.get("language", ""), self.language):
-                tally.left_out["other language"] += 1
-                continue
             place = f"{split}/{number}"
+            if not is_asked_for(values.get("language", ""), self.language, tally, place):
+                continue
             samples = row.get("num_samples")
             yield Clip(
                 id=place,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -41,7 +42,7 @@ class Limited:
         if self._listing is None:
             whole = self.corpus.listing()
             if not whole.clips:
-                raise CorpusError(f"{self.name} has no clip that can be used; {_reasons(whole.rejected)}")
+                raise CorpusError(f"{self.name} has no clip that can be used; {_reasons(whole)}")
             self._listing = self._cut(whole)
             splits = {clip.split for clip in self._listing.clips}
             unnamed = any(
@@ -94,12 +95,14 @@ def draw_by_speaker(clips: Sequence[Clip], limit: int, seed: int) -> set[str]:
     return set(kept)
 
 
-def _reasons(rejected: Sequence[RejectedClip]) -> str:
-    counts: dict[str, int] = {}
-    for fault in rejected:
-        counts[fault.reason] = counts.get(fault.reason, 0) + 1
-    if not counts:
-        return "it is empty"
-    first = rejected[0]
-    counted = ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
-    return f"set aside: {counted}; the first: {first.clip}: {first.detail}"
+def _reasons(listing: Listing) -> str:
+    aside = Counter(fault.reason for fault in listing.rejected)
+    parts = []
+    if aside:
+        counted = ", ".join(f"{count:,} {reason}" for reason, count in aside.items())
+        first = listing.rejected[0]
+        parts = [f"set aside: {counted}; the first: {first.clip}: {first.detail}"]
+    if listing.left_out:
+        counted = ", ".join(f"{count:,} {reason}" for reason, count in listing.left_out.items())
+        parts.append(f"left out: {counted}")
+    return "; ".join(parts) or "it is empty"

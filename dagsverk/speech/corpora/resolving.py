@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from dagsverk.speech.corpora.identity import FileNames, tidy_path
 from dagsverk.speech.errors import CorpusError
 
 SOUND = (
@@ -47,21 +48,18 @@ class Recordings:
 
     files: Mapping[str, object]
     where: str
-    _composed: dict[str, str] = field(default_factory=dict)  # NFC -> as the disk spells it
     _bare: dict[str, str] = field(default_factory=dict)  # without its ending -> path; "" for several
     _by_name: dict[str, list[str]] = field(default_factory=dict)  # last part -> paths
 
     def __post_init__(self) -> None:
-        for path in self.files:
-            if not path.isascii():
-                self._composed[unicodedata.normalize("NFC", path)] = path
+        self._names = FileNames(self.files)
 
     def find(self, path: str) -> str:
         """The file of this path, or of this path with the ending of a recording; "" if there is none."""
-        if path in self.files:
-            return path
-        composed = unicodedata.normalize("NFC", path)
-        return self._composed.get(composed, "") or self._without_ending().get(composed, "")
+        alike = self._names.find(path)
+        if len(alike) == 1:
+            return alike[0]
+        return "" if alike else self._without_ending().get(tidy_path(path), "")
 
     def resolve(self, stated: Sequence[str], folder: str) -> tuple[list[str], str]:
         """(paths, note): of each name that a table in `folder` states, the path, whether there is a file or
@@ -166,7 +164,7 @@ class Recordings:
         if not self._bare:
             self._bare[""] = ""
             for path in filter(is_sound, self.files):
-                bare = unicodedata.normalize("NFC", path.rpartition(".")[0])
+                bare = tidy_path(path.rpartition(".")[0])
                 self._bare[bare] = "" if bare in self._bare else path
         return self._bare
 

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from dagsverk.speech.corpora.corpus import SPLITS, Clip, Listing, RejectedClip, Split, Tally
+from dagsverk.speech.corpora.identity import (
+    MISSING_TEXTS,
+    FileNames,
+    Voices,
+    clean_name,
+    clean_translation,
+    clean_value,
+)
 from dagsverk.speech.corpora.places import MAX_CLIP_BYTES, REGULAR, Entry, Place
+from dagsverk.speech.corpora.sameness import same_bytes
 from dagsverk.speech.corpora.text import clean_text
+from dagsverk.speech.corpora.twins import HELD_OUT_FIRST, part_twins
 from dagsverk.speech.errors import CorpusError
-from dagsverk.speech.languages import LANGUAGES
+from dagsverk.speech.language_names import spoken_language
 
 SPLIT_NAMES: dict[str, Split] = {
     "train": "train", "training": "train",
@@ -20,9 +31,9 @@ SPLIT_NAMES: dict[str, Split] = {
     "test": "test", "testing": "test",
 }  # fmt: skip
 GENDERS = {  # one wording for all releases of Common Voice and for FLEURS
-    "male_masculine": "male", "m": "male", "man": "male",
-    "female_feminine": "female", "f": "female", "woman": "female",
-    "do_not_wish_to_say": "", "unknown": "", "nan": "",
+    "male_masculine": "male", "m": "male", "man": "male", "maschio": "male", "uomo": "male",
+    "female_feminine": "female", "f": "female", "woman": "female", "kvinna": "female", "donna": "female",
+    "femmina": "female",
 }  # fmt: skip
 COLUMNS = {  # usual names of columns, best first
     "audio": ("audio", "path", "file", "file_name", "filename", "audio_path", "audio_file", "audio_filepath",
@@ -43,7 +54,6 @@ COLUMNS = {  # usual names of columns, best first
 
 
 MIN_SPEAKERS = 5  # that splits are drawn by; with fewer, train would have less than three fifths of them
-CODES = {"nb": "no", "fil": "tl", "jv": "jw", "cmn": "zh"}  # locales that Whisper calls otherwise
 
 
 def find_columns(there: Sequence[str], named: Mapping[str, str], where: str) -> dict[str, str]:
@@ -113,25 +123,25 @@ def _rank(voice: str) -> bytes:
     return hashlib.sha256(voice.encode("utf-8", "replace")).digest()
 
 
-def make_listing(clips: Iterable[Clip], tally: Tally, identities: Iterable[str]) -> Listing:
+def make_listing(
+    clips: Iterable[Clip],
+    tally: Tally,
+    identities: Iterable[str],
+    sounds: Mapping[str, str] | None = None,
+) -> Listing:
     """The listing of clips whose audio is there; splits that the corpus lacks are drawn.
 
-    Rejected are: "duplicate id", "empty text", and "speaker in another split" (a speaker of test is heard
-    in no other split, one of dev not in train). A clip without a speaker stays where it is.
+    Names of clips and people are cleaned (`identity`). Rejected are: "duplicate id", "empty text", and what
+    another split has as well: "recording in another split", "speaker in another split" (a speaker of test is
+    heard in no other split, one of dev not in train). A clip without a speaker stays where it is.
 
     Args: tally: of the rows that the clips were made of, with those rejected before; it is filled further.
         identities: what tells that the audio is the same, such as checksums or sizes and times.
+        sounds: see `twins.part_twins`.
     """
-    kept: dict[str, Clip] = {}
-    for clip in clips:
-        text = clean_text(clip.text)
-        if clip.id in kept:
-            tally.reject(clip.id, "duplicate id", f"again in {clip.split}")
-        elif not text:
-            tally.reject(clip.id, "empty text", repr(clip.text[:80]))
-        else:
-            kept[clip.id] = _tidy(clip, clean_text(clip.text, keep_marks=True))
-    alone, shared = part_speakers(fill_splits(list(kept.values())))
+    named = part_twins(_named(clips, tally), sounds or {}, tally)
+    drawn = part_twins(fill_splits(named), sounds or {}, tally)  # also those that are drawn apart
+    alone, shared = part_speakers(drawn)
     return Listing(
         clips=alone,
         rejected=[*tally.rejected, *shared],
@@ -140,6 +150,27 @@ def make_listing(clips: Iterable[Clip], tally: Tally, identities: Iterable[str])
         rows=tally.rows,
         notes=tuple(tally.notes),
     )
+
+
+def _named(clips: Iterable[Clip], tally: Tally) -> list[Clip]:
+    """The clips with something said, by clean names. Of those with one id, a split that is held out keeps
+    its own."""
+    kept: dict[str, Clip] = {}
+    voices = Voices()
+    for clip in clips:
+        one = _tidy(clip, voices)
+        if not clean_text(one.text):
+            tally.reject(one.id, "empty text", repr(clip.text[:80]))
+            continue
+        first = kept.get(one.id)
+        if first is None:
+            kept[one.id] = one
+        elif HELD_OUT_FIRST.index(one.split) < HELD_OUT_FIRST.index(first.split):
+            kept[one.id] = one
+            tally.reject(first.id, "duplicate id", f"in {first.split}, and again in {one.split}")
+        else:
+            tally.reject(one.id, "duplicate id", f"again in {one.split}")
+    return list(kept.values())
 
 
 def part_speakers(clips: Sequence[Clip]) -> tuple[list[Clip], list[RejectedClip]]:
@@ -162,10 +193,18 @@ def part_speakers(clips: Sequence[Clip]) -> tuple[list[Clip], list[RejectedClip]
 def list_with_audio(place: Place, files: dict[str, Entry], clips: Sequence[Clip], tally: Tally) -> Listing:
     """The listing of the clips whose audio the place has, in the place's order; see `make_listing`."""
     there = []
-    for clip in clips:
+    names = FileNames(files)
+    for stated in clips:
+        alike = names.find(stated.audio)
+        clip = replace(stated, audio=alike[0]) if len(alike) == 1 and alike[0] != stated.audio else stated
         entry = files.get(clip.audio)
         if fault := _fault(files, clip.audio):
             tally.reject(clip.id, "not a regular file", fault)
+        elif len(alike) > 1:
+            detail = (
+                f"{clip.audio!r} may be {' or '.join(map(repr, alike[:3]))}; name it as it is spelt there"
+            )
+            tally.reject(clip.id, "ambiguous audio", detail)
         elif entry is None:
             tally.reject(clip.id, "missing audio", f"no file {clip.audio!r} in {place.name}")
         elif entry.size > MAX_CLIP_BYTES:
@@ -174,7 +213,8 @@ def list_with_audio(place: Place, files: dict[str, Entry], clips: Sequence[Clip]
             there.append(clip)
     stamps = (f"{clip.id}\t{files[clip.audio].stamp}" for clip in there)
     checksum = getattr(place, "sha256", "")
-    listing = make_listing(there, tally, [checksum] if checksum else stamps)
+    sounds = same_bytes(place, files, [clip.audio for clip in there])
+    listing = make_listing(there, tally, [checksum] if checksum else stamps, sounds)
     if not place.sequential:
         return listing
     order = {path: position for position, path in enumerate(files)}
@@ -208,16 +248,10 @@ def read_clips(place: Place, clips: Sequence[Clip]) -> Iterator[tuple[Clip, byte
 
 
 def whisper_code(locale: str) -> str:
-    """Whisper's code of a locale: sv of sv-SE."""
-    code = locale.replace("_", "-").split("-")[0].lower()
-    return CODES.get(code, code)
-
-
-def is_other_language(stated: str, code: str) -> bool:
-    """Whether a code (it), a locale (it-IT) or a name (Italian) tells of another of Whisper's languages."""
-    by_name = {language.name: its_code for its_code, language in LANGUAGES.items()}
-    stated_code = by_name.get(stated.strip().lower(), whisper_code(stated.strip()))
-    return stated_code in LANGUAGES and stated_code != code
+    """Whisper's code of a locale (sv of sv-SE), or of how a name begins (sv_clean); ISO 639's for a language
+    that Whisper lacks, else the beginning as it is."""
+    first = re.split(r"[-_]", locale, maxsplit=1)[0].lower()
+    return (locale and spoken_language(locale)) or (first and spoken_language(first)) or first
 
 
 def parse_seconds(stated: str | None) -> float | None:
@@ -238,15 +272,17 @@ def digest(clips: Iterable[Clip], identities: Iterable[str]) -> str:
     return total.hexdigest()
 
 
-def _tidy(clip: Clip, text: str) -> Clip:
-    gender = clip.gender.strip().lower()
+def _tidy(clip: Clip, voices: Voices) -> Clip:
+    """The clip with its names cleaned, and its text as it is taught."""
+    gender = clean_value(clip.gender).lower()
     return replace(
         clip,
-        text=text,
-        translation=clean_text(clip.translation) if clip.translation else "",
-        speaker=sys.intern(clip.speaker),  # few values over many rows
+        id=clean_value(clip.id) or clean_name(clip.audio),
+        text="" if clip.text.strip() in MISSING_TEXTS else clean_text(clip.text, keep_marks=True),
+        translation=clean_text(clean_translation(clip.translation)) if clip.translation else "",
+        speaker=sys.intern(voices[clip.speaker]),  # few values over many rows
         gender=sys.intern(GENDERS.get(gender, gender)),
-        age=sys.intern(clip.age.strip()),
-        accent=sys.intern(clip.accent.strip()),
-        licence=sys.intern(clip.licence.strip()),
+        age=sys.intern(clean_value(clip.age)),
+        accent=sys.intern(clean_value(clip.accent)),
+        licence=sys.intern(clean_value(clip.licence)),
     )
