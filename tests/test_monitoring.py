@@ -24,52 +24,11 @@ from dagsverk.tabular.monitoring import (
     report,
     watch_version,
 )
-from dagsverk.tabular.system import load_system
 from dagsverk.tabular.tables import features_table, predictions_table
+from tests.support.flowers import DAY_1, IRIS, NOW, flowers, predicted, promised, quiet_month
 
-IRIS = load_system("iris")
-NOW = dt.datetime(2026, 3, 10, 12, tzinfo=dt.UTC)
-DAY_1 = pd.Timestamp("2026-01-01")
 EMPTY_FEATURES = features_table(IRIS).schema.empty_table().to_pandas()
 EMPTY_PREDICTIONS = predictions_table(IRIS).schema.empty_table().to_pandas()
-
-
-def promised(accuracy: float, version: int | None = None) -> Promise:
-    return Promise(accuracy=accuracy, version=version)
-
-
-def flowers(
-    outcomes: list[str | None], *, origin: str = "historic", start: pd.Timestamp = DAY_1, name: str = "s"
-) -> pd.DataFrame:
-    """Feature rows s0, s1, ..., one a day, measured like a typical flower."""
-    rng = np.random.default_rng(len(outcomes))
-    return pd.DataFrame(
-        {
-            "row_id": [f"{name}{i}" for i in range(len(outcomes))],
-            "event_time": pd.date_range(start, periods=len(outcomes), freq="D"),
-            "origin": origin,
-            "generator": None,
-            **{c.name: rng.normal(c.example, 0.5, len(outcomes)) for c in IRIS.columns},
-            "species": pd.Series(outcomes, dtype=object),
-        }
-    )
-
-
-def predicted(
-    rows: pd.DataFrame, classes: list[str] | str, *, version: int = 1, **changed: object
-) -> pd.DataFrame:
-    """A prediction of each row, made an hour after its event."""
-    columns = {
-        "row_id": rows["row_id"],
-        "model_version": version,
-        "event_time": rows["event_time"],
-        "predicted_at": rows["event_time"] + pd.Timedelta(hours=1),
-        "prediction": classes,
-        "probability": 0.75,
-        "probabilities": [[0.75, 0.25, 0.0]] * len(rows),
-        "seen_in_training": False,
-    }
-    return pd.DataFrame(columns | changed)
 
 
 def test_predictions_meet_their_outcomes_by_row_and_time():
@@ -220,13 +179,6 @@ def test_a_history_with_little_or_nothing_in_it_is_reported_without_a_warning(fe
     assert result.confusion.to_numpy().sum() == result.outcomes
 
 
-def quiet_month() -> tuple[pd.DataFrame, pd.DataFrame]:
-    """150 historic flowers and 68 later ones like them, the newest of yesterday, all predicted right."""
-    later = flowers(["setosa"] * 68, start=pd.Timestamp(NOW.date()) - pd.Timedelta(days=68))
-    rows = pd.concat([flowers(["setosa"] * 150, name="h", start=pd.Timestamp("1936-09-01")), later])
-    return rows.reset_index(drop=True), predicted(later, "setosa")
-
-
 def test_a_system_that_does_well_raises_no_alert():
     features, predictions = quiet_month()
     result = report(IRIS, features, predictions, promised(0.95), now=NOW)
@@ -273,68 +225,6 @@ def test_where_only_invented_rows_were_predicted_there_is_no_accuracy_and_drift_
 def test_the_last_predictions_are_shown_newest_first():
     result = report(IRIS, *quiet_month(), promised(0.95), now=NOW, last=3)
     assert result.last["row_id"].tolist() == ["s67", "s66", "s65"]
-
-
-def test_a_drifted_column_is_an_alert_that_names_it():
-    features, predictions = quiet_month()
-    late = features["row_id"].str.startswith("s")
-    features.loc[late, "petal_length_cm"] += 3
-    alerts = report(IRIS, features, predictions, promised(0.95), now=NOW, window_rows=60).alerts
-    assert [(a.kind, a.key) for a in alerts] == [("drift", "drift:petal_length_cm")]
-    assert alerts[0].since == dt.datetime(2026, 1, 1, tzinfo=dt.UTC)  # the first of all
-    assert alerts[0].noticed < dt.datetime(2026, 1, 20, tzinfo=dt.UTC)
-    assert alerts[0].message.startswith(
-        "Petal length has drifted in the last 60 rows: median from 4.25 to 7.38"
-    )
-    assert alerts[0].message.endswith("cm.")
-
-
-def test_accuracy_below_the_promise_is_an_alert_since_the_day_it_began():
-    features, predictions = quiet_month()
-    predictions.loc[predictions.index[58:], "prediction"] = "virginica"  # the last ten days are wrong
-    alerts = report(IRIS, features, predictions, promised(0.95), now=NOW, window_rows=20).alerts
-    alert = next(a for a in alerts if a.kind == "accuracy")
-    assert alert.since == dt.datetime(2026, 2, 28, tzinfo=dt.UTC)
-    assert dt.datetime(2026, 3, 1, tzinfo=dt.UTC) < alert.noticed < dt.datetime(2026, 3, 8, tzinfo=dt.UTC)
-    assert "0 % of the 10 outcomes since 2026-02-28 were predicted right, 95 % was promised" in alert.message
-    assert "until a new champion is in use" in alert.advice
-
-
-def test_what_an_older_champion_got_wrong_breaks_no_promise_of_the_new_one():
-    features, predictions = quiet_month()
-    predictions.loc[predictions.index[58:], "prediction"] = "virginica"
-    alarms = [report(IRIS, features, predictions, promised(0.95, v), now=NOW).accuracy.alarm for v in (1, 2)]
-    assert alarms == [True, None]
-
-
-def test_an_alarm_stays_on_later_days_and_is_kept_as_past_once_later_rows_outweigh_it():
-    later = flowers(["setosa"] * 400, start=DAY_1)
-    predictions = predicted(later, ["virginica" if 30 <= i < 40 else "setosa" for i in range(400)])
-    rows = pd.concat([flowers(["setosa"] * 150, name="h", start=pd.Timestamp("1936-09-01")), later])
-
-    def as_of(days: int) -> tuple[bool, int]:
-        shown = report(IRIS, rows, predictions.head(days), promised(0.95), now=NOW)
-        return any(a.kind == "accuracy" for a in shown.alerts), len(shown.past_alarms)
-
-    seen = [as_of(days) for days in (30, 40, 41, 44, 400)]
-    assert seen == [(False, 0), (True, 0), (True, 0), (True, 0), (False, 1)]
-
-
-def test_a_report_does_not_depend_on_the_order_of_the_rows_or_on_a_second_look():
-    features, predictions = quiet_month()
-    predictions.loc[predictions.index[58:], "prediction"] = "virginica"
-    mixed = features.sample(frac=1, random_state=1), predictions.sample(frac=1, random_state=2)
-    twice = report(IRIS, *mixed, promised(0.95), now=NOW), report(IRIS, *mixed, promised(0.95), now=NOW)
-    ordered = report(IRIS, features, predictions, promised(0.95), now=NOW)
-    assert twice[0].to_dict() == twice[1].to_dict() == ordered.to_dict()
-
-
-def test_outcomes_that_have_not_changed_are_compared_and_said_to_be_so():
-    features, predictions = quiet_month()
-    (label,) = [
-        c for c in report(IRIS, features, predictions, promised(0.95), now=NOW).drift if c.column == "species"
-    ]
-    assert (label.n, label.verdict, label.since) == (68, "no drift seen", None)
 
 
 def test_predictions_that_stopped_are_an_alert_and_a_day_late_is_not():
