@@ -42,7 +42,17 @@ def card(report: Report, system: System) -> Html:
     rows = [_row(system, row) for row in tally.last.head(MOST_LISTED).to_dict("records")]
     caption = f"The newest {len(rows)} of {tally.predictions:,} invented rows predicted, newest first"
     note = f"{sentence(report)} {WHY}".strip()
-    return parts.card("Invented rows", note, parts.table(caption, heads, rows))
+    links = "" if report.predictions else downloads(system)
+    return parts.card("Invented rows", note, parts.table(caption, heads, rows), links)
+
+
+def downloads(system: System) -> Html:
+    """Links to all predictions as files, those of invented rows marked as such."""
+    csv, parquet = (
+        parts.link(words, f"api/predictions/{system.name}.{words.lower()}") for words in ("CSV", "Parquet")
+    )
+    words = parts.join("All predictions with inputs and probabilities: ", csv, ", ", parquet)
+    return parts.element("p", words, "soft small")
 
 
 def _row(system: System, row: Mapping[Any, Any]) -> list[object]:

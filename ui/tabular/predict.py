@@ -54,9 +54,11 @@ def build(demo: gr.Blocks, system: System, desk: TabularDesk) -> None:
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
     def opened() -> Iterator[list[Any]]:
-        yield [introduction(system, desk), *[gr.skip()] * len(fields)]
-        case = opening_case(system, desk)
-        yield [respond(system, desk, case), *case.values()]
+        kept = kept_case(system, desk)
+        same = [gr.skip()] * len(fields)
+        yield [introduction(system, desk), *(kept.values() if kept else same)]
+        case = kept or opening_case(system, desk)
+        yield [respond(system, desk, case), *(same if kept else case.values())]
 
     demo.load(opened, None, [shown, *fields], **quiet)
     asked = [button.click, *(item.submit for item in fields if isinstance(item, gr.Number))]
@@ -64,17 +66,30 @@ def build(demo: gr.Blocks, system: System, desk: TabularDesk) -> None:
     frame.foot()
 
 
+def kept_case(system: System, desk: TabularDesk) -> dict[str, Any]:
+    """A typical real row as the champion's record holds it, which is read at once; empty without one."""
+    try:
+        kept = desk.promoted(system).info.get("typical")
+    except (NoChampion, StoreError, OSError):
+        return {}
+    return _filled(system, kept) if isinstance(kept, Mapping) else {}
+
+
 def opening_case(system: System, desk: TabularDesk) -> dict[str, Any]:
     """What the form holds when the page is opened: a typical real row, where a model has seen some.
 
-    A model of an older version has no such row on its record; then it is made of the rows that its
-    explanations compare with.
+    A model of an older version has none on its record; then it is made of the rows that its explanations
+    compare with. Without a model: each column's example.
     """
+    if kept := kept_case(system, desk):
+        return kept
     try:
-        kept = desk.promoted(system).info.get("typical")
-        case = kept if isinstance(kept, Mapping) else typical_case(system, desk.champion(system).background)
+        return _filled(system, typical_case(system, desk.champion(system).background))
     except (NoChampion, StoreError, OSError):
-        case = {}
+        return _filled(system, {})
+
+
+def _filled(system: System, case: Mapping[str, Any]) -> dict[str, Any]:
     return {column.name: _shown(column, case.get(column.name, column.example)) for column in system.columns}
 
 

@@ -52,7 +52,8 @@ def number_row(view: View) -> Html:
     report = view.report
     set_aside = f"{view.rows_set_aside:,} set aside" if view.rows_set_aside else "none set aside"
     real = f"{view.rows - view.invented_rows:,} real, {view.invented_rows:,} invented; "
-    more = f"; {report.invented.predictions:,} more of invented ones" if report.invented.predictions else ""
+    invented_too = report.invented.predictions
+    more = f"; {invented_too:,} predictions of invented rows stand apart" if invented_too else ""
     return parts.tiles(
         (
             Tile(
@@ -180,16 +181,7 @@ def last_predictions(view: View) -> Html:
         nothing = parts.empty("No new real row was predicted yet", words, source_command(system))
         return parts.card("Last predictions", "", nothing)
     caption = f"The newest {len(rows)} of {report.predictions:,} predictions of real rows, newest first"
-    return parts.card("Last predictions", "", parts.table(caption, heads, rows), downloads(system))
-
-
-def downloads(system: System) -> Html:
-    """Links to all predictions as files."""
-    csv, parquet = (
-        parts.link(words, f"api/predictions/{system.name}.{words.lower()}") for words in ("CSV", "Parquet")
-    )
-    words = parts.join("All predictions with inputs and probabilities: ", csv, ", ", parquet)
-    return parts.element("p", words, "soft small")
+    return parts.card("Last predictions", "", parts.table(caption, heads, rows), invented.downloads(system))
 
 
 def _prediction_row(system: System, row: Mapping[Any, Any]) -> list[object]:
