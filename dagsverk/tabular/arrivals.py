@@ -4,6 +4,7 @@ The rules, for rows that are the same by their identity:
 
 - A row that a source brought is changed by sources alone. The system's own facts, read on every day without
   a source, are written only where no source has brought the row; so the order of the two does not matter.
+- A row without an id is the stored one with the same inputs, if there is one.
 - A row that comes again without its outcome keeps the outcome that is stored.
 - Rows without a time of their own have the system's `event_time`, for that is when its facts were so; but a
   row that comes in without an outcome is from the day on which it came. A stored row keeps its time, so that
@@ -19,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dagsverk.tabular.errors import SourceError
-from dagsverk.tabular.features import Validated
+from dagsverk.tabular.features import Validated, model_inputs
 from dagsverk.tabular.system import System
 from dagsverk.tabular.tables import HISTORIC, SENT, identity
 
@@ -47,7 +48,7 @@ def settle(
     """Rows of a source (`sent`), or the system's own facts, as they are to be written.
 
     Args:
-        stored: STORED_COLUMNS and label of the stored rows.
+        stored: STORED_COLUMNS and label of the stored rows, their inputs as well where rows have no ids.
         now: when they came in; with a time zone.
     Raises: SourceError for a source without the column that says when each row was.
     """
@@ -58,7 +59,8 @@ def settle(
         )
     label = system.label.name
     real = stored[stored["origin"] == HISTORIC]
-    rows = _dated(system, checked.rows, real, now) if sent and not checked.timed else checked.rows
+    rows = checked.rows if checked.named or checked.timed else _named_as_stored(system, checked.rows, real)
+    rows = _dated(system, rows, real, now) if sent and not checked.timed else rows
     left = 0
     if not sent:
         brought = _are_among(rows, real[real["generator"] == SENT], by_time=bool(system.time_column))
@@ -74,6 +76,23 @@ def settle(
         without_outcome=int(rows[label].isna().sum()),
         outcomes_kept=int((missing & kept.notna()).sum()),
     )
+
+
+def _named_as_stored(system: System, rows: pd.DataFrame, real: pd.DataFrame) -> pd.DataFrame:
+    """Rows without ids of their own, those that are stored under another name given that name.
+
+    Else a table that others have published without ids would come in beside the system's own facts, each row
+    twice, once to learn from and once to be tested on. Of equal rows the first is the first that is stored.
+    """
+    content = list(system.inputs)
+    digests, stored = (
+        pd.util.hash_pandas_object(model_inputs(system, part)[content], index=False) for part in (rows, real)
+    )
+    places = pd.MultiIndex.from_arrays([stored, stored.groupby(stored).cumcount()])
+    wanted = pd.MultiIndex.from_arrays([digests, digests.groupby(digests).cumcount()])
+    at = places.get_indexer(wanted)
+    names = np.where(at >= 0, real["row_id"].to_numpy(dtype=object)[at], rows["row_id"]) if len(real) else None
+    return rows if names is None else rows.assign(row_id=names)
 
 
 def _are_among(rows: pd.DataFrame, others: pd.DataFrame, *, by_time: bool) -> NDArray[np.bool_]:

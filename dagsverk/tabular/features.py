@@ -45,6 +45,7 @@ class Validated:
     rejects: pd.DataFrame  # layout of rejects_table: one line per failed check
     rows_in: int
     timed: bool = False  # the rows have times of their own; else `event_time` is the system's
+    named: bool = True  # the rows have ids of their own; else they are named by their content
     guesses: tuple[str, ...] = ()  # what was found out about the source: sentences
 
     def __post_init__(self) -> None:
@@ -89,6 +90,7 @@ def validate(system: System, raw: Raw, found_at: pd.Timestamp) -> Validated:
         rejects=_reject_rows(system, raw.name, failures, found_at),
         rows_in=len(raw.rows) + len(raw.malformed),
         timed=system.time_column in cells,
+        named=system.id_column in cells,
         guesses=tuple(g for g in (*raw.guesses, *matched.guesses, *guesses, id_guess, time_guess) if g),
     )
 
