@@ -9,10 +9,11 @@ from speech_site import SWEDISH
 from dagsverk.speech.config import EvaluationConfig
 from dagsverk.speech.corpora.limited import UNKNOWN_VOICES
 from dagsverk.speech.evaluation.description import describe, score_clips
-from dagsverk.speech.evaluation.report import Cut, DecodingSpeed, EvaluationReport, ScoredModel
+from dagsverk.speech.evaluation.report import Cut, DecodingSpeed, EvaluationReport, ScoredModel, UnseenScores
+from dagsverk.speech.features.shards import Example, Suspicion
 from dagsverk.speech.steps import Prepared, SplitCounts
 from dagsverk.store import Model
-from ui.speech import sentences
+from ui.speech import sentences, texts
 
 CONFIG = EvaluationConfig(resamples=200, min_group_clips=2)
 MODEL = Model(name="whisper_swedish", version=3, metrics={}, description="", created=None)
@@ -155,3 +156,48 @@ def test_clips_that_were_not_used_are_counted_with_a_verb_that_agrees():
 
 def test_before_the_first_day_nothing_is_promised_of_voices():
     assert "voice" not in sentences.first_day(SWEDISH)
+
+
+@pytest.mark.parametrize(
+    "clips, words",
+    [
+        (0, "Every sentence of the test is read in training, too"),
+        (1, "1 clip of 4 says a sentence not read in training."),
+        (3, "3 clips of 4 say sentences not read in training."),
+        (4, "No sentence of the test is read in training."),
+    ],
+)
+def test_it_is_told_how_many_sentences_of_the_test_are_new(clips, words):
+    report = report_of(NAMED)
+    unseen = UnseenScores(clips=clips, speakers=1, of=4, wer=None, gap=None)
+    report = dataclasses.replace(report, unseen=unseen)
+    assert words in sentences.compared(report)
+    promised = "nothing is known of new sentences" in sentences.promise(SWEDISH, MODEL, report, None)
+    assert promised == (not clips)
+
+
+def test_of_new_sentences_and_whispers_rules_nothing_is_told_where_nobody_looked():
+    report = report_of(NAMED)
+    before = dataclasses.replace(report, scores=dataclasses.replace(report.scores, whisper=None), unseen=None)
+    words = sentences.compared(before)
+    assert "sentence" not in words
+    assert "Whisper" not in words
+    assert "Whisper’s own normaliser" in sentences.compared(report)
+
+
+def test_suspicious_texts_are_shown_those_of_the_test_first_and_escaped():
+    test, train = Example(clip="t", detail="<img src=x> (1.0 s)"), Example(clip="a", detail="(hej) (2.0 s)")
+    doubt = Suspicion(clips=1200, test_clips=1, examples=(train, test), test_examples=(test,))
+    step = dataclasses.replace(set_of(), suspicious={"a direction in brackets": doubt})
+    shown = texts.kinds(step, "sv")
+    assert shown.index("&lt;img") < shown.index("(hej)")
+    assert "<img" not in shown
+    assert "1,200" in shown
+    assert "clip t, of the test set" in shown
+    assert "used all the same" in sentences.suspicious(step)
+
+
+def test_a_set_without_suspicious_texts_is_told_from_one_that_nobody_looked_at():
+    looked_at = dataclasses.replace(set_of(), suspicious={})
+    assert sentences.suspicious(looked_at) == "Nothing odd was noticed in the texts of 5 clips."
+    assert "did not look" in sentences.suspicious(set_of())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dagsverk.speech.features.shards import Example, Suspicion
+from dagsverk.speech.steps import Prepared
 from ui import parts
 from ui.parts import Head, Html
 from ui.speech import sentences
@@ -19,12 +20,17 @@ def suspicious(view: SpeechView) -> Html:
     note = sentences.suspicious(step)
     if not step.suspicious:
         return parts.card(title, "", parts.empty("None" if step.suspicious == {} else "Not known", note))
+    return parts.card(title, note, kinds(step, view.language.code))
+
+
+def kinds(step: Prepared, code: str) -> Html:
+    """A row per kind. Args: code: Whisper's, of the texts."""
     heads = [Head(title="Text with"), Head(title="Clips", numeric=True), Head(title="In test", numeric=True)]
     rows = [
-        (kind, f"{one.clips:,}", f"{one.test_clips:,}", _examples(one, view.language.code))
-        for kind, one in step.suspicious.items()
+        (kind, f"{one.clips:,}", f"{one.test_clips:,}", _examples(one, code))
+        for kind, one in (step.suspicious or {}).items()
     ]
-    return parts.card(title, note, parts.table("By kind", [*heads, Head(title="Such as", wide=True)], rows))
+    return parts.table("By kind", [*heads, Head(title="Such as", wide=True)], rows)
 
 
 def _examples(one: Suspicion, code: str) -> Html:
