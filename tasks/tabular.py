@@ -53,10 +53,12 @@ def ingest(system: str, source: str | None = None, max_bad_share: float = 0.1) -
     store.upsert(rejects, new_rejects(checked.rejects, store.read(rejects)))
     if checked.rows_set_aside > max_bad_share * checked.rows_in:
         raise TooManyBadRows(checked.complaint(max_bad_share))
-    stored = store.read(table, columns=[*STORED_COLUMNS, described.label.name])
+    content = () if checked.named else described.inputs
+    stored = store.read(table, columns=[*STORED_COLUMNS, *content, described.label.name])
     settled = settle(described, checked, stored, sent=source not in (None, EMBEDDED), now=now)
     commit = store.upsert(table, settled.rows)
-    gone = set(stored.loc[stored["origin"] == HISTORIC, "row_id"]) - set(checked.rows["row_id"])
+    came = {*checked.rows["row_id"], *settled.rows["row_id"]}
+    gone = set(stored.loc[stored["origin"] == HISTORIC, "row_id"]) - came
     report = Ingested(
         source=checked.source,
         rows_in=checked.rows_in,

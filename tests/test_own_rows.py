@@ -152,3 +152,32 @@ def test_a_source_without_the_times_that_the_system_states_is_refused_and_the_fa
         tasks.ingest.fn("iris", sent(tmp_path, {"flower_id": "mine"}))
     tasks.ingest.fn("iris")
     assert len(store.read(features_table(IRIS))) == 150
+
+
+def test_a_table_without_ids_is_the_same_rows_as_the_facts_and_not_each_of_them_twice(store, tmp_path):
+    facts = IRIS.read()
+    bare = facts.drop(columns=IRIS.id_column).sample(frac=1, random_state=1)
+    pd.concat([bare, bare.head(1)]).to_csv(tmp_path / "bare.csv", index=False)
+    tasks.ingest.fn("iris")
+    before = set(store.read(features_table(IRIS))["row_id"])
+    for _ in range(2):
+        tasks.ingest.fn("iris", str(tmp_path / "bare.csv"))
+        rows = store.read(features_table(IRIS))
+        assert len(rows) == 151
+        assert before < set(rows["row_id"])
+
+
+def test_a_row_without_an_id_never_takes_the_name_of_another(store, tmp_path):
+    def bare(*widths):
+        path = tmp_path / "bare.csv"
+        pd.DataFrame([{**FLOWER, "petal_width_cm": width} for width in widths]).to_csv(path, index=False)
+        return str(path)
+
+    tasks.ingest.fn("iris", bare(3.0, 3.0))
+    first, _ = sorted(store.read(features_table(IRIS))["row_id"])
+    changed = {"flower_id": first.removeprefix("iris-"), "petal_width_cm": 1.0}
+    tasks.ingest.fn("iris", sent(tmp_path, changed))  # the first is another flower now
+    tasks.ingest.fn("iris", bare(3.0, 3.0, 3.0))
+    rows = store.read(features_table(IRIS))
+    assert len(rows) == 4
+    assert sorted(rows["petal_width_cm"]) == [1.0, 3.0, 3.0, 3.0]

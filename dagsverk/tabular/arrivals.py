@@ -91,8 +91,16 @@ def _named_as_stored(system: System, rows: pd.DataFrame, real: pd.DataFrame) -> 
     places = pd.MultiIndex.from_arrays([stored, stored.groupby(stored).cumcount()])
     wanted = pd.MultiIndex.from_arrays([digests, digests.groupby(digests).cumcount()])
     at = places.get_indexer(wanted)
-    names = np.where(at >= 0, real["row_id"].to_numpy(dtype=object)[at], rows["row_id"]) if len(real) else None
-    return rows if names is None else rows.assign(row_id=names)
+    names = rows["row_id"].to_numpy(dtype=object, copy=True)
+    names[at >= 0] = real["row_id"].to_numpy(dtype=object)[at[at >= 0]]
+    taken = set(names[at >= 0])
+    for place in np.flatnonzero(at < 0):  # a stored one may have been given the next name before
+        stem, _, number = names[place].rpartition("-")
+        while names[place] in taken:
+            number = str(int(number) + 1)
+            names[place] = f"{stem}-{number}"
+        taken.add(names[place])
+    return rows.assign(row_id=names)
 
 
 def _are_among(rows: pd.DataFrame, others: pd.DataFrame, *, by_time: bool) -> NDArray[np.bool_]:
