@@ -27,7 +27,7 @@ from dagsverk.speech.corpora.rows import (
     parse_seconds,
     read_clips,
 )
-from dagsverk.speech.corpora.splits import shared_folder, split_named, split_of_path
+from dagsverk.speech.corpora.splits import shared_folder, split_named, split_of_path, top_folder
 from dagsverk.speech.corpora.unpacking import ARCHIVES, REFUSED
 from dagsverk.speech.errors import CorpusError
 
@@ -105,7 +105,7 @@ class FolderCorpus:
             tally.notes += [note] if note else []
         named.update(paths)
         parts = {path for path, (_, _, _, clip) in zip(paths, rows, strict=True) if _is_part(clip)}
-        root, shared = top_folder(recordings.files), shared_folder(recordings.files)
+        root, shared = recordings.root, recordings.shared
         above = shared_folder(stated)
         for path, (label, audio, _, clip) in zip(paths, rows, strict=True):
             if clip is None:
@@ -236,16 +236,3 @@ def _above(path: str) -> Iterator[str]:
     parts = path.split("/")[:-1]
     for depth in range(len(parts) + 1):
         yield "".join(f"{part}/" for part in parts[:depth])
-
-
-def top_folder(files: Mapping[str, object]) -> str:
-    """The folder that holds all files, as `tar czf own.tgz own/` packs them; "" or with `/` at its end. The
-    folder of a split is none: its name tells something."""
-    above = [path.split("/")[:-1] for path in files]
-    first, last = min(above, default=[]), max(above, default=[])
-    root = ""
-    for one, other in zip(first, last, strict=False):
-        if one != other or split_named(one):
-            break
-        root += f"{one}/"
-    return root

@@ -139,9 +139,10 @@ def _transcripts(place: Place, files: Mapping[str, object]) -> list[Source]:
 
 def _bar_transcripts(place: Place, files: Mapping[str, object]) -> list[Source]:
     """CSS10 calls its table of `path|text|…` transcript.txt."""
+    shared = shared_folder(files)
     paths = [path for path in _transcript_files(files) if not path.endswith((".trans.txt", ".tsv"))]
     return [
-        Source(path=path, kind="bars", split=_split(path.removeprefix(shared_folder(files))))
+        Source(path=path, kind="bars", split=_split(path.removeprefix(shared)))
         for path in paths
         if _bars(place, path)
     ]

@@ -11,8 +11,10 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from dagsverk.speech.corpora.identity import FileNames, tidy_path
+from dagsverk.speech.corpora.splits import shared_folder, top_folder
 from dagsverk.speech.errors import CorpusError
 
 SOUND = (
@@ -53,6 +55,16 @@ class Recordings:
 
     def __post_init__(self) -> None:
         self._names = FileNames(self.files)
+
+    @cached_property
+    def root(self) -> str:
+        """See `splits.top_folder`."""
+        return top_folder(self.files)
+
+    @cached_property
+    def shared(self) -> str:
+        """See `splits.shared_folder`."""
+        return shared_folder(self.files)
 
     def find(self, path: str) -> str:
         """The file of this path, or of this path with the ending of a recording; "" if there is none."""

@@ -38,6 +38,19 @@ def shared_folder(paths: Iterable[str]) -> str:
     return shared
 
 
+def top_folder(files: Iterable[str]) -> str:
+    """The folder that holds all files, as `tar czf own.tgz own/` packs them; "" or with `/` at its end. The
+    folder of a split is none: its name tells something."""
+    above = [path.split("/")[:-1] for path in files]
+    first, last = min(above, default=[]), max(above, default=[])
+    root = ""
+    for one, other in zip(first, last, strict=False):
+        if one != other or split_named(one):
+            break
+        root += f"{one}/"
+    return root
+
+
 def split_of_path(path: str) -> Split | None:
     """By the folders of a file, the nearest first."""
     for folder in reversed(path.split("/")[:-1]):

@@ -74,6 +74,11 @@ class ZipPlace:
                 with contextlib.suppress(TooLarge):
                     yield path, self._content(path, MAX_CLIP_BYTES)
 
+    def pieces(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """What the list of files tells of their bytes: it tells most of them apart, and nothing is read."""
+        for path in paths:
+            yield path, f"{self._members[path].CRC}".encode()
+
     def _content(self, path: str, most: int) -> bytes:
         member = self._members[path]
         if member.file_size > most:
