@@ -271,7 +271,7 @@ def expected(systems: int) -> None:
     rows = _real(system)
     cases: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
         "as trained": lambda r: pd.Series(1.0, r.index),
-        "three women to a man": lambda r: r["sex"].map({"female": 3 * 0.65, "male": 0.35}),
+        "women five times as often": lambda r: r["sex"].map({"female": 3 * 0.65, "male": 0.35}),
         "third class mostly": lambda r: r["pclass"].map({1: 0.2, 2: 0.5, 3: 3.0}),
         "older (weights by age)": lambda r: (r["age"].fillna(30) / 30) ** 2,
         "outcomes turned for one in five": lambda r: pd.Series(1.0, r.index),
@@ -297,7 +297,7 @@ def expected(systems: int) -> None:
         whole, bins = fit(system, recipe("logistic"), inputs, labels, 0), reliability(probability, right)
         for name, weigh in cases.items():
             weights = weigh(rest).to_numpy(dtype=float)
-            waiting = rest.iloc[rng.choice(len(rest), 150, p=weights / weights.sum())]
+            waiting = rest.iloc[rng.choice(len(rest), 150, replace=False, p=weights / weights.sum())]
             chances = whole.predict_proba(model_inputs(system, waiting))
             hit = np.array(system.classes)[chances.argmax(axis=1)] == waiting[system.label.name].to_numpy()
             if name.startswith("outcomes"):
