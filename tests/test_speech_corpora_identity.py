@@ -119,6 +119,16 @@ def test_words_for_nothing_are_nothing_in_every_fact_and_an_id_is_then_the_files
         assert clip.id == clip.audio
 
 
+def test_a_split_is_told_however_it_is_spelt_and_a_word_for_nothing_tells_none(tmp_path):
+    stated = ["Train", "TEST ", "validation", "te\u200bst", "NA", "train\u00a0", "unknown", "exam"]
+    listing = opened(own(tmp_path, rows_of(*(("", split) for split in stated)))).listing()
+    splits = {clip.id: clip.split for clip in listing.clips}
+    assert [splits.get(f"{i}.wav", "") for i in range(8)] == [
+        "train", "test", "dev", "test", "train", "train", "train", ""
+    ]  # fmt: skip
+    assert [fault.reason for fault in listing.rejected] == ["unknown split"]
+
+
 def test_ids_that_differ_in_what_nobody_sees_are_one_and_the_test_keeps_it(tmp_path):
     rows = rows_of(("a", "train"), ("b", "dev"), ("c", "test"), ("d", "train"))
     for row, name in zip(rows, ("sång 1", "x", "sa\u030ang\u00a01", "y"), strict=True):

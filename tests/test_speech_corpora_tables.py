@@ -216,7 +216,14 @@ def test_what_divides_the_cells_is_told_by_the_header(content):
 
 
 @pytest.mark.parametrize(
-    "header", ["file,text,text", "file,Text,text", "file,text ,text", 'file,"text",te\u0301xt,téxt']
+    "header",
+    [
+        "file,text,text",
+        "file,Text,text",
+        "file,text ,text",
+        "file,text,te\u200bxt",
+        'file,"text",te\u0301xt,téxt',
+    ],
 )
 def test_a_column_that_is_there_twice_is_refused(tmp_path, header):
     folder = lay_out({"metadata.csv": f"{header}\n1.wav,rätt,fel,x\n".encode(), "1.wav": wav()}, tmp_path)

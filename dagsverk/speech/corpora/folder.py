@@ -15,7 +15,7 @@ from typing import cast
 
 from dagsverk.speech.corpora.common_voice import CommonVoice, release_folders
 from dagsverk.speech.corpora.corpus import Clip, Listing, RejectedClip, Split, Tally
-from dagsverk.speech.corpora.identity import is_asked_for
+from dagsverk.speech.corpora.identity import clean_value, is_asked_for
 from dagsverk.speech.corpora.layouts import Choice, find_sources, read_together
 from dagsverk.speech.corpora.pairs import find_pairs, read_pairs
 from dagsverk.speech.corpora.places import Entry, Place
@@ -130,7 +130,7 @@ class FolderCorpus:
             return None
         if (parse_seconds(plain.get("start")) or 0) > 0:
             return PART
-        split = plain.get("split", "").lower()
+        split = clean_value(plain.get("split", "")).lower()
         if split and split not in SPLIT_NAMES and not split_named(split):
             return "unknown split", f"{split!r}; want train, dev or test"
         stated = SPLIT_NAMES.get(split) or split_named(split) or source.split

@@ -7,11 +7,11 @@ import io
 import json
 import math
 import re
-import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from dagsverk.speech.corpora.corpus import Tally
+from dagsverk.speech.corpora.identity import clean_name
 from dagsverk.speech.corpora.quoting import Line, Patterns, Records, read_cells, split_at_cr
 from dagsverk.speech.corpora.rows import COLUMNS, find_columns
 from dagsverk.speech.errors import CorpusError
@@ -153,7 +153,7 @@ def _cells(header: str, delimiter: str) -> list[str]:
 
 def column_names(cells: Sequence[str], where: str) -> list[str]:
     """The names of a header, cleaned; several may be empty. Raises CorpusError if one is there twice."""
-    names = [" ".join(unicodedata.normalize("NFC", cell).split()) for cell in cells]
+    names = [clean_name(cell) for cell in cells]
     first: dict[str, str] = {}
     for name in filter(None, names):
         if name.casefold() in first:
@@ -248,7 +248,7 @@ def _object(line: str, used: Collection[str]) -> Row:
     row: Row = {}
     spelt: set[str] = set()
     for name, each in value:
-        key = " ".join(unicodedata.normalize("NFC", name).split())
+        key = clean_name(name)
         if key.casefold() in spelt:
             raise ValueError(f"{name!r} is there twice")
         spelt.add(key.casefold())
