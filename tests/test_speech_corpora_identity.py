@@ -286,6 +286,15 @@ def test_a_recording_under_several_texts_is_used_and_noted(tmp_path):
     assert [note for note in corpus.notes if note.startswith("6 clips have their recording")]
 
 
+def test_one_recording_under_two_texts_is_drawn_into_one_split(tmp_path):
+    rows = rows_of(*[("", "train")] * 30)
+    files = {row["file"]: wav(0.2, 300 + i // 2) for i, row in enumerate(rows)}
+    listing = opened(own(tmp_path, rows, files)).listing()
+    assert (len(listing.clips), listing.rejected) == (30, [])
+    split_of = {clip.id: clip.split for clip in listing.clips}
+    assert all(split_of[f"{i}.wav"] == split_of[f"{i + 1}.wav"] for i in range(0, 30, 2))
+
+
 def test_files_of_one_size_that_differ_anywhere_are_different(tmp_path):
     rows = rows_of(*[("", "train")] * 3, ("", "dev"), ("", "test"))
     sounds = [bytearray(wav(1.0)) for _ in rows]

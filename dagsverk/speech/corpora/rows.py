@@ -21,7 +21,7 @@ from dagsverk.speech.corpora.identity import (
 from dagsverk.speech.corpora.places import MAX_CLIP_BYTES, REGULAR, Entry, Place
 from dagsverk.speech.corpora.sameness import same_bytes
 from dagsverk.speech.corpora.text import clean_text
-from dagsverk.speech.corpora.twins import HELD_OUT_FIRST, part_twins
+from dagsverk.speech.corpora.twins import HELD_OUT_FIRST, keep_together, part_twins
 from dagsverk.speech.errors import CorpusError
 from dagsverk.speech.language_names import spoken_language
 
@@ -140,7 +140,7 @@ def make_listing(
         sounds: see `twins.part_twins`.
     """
     named = part_twins(_named(clips, tally), sounds or {}, tally)
-    drawn = part_twins(fill_splits(named), sounds or {}, tally)  # also those that are drawn apart
+    drawn = keep_together(fill_splits(named), named, sounds or {})
     alone, shared = part_speakers(drawn)
     return Listing(
         clips=alone,

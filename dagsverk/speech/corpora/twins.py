@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from dagsverk.speech.corpora.corpus import Clip, Split, Tally
 from dagsverk.speech.corpora.overlap import sentence_key
@@ -21,23 +22,44 @@ def part_twins(clips: Sequence[Clip], sounds: Mapping[str, str], tally: Tally) -
 
     Args: sounds: file -> what is the same for files of the same bytes; a file that is absent has its own.
     """
-    groups: dict[str, list[Clip]] = {}
-    for clip in clips:
-        groups.setdefault(sounds.get(clip.audio, clip.audio), []).append(clip)
     gone: set[str] = set()
     odd = 0
-    for group in groups.values():
-        if len(group) == 1:
-            continue
-        texts = {sentence_key(clip.text) for clip in group}
-        if len(texts) >= SEVERAL or (len(group) >= MANY and len(group) * 2 > len(clips)):
+    for group in _groups(clips, sounds):
+        if _stands_for_none(group, clips):
             odd += len(group)
             continue
-        odd += len(group) if len(texts) > 1 else 0
+        odd += len(group) if len(_texts(group)) > 1 else 0
         gone |= _part(group, tally)
     if odd and (note := _note(odd)) not in tally.notes:
         tally.notes.append(note)
     return [clip for clip in clips if clip.id not in gone]
+
+
+def keep_together(drawn: Sequence[Clip], before: Sequence[Clip], sounds: Mapping[str, str]) -> list[Clip]:
+    """The clips with twins that were drawn apart in one split: that of them which gives way."""
+    stated = {clip.id: clip.split for clip in before}
+    moved: dict[str, Split] = {}
+    for group in _groups(drawn, sounds):
+        if len({stated[clip.id] for clip in group}) == 1 and not _stands_for_none(group, drawn):
+            last = max((clip.split for clip in group), key=HELD_OUT_FIRST.index)
+            moved |= {clip.id: last for clip in group}
+    return [replace(clip, split=moved.get(clip.id, clip.split)) for clip in drawn]
+
+
+def _groups(clips: Sequence[Clip], sounds: Mapping[str, str]) -> list[list[Clip]]:
+    groups: dict[str, list[Clip]] = {}
+    for clip in clips:
+        groups.setdefault(sounds.get(clip.audio, clip.audio), []).append(clip)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _texts(group: Sequence[Clip]) -> set[int]:
+    return {sentence_key(clip.text) for clip in group}
+
+
+def _stands_for_none(group: Sequence[Clip], clips: Sequence[Clip]) -> bool:
+    """Whether a sound stands under so many texts or names that it is no recording of any."""
+    return len(_texts(group)) >= SEVERAL or (len(group) >= MANY and len(group) * 2 > len(clips))
 
 
 def _part(group: Sequence[Clip], tally: Tally) -> set[str]:
