@@ -297,9 +297,11 @@ except AudioError as error:
 @pytest.mark.parametrize(
     "samples, expected",
     [
-        (np.ones(100), 0.0),
-        (np.full(100, 0.1), -20.0),
+        (np.tile([1.0, -1.0], 50), 0.0),
+        (np.tile([0.1, -0.1], 50), -20.0),
         (np.zeros(100), -np.inf),
+        (np.ones(100), -np.inf),  # an offset is no sound
+        (0.5 + tone(1.0, level=1.0), -3.01),
         (tone(1.0, level=1.0), -3.01),
     ],
 )
@@ -329,7 +331,9 @@ def test_a_clip_recorded_far_too_loud_is_clipped_even_after_resampling():
         (tone(31.0), "too long"),
         (np.zeros(16_000, np.float32), "silence"),
         (tone(1.0, level=1e-4), "silence"),
-        (np.ones(16_000, np.float32), "clipped"),
+        (np.tile([1.0, -1.0], 8000).astype("f4"), "clipped"),
+        (np.full(16_000, 0.4, np.float32), "silence"),  # a dead microphone with an offset
+        (np.linspace(0.3, 0.305, 16_000, dtype="f4") + tone(1.0, level=5e-4), "silence"),  # that drifts
         (np.full(16_000, np.nan, np.float32), "undecodable"),
     ],
 )

@@ -144,3 +144,17 @@ def test_levels_do_not_depend_on_how_the_audio_arrives():
     assert same == samples == len(audio)
     assert len(whole) == len(by_blocks) == 151
     assert by_blocks == pytest.approx(whole, abs=1.0)  # rumble is judged within a block
+
+
+@pytest.mark.parametrize("samples", [5, 201, 3199])
+def test_a_recording_too_short_for_a_syllable_has_no_window(samples):
+    audio = (0.3 * np.sin(np.arange(samples) / 5)).astype("f4")
+    assert plan(*levels([audio])) == []
+
+
+def test_a_click_in_silence_is_no_word():
+    audio = np.zeros(48_000, np.float32)
+    audio[16_000:16_800] = 0.5 * np.sin(np.arange(800) / 5)  # 50 ms
+    assert plan(*levels([audio])) == []
+    audio[16_000:20_000] = 0.5 * np.sin(np.arange(4000) / 5)  # a quarter of a second
+    assert len(plan(*levels([audio]))) == 1

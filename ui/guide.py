@@ -124,6 +124,7 @@ _HEARD = {
     "text": "Anna läser i parken.",
     "duration_s": 2.1,
     "took_s": 0.4,
+    "notes": [],
     "segments": [
         {
             "start_s": 0.0,

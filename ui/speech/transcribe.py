@@ -204,6 +204,8 @@ def transcript(speech: SpeechDesk, both: Both) -> Html:
     words = f"{seconds(duration_s)} of {language.title}, {done} in {seconds(answer.took_s)} "
     words += f"(real-time factor {factor:.2f})."
     pieces: list[object] = [parts.element("h2", "What was said"), parts.element("p", words, "soft small")]
+    if answer.notes:
+        pieces.append(parts.element("p", " ".join(answer.notes), "soft small"))
     if answer.transcript.text:
         pieces += [_ways(both), _lines(both)]
     else:

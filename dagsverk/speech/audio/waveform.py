@@ -25,6 +25,7 @@ from dagsverk.speech.errors import AudioError
 from dagsverk.turns import Check, go_on
 
 SAMPLE_RATE_HZ = RATE_HZ
+STEADY_SAMPLES = 1600  # 0.1 s, in which an offset does not change
 FULL_SCALE = 0.99  # from here on a sample counts as clipped: resampling rounds the corners of flat tops
 
 
@@ -109,13 +110,18 @@ def samples_file(source: Source, *, language: str = "") -> SamplesFile:
 
 
 def loudness_dbfs(audio: Audio) -> float:
-    """RMS loudness of a clip, in decibels relative to full scale.
+    """RMS loudness of a clip, in decibels relative to full scale, without what is no sound.
+
+    A microphone that is dead may have an offset, and that may drift: the mean of each 0.1 s is taken away.
 
     Args: audio: float array, shape (samples,), mono, values in [-1, 1].
     Returns: dBFS; 0.0 for a full-scale square wave, -inf for digital silence.
     Raises: ValueError if `audio` is empty or has channels.
     """
-    power = float(np.mean(np.square(_one_channel(audio), dtype=np.float64)))
+    sound = _one_channel(audio)
+    size = min(STEADY_SAMPLES, len(sound))
+    blocks = sound[: len(sound) // size * size].reshape(-1, size).astype(np.float64)
+    power = float(np.mean(np.var(blocks, axis=1)))
     return 10 * float(np.log10(power)) if power > 0 else -np.inf
 
 

@@ -29,7 +29,7 @@ def keep_audio(store: Store, language: Language, report: EvaluationReport, corpu
     try:
         for clip, audio in corpus.read(clips) if clips else ():
             try:
-                wav = encode_wav(CLIPS.read_samples(_bytes(audio), max_s=LONGEST_S))
+                wav = encode_wav(CLIPS.read_samples(_bytes(audio), max_s=LONGEST_S, language=clip.language))
             except AudioError as error:
                 missing[clip.id] = str(error)
                 continue

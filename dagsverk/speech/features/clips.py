@@ -27,14 +27,15 @@ def make_row(
     """Decode, check and transform one clip. Safe in threads; most of its time is spent outside the GIL.
 
     Returns: a row of `shards.SCHEMA`; or why there is none: what the corpus said, "empty text",
-        "text too long", or a reason of `waveform.read_samples` and `waveform.check`.
+        "text too long", or a reason of `waveform.read_samples` and `waveform.check`. Of several tracks the
+        one in the clip's language is taken; a gap in time stamps is silence, as in serving.
     """
     if isinstance(encoded, RejectedClip):
         return encoded
     try:
         text, translation = clean_text(clip.text), clean_text(clip.translation)
         _check_text(clip, text, translation, config.tokenizer)
-        sound = sandbox.CLIPS.read_samples(encoded, max_s=config.max_clip_s)
+        sound = sandbox.CLIPS.read_samples(encoded, max_s=config.max_clip_s, language=clip.language)
         waveform.check(
             sound,
             min_s=config.min_clip_s,

@@ -73,6 +73,7 @@ class Answer:
     model: Model
     transcript: Transcript
     took_s: float  # for all tasks, from the decoded recording on, other people's turns included
+    notes: tuple[str, ...] = ()  # of the recording: which track is heard, what is missing in it
 
     def to_dict(self) -> dict[str, Any]:
         """In JSON types."""
@@ -82,6 +83,7 @@ class Answer:
             "text": self.transcript.text,
             "duration_s": round(self.transcript.duration_s, 3),
             "took_s": round(self.took_s, 3),
+            "notes": list(self.notes),
             "segments": [asdict(segment) for segment in self.transcript.segments],
             "model": {"name": self.model.name, "version": self.model.version},
         }
@@ -106,7 +108,7 @@ def transcribe(store: Store, language: Language, source: Path, task: Task, check
     Args: check: asked several times a second, whatever is going on; what it raises ends the work.
     Raises: NoSpeechModel, CannotTranslate, AudioError, StoreError; Busy if there is no place.
     """
-    with _decoded(source, _report_to_nobody, check) as samples:
+    with _decoded(source, language, _report_to_nobody, check) as samples:
         champion = _loaded(store, language, _report_to_nobody)
         if task == "translate" and not champion.transcriber.can_translate:
             raise CannotTranslate(why_no_english(language, champion.model))
@@ -132,7 +134,7 @@ def why_no_english(language: Language, model: Model) -> str:
 
 
 def _both(store: Store, language: Language, source: Path, report: Report, check: Check) -> Both:
-    with _decoded(source, report, check) as samples:
+    with _decoded(source, language, report, check) as samples:
         champion = _loaded(store, language, report)
         if not champion.transcriber.can_translate:
             (original,) = _answers(champion, language, samples, ["transcribe"], report, check)
@@ -146,12 +148,12 @@ def _both(store: Store, language: Language, source: Path, report: Report, check:
 
 
 @contextmanager
-def _decoded(source: Path, report: Report, check: Check) -> Iterator[SamplesFile]:
+def _decoded(source: Path, language: Language, report: Report, check: Check) -> Iterator[SamplesFile]:
     """The recording, once there is a place for it; the place is held until it is transcribed."""
     report(Waiting())
     with RECORDINGS.place(check):
         report(Decoding())
-        with closing(DECODERS.open(source, max_s=MAX_S, check=check)) as samples:
+        with closing(DECODERS.open(source, max_s=MAX_S, language=language.code, check=check)) as samples:
             yield samples
 
 
@@ -181,7 +183,13 @@ def _answers(
     )
     took_s = time.perf_counter() - start
     return [
-        Answer(language=language, model=champion.model, transcript=transcript, took_s=took_s)
+        Answer(
+            language=language,
+            model=champion.model,
+            transcript=transcript,
+            took_s=took_s,
+            notes=samples.notes,
+        )
         for transcript in transcripts
     ]
 

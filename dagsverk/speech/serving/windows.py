@@ -27,6 +27,8 @@ AROUND_S = 15.0  # noise is judged over three such blocks
 MARGIN_S = 0.2  # kept before and after a sound
 SHORTEST_PAUSE_S = 0.5  # shorter ones never end a window
 LONGEST_PAUSE_S = 1.0  # longer ones always do
+SHORTEST_S = 0.2  # of a recording in which a word may be said; preparation wants as much of a clip
+SHORTEST_SOUND_S = 0.1  # of what is loud in a stretch of sound: less is a click, not a syllable
 ENOUGH_S = 5.0  # a window of this length ends at the next pause
 LONGEST_S = 25.0
 
@@ -73,14 +75,19 @@ def plan(levels: Levels, samples: int, *, longest_s: float = LONGEST_S) -> list[
 
     A window ends at a pause: any of 1 s, and one of 0.5 s once it is 5 s long. Where there is none for
     `longest_s`, it is cut at the quietest place in its second half. What is louder than the silence and noise
-    around it is always in a window, with 0.2 s on either side; except steady noise, which is in none.
+    around it is always in a window, with 0.2 s on either side; except steady noise, clicks of less than 0.1 s
+    and recordings of less than 0.2 s, which are in none.
 
     Args: as `levels` returns them.
     """
+    if samples < SHORTEST_S * SAMPLE_RATE_HZ:
+        return []
     longest = max(2, int(longest_s * LEVELS_PER_S))
+    loud = _loud(levels)
     parts = [
         part
-        for run in _joined(_runs(_loud(levels)), len(levels), longest)
+        for run in _joined(_runs(loud), len(levels), longest)
+        if np.count_nonzero(loud[run[0] : run[1]]) >= SHORTEST_SOUND_S * LEVELS_PER_S
         for part in _cut(run, levels, longest)
         if not _steady(levels[part[0] : part[1]])
     ]
