@@ -231,7 +231,7 @@ class _Attempt:
             )
             notes.append(f"Its channels cancel each other out in their mean: {way} is heard.")
         if self._timeline.lead_s:
-            notes.append(f"Its sound begins {self._timeline.lead_s:.1f} s after its picture.")
+            notes.append(f"Its sound begins {self._timeline.lead_s:.1f} s after the film does.")
         if gaps := self._timeline.gaps_s:
             where = "one place" if len(gaps) == 1 else f"{len(gaps):,} places"
             notes.append(
