@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,9 @@ from pandera.errors import SchemaErrors
 
 from dagsverk.tabular import headers
 from dagsverk.tabular.errors import InvalidInput
-from dagsverk.tabular.numerals import Marks, marks_of
+from dagsverk.tabular.numerals import Marks
 from dagsverk.tabular.raw import Raw
-from dagsverk.tabular.spellings import EXACT, Cells, categories, cells_of, identities, is_missing, numbers
+from dagsverk.tabular.spellings import EXACT, Cells, categories, identities, is_missing, numbers, with_prefix
 from dagsverk.tabular.system import Column, System
 from dagsverk.tabular.tables import HISTORIC, features_table, rejects_table
 from dagsverk.tabular.times import moments
@@ -76,7 +77,7 @@ def validate(system: System, raw: Raw, found_at: pd.Timestamp) -> Validated:
     Raises SourceError when the columns as a whole do not fit.
     """
     matched = headers.match(system, raw.name, [str(name) for name in raw.rows.columns])
-    cells = {name: cells_of(raw.rows.iloc[:, place]) for name, place in matched.places.items()}
+    cells = {name: Cells(raw.rows.iloc[:, place]) for name, place in matched.places.items()}
     columns = (*system.columns, replace(system.label, required=False))
     typed, failures, guesses = _check(cells, columns, raw.rows.index)
     times, time_failures, time_guess = _times(system, cells, typed.index, found_at)
@@ -142,7 +143,7 @@ def check_many(
         if unknown := [name for name in row if name not in system.inputs and name not in beside]:
             problems[place] = {name: f"no such input; known: {', '.join(system.inputs)}" for name in unknown}
     given = {name: [_cell(row.get(name)) for row in rows] for name in system.inputs}
-    cells = {name: cells_of(pd.Series(values, dtype=object)) for name, values in given.items()}
+    cells = {name: Cells(pd.Series(values, dtype=object)) for name, values in given.items()}
     typed, failures, _ = _check(cells, system.columns, pd.RangeIndex(len(rows)))
     for place, column, check, _ in failures:
         value = given[column][place]
@@ -157,7 +158,7 @@ def check_table(system: System, raw: Raw) -> tuple[pd.DataFrame, list[Failure], 
     Raises SourceError when the columns as a whole do not fit.
     """
     matched = headers.match(system, raw.name, [str(name) for name in raw.rows.columns])
-    cells = {name: cells_of(raw.rows.iloc[:, place]) for name, place in matched.places.items()}
+    cells = {name: Cells(raw.rows.iloc[:, place]) for name, place in matched.places.items()}
     typed, failures, guesses = _check(cells, system.columns, raw.rows.index)
     failures = _with_values(failures, raw.rows, matched.places)
     return typed, failures, [g for g in (*raw.guesses, *matched.guesses, *guesses) if g]
@@ -195,8 +196,10 @@ def _check(
 
 def _marks(cells: Mapping[str, Cells], columns: Sequence[Column]) -> Marks:
     """How the clear numbers of the whole source are written."""
-    texts = (cells[c.name].texts for c in columns if c.kind != "category" and c.name in cells)
-    return marks_of(chain.from_iterable(texts))
+    each = (
+        cells[column.name].marks() for column in columns if column.kind != "category" and column.name in cells
+    )
+    return reduce(operator.or_, each, Marks())
 
 
 def _unreadable(name: str, cells: Cells, wanted: Mapping[int, str]) -> list[Failure]:
@@ -295,11 +298,11 @@ def _identities(
     if name not in cells:
         return made_identities(typed, system.inputs, times), [], MADE.format(name=name)
     values, wanted, guess = identities(name, cells[name])
-    ids = pd.Series(values, index=typed.index, dtype=object)
+    ids = pd.Series(values, index=typed.index)
     failures = _unreadable(name, cells[name], wanted)
     again = pd.DataFrame({"id": ids, "time": times}).duplicated() & ids.notna()
     checks = {"a value": ids.isna(), "unique": again}
-    checks[f"at most {MAX_ID_LENGTH} characters"] = ids.str.len().gt(MAX_ID_LENGTH)
+    checks[f"at most {MAX_ID_LENGTH} characters"] = ids.str.len().gt(MAX_ID_LENGTH).fillna(False).astype(bool)
     failures += [
         (int(line), name, check, value)
         for check, bad in checks.items()
@@ -323,7 +326,7 @@ def _feature_rows(
     system: System, ids: pd.Series[Any], typed: pd.DataFrame, times: pd.Series[Any]
 ) -> pd.DataFrame:
     rows = typed.assign(
-        row_id=f"{system.name}-" + ids.astype(str),
+        row_id=with_prefix(f"{system.name}-", ids),
         event_time=times,
         origin=HISTORIC,
         generator=None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 SPACES = " \u00a0\u2009\u202f'’"  # between thousands
 PLAIN = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?inf(inity)?", re.IGNORECASE)
@@ -17,6 +17,7 @@ COMMA = re.compile(r"[-+]?(\d+,\d*|,\d+)([eE][-+]?\d+)?")
 SPACED = re.compile(rf"[-+]?\d{{1,3}}([{SPACES}]\d{{3}})+([.,]\d+)?")
 GROUPED_COMMA = re.compile(r"[-+]?\d{1,3}(,\d{3})+\.\d+|[-+]?\d{1,3}(,\d{3}){2,}")
 GROUPED_POINT = re.compile(r"[-+]?\d{1,3}(\.\d{3})+,\d+|[-+]?\d{1,3}(\.\d{3}){2,}")
+EITHER_POINT = r"^[-+]?[1-9][0-9]{0,2}\.[0-9]{3}$"
 EITHER = re.compile(r"[-+]?[1-9]\d{0,2}([.,])\d{3}")  # a number of thousands, or with three decimals
 
 
@@ -31,6 +32,9 @@ class Marks:
 
     def __bool__(self) -> bool:
         return self.point or self.comma
+
+    def __or__(self, other: Marks) -> Marks:
+        return Marks(*(one or two for one, two in zip(astuple(self), astuple(other), strict=True)))
 
     def or_those_of(self, all_of: Marks) -> Marks:
         """Its own, or where it has none those of the whole source."""

@@ -11,15 +11,19 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pandas.api.extensions import ExtensionArray
 
-from dagsverk.tabular.numerals import EITHER, Marks, marks_of, number, unclear
+from dagsverk.tabular.numerals import EITHER, EITHER_POINT, Marks, marks_of, number, unclear
+from dagsverk.tabular.raw import TEXT
 from dagsverk.tabular.system import Column
 
 # In any case; not where it is a category of the column.
@@ -35,14 +39,50 @@ MAX_EXAMPLES = 5
 EXACT = 2**53  # above it, numbers of 64 bits lack some whole ones
 
 
-@dataclass
 class Cells:
-    """The different texts of a column, and where each of them stands."""
+    """A column's different texts, and where each of them stands; listed only where they must be looked at."""
 
-    codes: NDArray[np.intp]  # of each row; -1: missing
-    texts: list[str]
-    lines: pd.Index
-    missing: Counter[str] = field(default_factory=Counter)  # word -> rows
+    def __init__(self, column: pd.Series[Any]) -> None:
+        """Args: column: cells of any type; 7, 7.0 and " 7" become the same text."""
+        self.lines = column.index
+        self.missing: Counter[str] = Counter()  # word -> rows
+        text = column if column.dtype == TEXT else column.map(_text, na_action="ignore").astype(TEXT)
+        self.arrow = pa.chunked_array(pa.array(text.array))
+
+    @cached_property
+    def _spread(self) -> tuple[NDArray[np.intp], list[str]]:
+        encoded = self.arrow.combine_chunks().dictionary_encode()
+        texts = [clean(text) for text in encoded.dictionary.to_pylist()]
+        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.intp)
+        empty = np.array([not text for text in texts], dtype=bool)
+        return _without(codes, empty), texts
+
+    @property
+    def codes(self) -> NDArray[np.intp]:
+        """Of each row its text's place among `texts`; -1: missing."""
+        return self._spread[0]
+
+    @property
+    def texts(self) -> list[str]:
+        return self._spread[1]
+
+    @cached_property
+    def plain(self) -> NDArray[np.float64] | None:
+        """Every row's number where all are written as programs write them; missing: NaN."""
+        try:
+            values: NDArray[np.float64] = self.arrow.cast(pa.float64()).to_numpy()
+        except pa.ArrowInvalid:
+            return None
+        return values
+
+    def marks(self) -> Marks:
+        """How its clear numbers are written."""
+        if self.plain is None:
+            return marks_of(self.used())
+        clear = pc.and_not(
+            pc.match_substring(self.arrow, "."), pc.match_substring_regex(self.arrow, EITHER_POINT)
+        )
+        return Marks(point=bool(pc.any(clear).as_py()))
 
     def take(self, values: list[Any], dtype: Any) -> NDArray[Any]:
         """The values of the texts, in every row's place; missing ones last among them."""
@@ -53,31 +93,20 @@ class Cells:
 
     def drop(self, words: Callable[[str], bool]) -> None:
         """Take these texts as missing."""
-        counts = np.bincount(self.codes[self.codes >= 0], minlength=len(self.texts))
-        gone = np.array([words(text) for text in self.texts], dtype=bool)
+        codes, texts = self._spread
+        gone = np.array([words(text) for text in texts], dtype=bool)
         if gone.any():
-            self.missing.update({self.texts[at]: int(counts[at]) for at in np.flatnonzero(gone)})
-            self.codes = np.where((self.codes >= 0) & ~gone[self.codes], self.codes, -1)
+            counts = np.bincount(codes[codes >= 0], minlength=len(texts))
+            self.missing.update({texts[at]: int(counts[at]) for at in np.flatnonzero(gone) if counts[at]})
+            self._spread = _without(codes, gone), texts
 
     def used(self) -> Iterator[str]:
         """The texts that are not missing words."""
         return (text for text in self.texts if text not in self.missing)
 
-    def first_line(self, text: str) -> int:
-        """Where the text stands first."""
-        return int(self.lines[int(np.argmax(self.codes == self.texts.index(text)))])
 
-
-def cells_of(column: pd.Series[Any]) -> Cells:
-    """Cells of any type -> their texts: 7, 7.0 and " 7" are the same."""
-    if column.dtype == object or not isinstance(column.dtype, pd.StringDtype):
-        column = column.map(_text, na_action="ignore")
-    codes, uniques = pd.factorize(column)
-    texts = [clean(text) for text in uniques]
-    cells = Cells(codes, texts, column.index)
-    cells.drop(lambda text: not text)
-    cells.missing.clear()  # nothing to be said of them
-    return cells
+def _without(codes: NDArray[np.intp], gone: NDArray[np.bool_]) -> NDArray[np.intp]:
+    return np.where((codes >= 0) & ~gone[codes], codes, -1) if gone.any() else codes
 
 
 def clean(text: str) -> str:
@@ -90,7 +119,8 @@ def clean(text: str) -> str:
 def _text(cell: object) -> str:
     if isinstance(cell, float) and cell.is_integer() and abs(cell) <= EXACT:
         return str(int(cell))
-    return str(cell)
+    text = str(cell)
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()  # half a pair is no letter
 
 
 def is_missing(text: str) -> bool:
@@ -168,11 +198,11 @@ class Numbers:
 
 def numbers(column: Column, cells: Cells, marks: Marks) -> Numbers:
     """Every row's number. Args: marks: how the clear ones of the whole source are written."""
-    if not marks.comma and (plain := _plain(cells.texts)) is not None:
-        return Numbers(cells.take(plain, np.float64), {}, "")
+    own = cells.marks().or_those_of(marks)
+    if cells.plain is not None and (own.point or not own.comma):
+        return Numbers(cells.plain, {}, "")
     stated = _stated_numbers(column)
     cells.drop(lambda text: fold_value(text) not in stated and is_missing(text))
-    own = marks_of(cells.used()).or_those_of(marks)
     values, unreadable, guessed = [], {}, {}
     for code, text in enumerate(cells.texts):
         value = None if text in cells.missing else _number(column, text, stated, own)
@@ -188,15 +218,6 @@ def numbers(column: Column, cells: Cells, marks: Marks) -> Numbers:
     return Numbers(
         cells.take(values, np.float64), unreadable, f"{column.name}: read {shown}" if shown else ""
     )
-
-
-def _plain(texts: list[str]) -> list[float] | None:
-    """All of them at once, where all are numbers as programs write them."""
-    try:
-        values: list[float] = pa.array(texts, pa.string()).cast(pa.float64()).to_pylist()
-    except pa.ArrowInvalid:
-        return None
-    return values
 
 
 def _stated_numbers(column: Column) -> dict[str, float]:
@@ -219,18 +240,20 @@ def _number(column: Column, text: str, stated: Mapping[str, float], marks: Marks
 
 # ------------------------------------------------------------------ identities
 
+LETTER = r"^[A-Za-z]*[0-9][A-Za-z0-9]*$"  # taken to the letter at once: no missing word has a digit
 WHOLE = re.compile(r"(-?\d+)([.,]0+)?")
 
 
-def identities(name: str, cells: Cells) -> tuple[NDArray[Any], dict[int, str], str]:
+def identities(name: str, cells: Cells) -> tuple[ExtensionArray, dict[int, str], str]:
     """Every row's identity as text; what was wanted of texts that may be two; and what was guessed.
 
     Where all are whole numbers, `9000.0` is 9000: it is what programs write once a cell of the column was
     empty. Everything else stays as it is to the letter: 007 is not 7, and no digit of a long one is lost.
     """
+    if pc.all(pc.match_substring_regex(cells.arrow, LETTER)).as_py() and not cells.arrow.null_count:
+        return _as_text(cells.arrow), {}, ""
     cells.drop(is_missing)
-    texts = list(cells.used())
-    whole = all(WHOLE.fullmatch(text) for text in texts)
+    whole = all(WHOLE.fullmatch(text) for text in cells.used())
     values = [(WHOLE.sub(r"\1", text) if whole else text) for text in cells.texts]
     wanted = {
         code: f"an identity of one meaning: {unclear(text)}"
@@ -238,8 +261,15 @@ def identities(name: str, cells: Cells) -> tuple[NDArray[Any], dict[int, str], s
         if whole and text not in cells.missing and EITHER.fullmatch(text)
     }
     changed = next(((a, b) for a, b in zip(cells.texts, values, strict=True) if a != b), None)
-    return (
-        cells.take(values, object),
-        wanted,
-        f"{name}: read {changed[0]!r} as {changed[1]}" if changed else "",
-    )
+    guess = f"{name}: read {changed[0]!r} as {changed[1]}" if changed else ""
+    return _as_text(cells.take(values, object)), wanted, guess
+
+
+def with_prefix(prefix: str, texts: pd.Series[Any]) -> ExtensionArray:
+    """Each text after the same words; pandas' own sum makes an object of each."""
+    return _as_text(pc.binary_join_element_wise(prefix, pa.chunked_array(pa.array(texts.array)), ""))
+
+
+def _as_text(values: Any) -> ExtensionArray:
+    array: ExtensionArray = pd.array(values, dtype=TEXT)
+    return array
