@@ -146,3 +146,19 @@ def test_an_empty_field_is_missing_where_it_may_be_and_refused_where_not(empty):
     with pytest.raises(InvalidInput) as caught:
         check_inputs(TITANIC, {**values, "fare": empty})
     assert caught.value.problems == {"fare": "want a value, got nothing"}
+
+
+def test_an_outcome_that_is_a_quantity_is_refused_at_once_and_by_name():
+    with pytest.raises(
+        SourceError, match=r"survived of test.csv holds 40 different numbers, .* \(regression\)"
+    ):
+        validate(TITANIC, raw(*({"survived": f"{n}.25"} for n in range(40))), NOW)
+
+
+def test_columns_and_classes_from_which_nothing_can_be_learned_are_named_when_rows_come_in():
+    rows = raw(*({"age": None, "fare": str(n)} for n in range(30)))
+    said = "; ".join(validate(TITANIC, rows, NOW).guesses)
+    assert "age is empty in every row: nothing can be learned from it" in said
+    assert "sex is male wherever it is there" in said
+    assert "fewer than two rows have the outcome survived (0)" in said
+    assert "fare" not in said

@@ -19,6 +19,7 @@ from dagsverk.tabular import headers
 from dagsverk.tabular.errors import InvalidInput
 from dagsverk.tabular.numerals import Marks
 from dagsverk.tabular.raw import Raw
+from dagsverk.tabular.remarks import refuse_quantity, remarks
 from dagsverk.tabular.spellings import EXACT, Cells, categories, identities, is_missing, numbers, with_prefix
 from dagsverk.tabular.system import Column, System
 from dagsverk.tabular.tables import HISTORIC, features_table, rejects_table
@@ -80,20 +81,34 @@ def validate(system: System, raw: Raw, found_at: pd.Timestamp) -> Validated:
     cells = {name: Cells(raw.rows.iloc[:, place]) for name, place in matched.places.items()}
     columns = (*system.columns, replace(system.label, required=False))
     typed, failures, guesses = _check(cells, columns, raw.rows.index)
+    _refuse_quantity(system, raw.name, cells, failures)
     times, time_failures, time_guess = _times(system, cells, typed.index, found_at)
     ids, id_failures, id_guess = _identities(system, cells, typed, times)
     failures = _with_values(failures + id_failures + time_failures, raw.rows, matched.places)
     failures += [(line, "", "as many fields as the header", fields) for line, fields in raw.malformed.items()]
     good = ~typed.index.isin({line for line, *_ in failures})
+    rows = _feature_rows(system, ids[good], typed[good], times[good])
     return Validated(
         source=raw.name,
-        rows=_feature_rows(system, ids[good], typed[good], times[good]),
+        rows=rows,
         rejects=_reject_rows(system, raw.name, failures, found_at),
         rows_in=len(raw.rows) + len(raw.malformed),
         timed=system.time_column in cells,
         named=system.id_column in cells,
-        guesses=tuple(g for g in (*raw.guesses, *matched.guesses, *guesses, id_guess, time_guess) if g),
+        guesses=tuple(
+            g
+            for g in (*raw.guesses, *matched.guesses, *guesses, id_guess, time_guess, *remarks(system, rows))
+            if g
+        ),
     )
+
+
+def _refuse_quantity(
+    system: System, source: str, cells: Mapping[str, Cells], failures: Sequence[Failure]
+) -> None:
+    label = system.label.name
+    bad = {str(value) for _, column, _, value in failures if column == label}
+    refuse_quantity(system, source, cells.get(label), bad)
 
 
 def new_rejects(rejects: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:

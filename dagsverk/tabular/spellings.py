@@ -47,7 +47,7 @@ class Cells:
         self.lines = column.index
         self.missing: Counter[str] = Counter()  # word -> rows
         text = column if column.dtype == TEXT else column.map(_text, na_action="ignore").astype(TEXT)
-        self.arrow = pa.chunked_array(pa.array(text.array))
+        self.arrow = _arrow(text)
 
     @cached_property
     def _spread(self) -> tuple[NDArray[np.intp], list[str]]:
@@ -267,7 +267,12 @@ def identities(name: str, cells: Cells) -> tuple[ExtensionArray, dict[int, str],
 
 def with_prefix(prefix: str, texts: pd.Series[Any]) -> ExtensionArray:
     """Each text after the same words; pandas' own sum makes an object of each."""
-    return _as_text(pc.binary_join_element_wise(prefix, pa.chunked_array(pa.array(texts.array)), ""))
+    return _as_text(pc.binary_join_element_wise(prefix, _arrow(texts), ""))
+
+
+def _arrow(texts: pd.Series[Any]) -> pa.ChunkedArray:
+    values = pa.array(texts.array)
+    return (values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([values])).cast(pa.string())
 
 
 def _as_text(values: Any) -> ExtensionArray:
