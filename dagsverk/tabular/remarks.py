@@ -26,9 +26,9 @@ def refuse_quantity(system: System, source: str, outcomes: Cells | None, bad: se
     if len(numbers) <= MANY_NUMBERS or 2 * len(numbers) < len(set(outcomes.used())):
         return
     raise SourceError(
-        f"{system.label.name} of {source} holds {len(numbers):,} different numbers, such as {numbers[0]}: that "
-        f"is a quantity (regression), and {system.name} predicts one of {', '.join(system.classes)}; cut it "
-        "into ranges, and give their names. Nothing was changed"
+        f"{system.label.name} of {source} holds {len(numbers):,} different numbers, such as {numbers[0]}: "
+        f"that is a quantity (regression), and {system.name} predicts one of {', '.join(system.classes)}; "
+        "cut it into ranges, and give their names. Nothing was changed"
     )
 
 
