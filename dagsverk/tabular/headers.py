@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
 from dagsverk.tabular.errors import SourceError
@@ -47,8 +47,8 @@ def match(system: System, source: str, names: Sequence[str]) -> Matched:
     A system's id, its outcome and what may be empty need not be there, if nothing looks like them.
     Raises: SourceError: a name twice, two names for one column, a column that is not there.
     """
-    _refuse_names(source, names)
     keys, claims = _keys(system), dict[str, list[int]]()
+    _refuse_names(source, names, keys)
     for place, name in enumerate(names):
         if (column := keys.get(fold(name))) is not None:
             claims.setdefault(column, []).append(place)
@@ -86,9 +86,9 @@ def spellings(column: Column) -> Iterator[str]:
             yield from (bare, f"{bare}_{column.unit}")
 
 
-def _refuse_names(source: str, names: Sequence[str]) -> None:
+def _refuse_names(source: str, names: Sequence[str], keys: Container[str]) -> None:
     named = [name for name in names if name]
-    if hint := _first_line(names):
+    if (hint := _first_line(names)) and not any(fold(name) in keys for name in named):
         raise SourceError(f"the first line of {source} holds {listed(names)}{hint}")
     if repeated := sorted({name for name in named if named.count(name) > 1}):
         raise SourceError(
