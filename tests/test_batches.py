@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ui_site import filled_store
 
 from dagsverk.store import open_store
-from dagsverk.tabular.batches import MAX_ROWS, read_batch
+from dagsverk.tabular.batches import MAX_ROWS, MAX_UNUSUAL, read_batch
 from dagsverk.tabular.errors import InvalidInput, SourceError
 from dagsverk.tabular.exports import harmless, predictions, to_csv, to_parquet
 from dagsverk.tabular.features import check_inputs
@@ -121,6 +121,12 @@ def test_a_row_in_a_list_is_read_as_if_it_came_alone(pairs):
             assert batch.problems[place] == error.problems
         else:
             pd.testing.assert_frame_equal(batch.rows.loc[[place]].reset_index(drop=True), alone)
+
+
+def test_of_numbers_in_unusual_writing_so_many_are_read_and_the_rest_are_named():
+    batch = read_batch(TITANIC, json.dumps([{**WOMAN, "fare": "7,5"}] * (MAX_UNUSUAL + 2)).encode())
+    assert (len(batch.rows), list(batch.problems)) == (MAX_UNUSUAL, [MAX_UNUSUAL, MAX_UNUSUAL + 1])
+    assert batch.problems[MAX_UNUSUAL] == {"fare": "want a number in plain writing, got '7,5'"}
 
 
 def test_predictions_are_a_table_that_can_be_read_back(client):

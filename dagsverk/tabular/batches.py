@@ -18,6 +18,7 @@ from dagsverk.tabular.raw import Raw
 from dagsverk.tabular.system import System
 
 MAX_ROWS = 10_000
+MAX_UNUSUAL = 100  # rows of a list with numbers in other writing, such as "7,5", that are read
 MAX_SHOWN = 100  # characters of a name or an identity that came in
 NAME = "the body"
 WANTED = "want a JSON list of objects with a value per input, or CSV or Parquet with a header"
@@ -72,8 +73,13 @@ def _of_objects(system: System, rows: list[Any]) -> Batch:
     }
     objects = {place: _plain(system, row) for place, row in enumerate(rows) if place not in problems}
     # A number in unusual writing is read by itself: how one row writes must not change what others mean
-    unusual = [place for place, row in objects.items() if _is_unusual(system, row)]
-    usual = [place for place in objects if place not in set(unusual)]
+    unusual = {place: odd for place, row in objects.items() if (odd := _unusual(system, row))}
+    usual = [place for place in objects if place not in unusual]
+    for place in list(unusual)[MAX_UNUSUAL:]:  # each takes milliseconds
+        names = unusual.pop(place)
+        problems[place] = {
+            name: f"want a number in plain writing, got {_short(objects[place][name])}" for name in names
+        }
     parts = []
     for places in (usual, *([place] for place in unusual)):
         typed, wrong = check_many(system, [objects[p] for p in places], beside=_beside(system))
@@ -99,9 +105,14 @@ def _plain(system: System, row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _is_unusual(system: System, row: Mapping[str, Any]) -> bool:
-    numbers = (row.get(column.name) for column in system.columns if column.kind != "category")
-    return any(type(value) not in (int, float, type(None)) for value in numbers)
+def _unusual(system: System, row: Mapping[str, Any]) -> list[str]:
+    """The inputs that should be numbers, and are written in another way."""
+    numeric = (column.name for column in system.columns if column.kind != "category")
+    return [name for name in numeric if type(row.get(name)) not in (int, float, type(None))]
+
+
+def _short(value: Any) -> str:
+    return repr(str(value)[:MAX_SHOWN])
 
 
 def _of_table(system: System, raw: Raw) -> Batch:
