@@ -121,6 +121,13 @@ def test_a_whole_file_of_any_kind_is_heard_and_its_half_or_all_but_a_tenth_is_cu
         assert "cut short" in detail(content[: int(share * len(content)) + 1])
 
 
+def test_a_head_that_misstates_the_bytes_of_a_second_does_not_hide_that_a_tenth_is_missing():
+    content = encode([tone(8.0, 8_000)], 8_000, "wav", "adpcm_ima_wav")
+    assert int.from_bytes(content[28:32], "little") > 2 * len(content) / 8  # as FFmpeg writes it
+    assert seconds(content) == pytest.approx(8.0, abs=0.2)  # whole blocks
+    assert "cut short" in detail(content[: int(0.9 * len(content))])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("tail", [ID3V1, APE], ids=["ID3", "APE"])
 def test_a_tag_at_its_end_makes_no_file_damaged(whole, kind, tail):

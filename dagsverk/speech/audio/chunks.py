@@ -61,9 +61,9 @@ def _stated(size: int, size_64: int) -> int | None:
 
 
 def _wav_bytes_per_s(file: Reader, at: int, order: Order) -> float:
-    code, rate_hz = file.number(at, 2, order), file.number(at + 4, 4, order)
-    bytes_per_s, block = file.number(at + 8, 4, order), file.number(at + 12, 2, order)
-    return float(rate_hz * block) if code in PCM and block else float(bytes_per_s)
+    """0 where it is not known: what heads of compressed sound state is often another codec's."""
+    code, rate_hz, block = (file.number(at + place, size, order) for place, size in ((0, 2), (4, 4), (12, 2)))
+    return float(rate_hz * block) if code in PCM else 0.0
 
 
 def _code(head: bytes, order: Order) -> str:
