@@ -77,7 +77,6 @@ def day(name: str, store: str, verbose: bool) -> dict[str, Any]:
 def _show_the_log() -> None:
     import logging
 
-    logging.getLogger("tasks.logs").addHandler(logging.StreamHandler(sys.stderr))
     logging.getLogger("tasks.logs").setLevel(logging.INFO)
 
 

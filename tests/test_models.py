@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
+from dagsverk.tabular.config import EvaluationConfig
+from dagsverk.tabular.evaluation import cross_validate
 from dagsverk.tabular.features import model_inputs
 from dagsverk.tabular.models import MODEL_CLASSES, Encoding, InvalidModel, fit, load, recipe, save
 from dagsverk.tabular.system import System, load_system
@@ -83,6 +86,18 @@ def test_one_row_is_answered_as_it_is_among_many_even_when_values_are_missing(mo
     for place in places:
         alone = model.predict_proba(inputs.iloc[[place]])
         np.testing.assert_allclose(alone[0], model.predict_proba(inputs)[place], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("model_class", ["hist_gradient_boosting", "knn"])
+def test_folds_side_by_side_leave_the_filters_of_warnings_as_they_were(model_class):
+    system, rows = system_and_rows("iris")
+    before = list(warnings.filters)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        during = list(warnings.filters)
+        cross_validate(system, rows, recipe(model_class), EvaluationConfig(folds=8, repeats=2))
+        assert warnings.filters == during
+    assert warnings.filters == before
 
 
 def test_no_rows_give_no_probabilities():

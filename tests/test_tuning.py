@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from fitted_models import system_and_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import make_classification
@@ -26,7 +27,6 @@ from dagsverk.tabular.registration import check_rows
 from dagsverk.tabular.system import Column
 from dagsverk.tabular.thresholds import choose, named, threshold_of
 from dagsverk.tabular.tuning import positive_class
-from tests.support.fitted_models import system_and_rows
 
 IRIS, FLOWERS = system_and_rows("iris")
 SHORT = EvaluationConfig(folds=5, repeats=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import nullcontext
+import threading
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -40,6 +40,9 @@ Strings: TypeAlias = NDArray[Any]  # class names, dtype object or str
 Estimator: TypeAlias = Pipeline | HistGradientBoostingClassifier | xgboost.Booster
 
 UNTUNED = Tuning()
+# Inside its parallel calls (bins of histograms, neighbours) scikit-learn empties the process's filters of
+# warnings for a moment: two at once would leave them empty, and every later call would warn.
+_PARALLEL = threading.Lock()
 INNER_FOLDS = 5  # of the cross-validation that calibrations are fitted on, and thresholds chosen
 MANY_ROWS, FEW_FOLDS = 5_000, 3  # from so many rows on so few folds are enough for one or two numbers
 RECIPE_FILE, SKOPS_FILE, XGBOOST_FILE = "recipe.json", "model.skops", "model.ubj"
@@ -198,8 +201,7 @@ def _fit(
     if recipe.model_class == "xgboost":
         return _fit_xgboost(recipe, matrix, codes, weights, len(system.classes), seed)
     if recipe.model_class == "hist_gradient_boosting":  # knows what to do with what is missing
-        with _one_thread():
-            return _scikit_learn(recipe, len(system.classes), seed).fit(matrix, codes)
+        return _fit_histograms(_scikit_learn(recipe, len(system.classes), seed), matrix, codes)
     # Empty columns are kept as 0, so that the width never depends on the fold.
     steps = [
         ("impute", SimpleImputer(strategy="median", keep_empty_features=True)),
@@ -239,6 +241,24 @@ def _fit_xgboost(
     return xgboost.train(settings, xgboost.DMatrix(matrix, codes, weight=weights, nthread=1), rounds)
 
 
+def _fit_histograms(
+    estimator: HistGradientBoostingClassifier, matrix: Floats, codes: Integers
+) -> HistGradientBoostingClassifier:
+    """Only the binning, which is short, is one at a time."""
+    bin_data = estimator._bin_data
+
+    def alone(*arguments: Any, **named_arguments: Any) -> Any:
+        with _PARALLEL:
+            return bin_data(*arguments, **named_arguments)
+
+    estimator._bin_data = alone
+    try:
+        with _one_thread():
+            return estimator.fit(matrix, codes)
+    finally:
+        del estimator._bin_data  # the method is back; a file holds no function
+
+
 def _one_thread() -> Any:
     """OpenMP's threads wait by turning: on a machine with other work two are far slower than one."""
     return _libraries().limit(limits=1, user_api="openmp")
@@ -254,7 +274,7 @@ def _ask(estimator: Estimator, matrix: Floats, classes: int) -> Floats:
         both = np.column_stack([1 - raw, raw]) if classes == 2 else raw
         return np.asarray(both / both.sum(axis=1, keepdims=True))
     probabilities = np.zeros((len(matrix), classes))
-    with _one_thread() if isinstance(estimator, HistGradientBoostingClassifier) else nullcontext():
+    with _one_thread() if isinstance(estimator, HistGradientBoostingClassifier) else _PARALLEL:
         probabilities[:, estimator.classes_] = estimator.predict_proba(matrix)
     return probabilities
 

@@ -18,7 +18,7 @@ import pandas as pd
 import xgboost
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import RepeatedStratifiedKFold, StratifiedKFold, cross_val_predict
+from sklearn.model_selection import RepeatedStratifiedKFold, StratifiedKFold
 
 from dagsverk.tabular import generators
 from dagsverk.tabular.cart import sample
@@ -191,9 +191,12 @@ def _c2st(real: Codes, synthetic: Codes, seed: int) -> float:
     table = np.vstack([_table(real), _table(synthetic)[chosen]])
     is_synthetic = np.arange(len(table)) >= len(real.labels)
     folds = StratifiedKFold(C2ST_FOLDS, shuffle=True, random_state=seed)
-    booster = xgboost.XGBClassifier(**YARDSTICK, random_state=seed)
-    scores = cross_val_predict(booster, table, is_synthetic.astype(int), cv=folds, method="predict_proba")
-    return float(roc_auc_score(is_synthetic, scores[:, 1]))
+    scores = np.empty(len(table))
+    for train, test in folds.split(table, is_synthetic):
+        booster = xgboost.XGBClassifier(**YARDSTICK, random_state=seed)
+        booster.fit(table[train], is_synthetic[train].astype(int))
+        scores[test] = booster.predict_proba(table[test])[:, 1]
+    return float(roc_auc_score(is_synthetic, scores))
 
 
 def _classifier(codes: Codes, seed: int) -> tuple[Any, NDArray[np.int64]]:
