@@ -16,7 +16,7 @@ MODEL_CLASSES: tuple[ModelClass, ...] = get_args(ModelClass)
 # rows of 50 numbers it takes half an hour where its histogram variant takes half a minute, no worse.
 COMPARED: tuple[ModelClass, ...] = ("knn", "logistic", "hist_gradient_boosting", "xgboost", "lda")
 ORIGINS: tuple[Origin, ...] = get_args(Origin)
-ENOUGH_SCORED = 10_000  # rows times repeats
+ENOUGH_SCORED = 5_000  # rows times repeats
 MAX_SEED = 2**32 - 1  # what NumPy's legacy generators, used by scikit-learn, accept
 _SET = Field(min_length=1, json_schema_extra={"uniqueItems": True})
 _WITH_HISTORIC = Field(json_schema_extra={"contains": {"const": "historic"}})
@@ -36,7 +36,7 @@ class EvaluationConfig:
         _between("seed", self.seed, 0, MAX_SEED)
 
     def repeats_for(self, rows: int) -> int:
-        """Repeats that so many rows need: all, or enough to score 10,000 times.
+        """Repeats that so many rows need: all, or enough to score 5,000 times.
 
         A repeat only takes off the luck of one partition, which shrinks with the rows by itself.
         """
