@@ -98,7 +98,7 @@ def test_the_graph_of_a_run_links_its_steps(server, first_day):
         ),
         (
             "cross-validate lda iris",
-            r"scored lda on 150 rows of commit \d+ \(3 folds, 1 repeats\); log-loss 0\.",
+            r"scored lda on 150 rows of commit \d+ \(3 folds, 1 repeat\); log-loss 0\.",
         ),
         ("register-best iris", r"registered iris version 1; .*becomes champion.*; champion: version 1"),
         (
