@@ -47,6 +47,10 @@ ODD = [  # kind, language, texts
 PLAIN = [
     ("it", "Perché no? Così, più in là: l’acqua c'è, un po' di 'pane' e va' via."),
     ("it", "Come va? Bene. E tu?"),
+    ("sv", "Har du en svart hatt?"),
+    ("sv", "– Var är du? frågade hon."),
+    ("en", "Is that enough? Which church?"),
+    ("de", "Kommst du auch noch?"),
     ("it", "come va? bene, e tu?"),
     ("sv", "Hon sa: »Är du på väg till Åmål?« – 3 av 4 ja; AT&T, x < y."),
     ("en", "What? No! It's 5 o'clock, isn't it… rock'n'roll, naïve café"),

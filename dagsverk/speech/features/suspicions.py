@@ -34,11 +34,11 @@ REPEATED_OF_FEW, REPEATED_SHARE_OF_FEW = 5, 0.3  # or so many in a small set: al
 DIRECTION = re.compile(
     r"[\[【［][^\]】］]*[\]】］]|[(（][^)）]*[)）]|\{[^}]*\}|<[^<>\s][^<>]*>|(?<!\w)\*[^*\s][^*]*\*(?!\w)"
 )
-QUESTION = re.compile(
-    r"\w\?\w|(?<!\S)\?+(?=\s+[^\W\d_A-ZÀ-Þ])|(?<![\w?!])\?(?=[^\W\d_])|\w¿|¿(?=\s)"
-    r"|([bcdfgpqtvz])\1\?|[^\W\d_](?:gh|ch|qu)\?",
-)
+QUESTION = re.compile(r"\w\?\w|(?<!\S)\?+(?=\s+[^\W\d_A-ZÀ-Þ])|(?<![\w?!])\?(?=[^\W\d_])|\w¿|¿(?=\s)")
+# So end Italian words only where an accented vowel is lost, citt? and perch?; but: Swedish hatt, German noch.
+ITALIAN_END = re.compile(r"([bcdfgpqtvz])\1\?|[^\W\d_](?:gh|ch|qu)\?", re.IGNORECASE)
 IN_A_SENTENCE = re.compile(r"[^\W\d_]\?\s+(?=[a-zß-öø-ÿ])")  # where capitals begin sentences
+UNQUOTED = frozenset({"sv", "no", "nn", "da"})  # where speech is written without quotes: Var är du? sa hon.
 STEMS = re.compile(  # of Italian words that end in an accent: pu?, pi?, citt?
     rf"\b(?:{'|'.join(sorted(word[:-1] for word in SURE - WORDS_THEMSELVES if len(word) > 2))})\?",
     re.IGNORECASE,
@@ -73,9 +73,9 @@ def _placeholder(text: str, _: str) -> bool:
 
 
 def _questioned(text: str, code: str) -> bool:
-    if QUESTION.search(text) or (code == "it" and STEMS.search(text)):
+    if QUESTION.search(text) or (code == "it" and (STEMS.search(text) or ITALIAN_END.search(text))):
         return True
-    return text != text.lower() and bool(IN_A_SENTENCE.search(text))
+    return code not in UNQUOTED and text != text.lower() and bool(IN_A_SENTENCE.search(text))
 
 
 def _misread(text: str, _: str) -> bool:
