@@ -12,6 +12,7 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER")
 if WORKER:  # processes share the cores: threads that wait for each other would cost more than they bring
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import huggingface_hub.constants  # noqa: E402, F401  before the pages, whose import sets HF_HUB_OFFLINE
 from prefect_server import prefect_server  # noqa: E402  what it imports reads the number of threads
 
 __all__ = ["prefect_server"]

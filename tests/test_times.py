@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from dagsverk.tabular.errors import SourceError
 from dagsverk.tabular.features import validate
 from dagsverk.tabular.raw import Raw
-from dagsverk.tabular.spellings import cells_of
+from dagsverk.tabular.spellings import Cells
 from dagsverk.tabular.system import load_system
 from dagsverk.tabular.times import moments
 
@@ -24,7 +24,7 @@ IRIS = replace(load_system("iris"), time_column="measured_at", time_zone="Europe
 
 def read(*texts, zone="Europe/Stockholm"):
     """(moments in UTC or what was wanted instead, what was guessed)"""
-    cells = cells_of(pd.Series(texts, dtype=object))
+    cells = Cells(pd.Series(texts, dtype=object))
     values, wanted, guess = moments("at", cells, zone, NOW)
     found = [
         wanted.get(code, "" if np.isnat(value) else str(value).removesuffix(".000000").removesuffix(":00"))
