@@ -36,11 +36,11 @@ class EvaluationConfig:
         _between("seed", self.seed, 0, MAX_SEED)
 
     def repeats_for(self, rows: int) -> int:
-        """Repeats that so many rows need: all, or enough to score 5,000 times.
+        """Repeats that so many rows need: all, or as many as score a row 5,000 times at most; one at least.
 
         A repeat only takes off the luck of one partition, which shrinks with the rows by itself.
         """
-        return min(self.repeats, max(1, -(-ENOUGH_SCORED // max(rows, 1))))
+        return min(self.repeats, max(1, ENOUGH_SCORED // max(rows, 1)))
 
 
 @dataclass(frozen=True, kw_only=True)

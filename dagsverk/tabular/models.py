@@ -44,7 +44,7 @@ UNTUNED = Tuning()
 # warnings for a moment: two at once would leave them empty, and every later call would warn.
 _PARALLEL = threading.Lock()
 INNER_FOLDS = 5  # of the cross-validation that calibrations are fitted on, and thresholds chosen
-MANY_ROWS, FEW_FOLDS = 5_000, 3  # from so many rows on so few folds are enough for one or two numbers
+MANY_ROWS, FEW_FOLDS = 1_500, 3  # from so many rows on so few folds are enough for one or two numbers
 RECIPE_FILE, SKOPS_FILE, XGBOOST_FILE = "recipe.json", "model.skops", "model.ubj"
 FORMAT = 1
 
