@@ -159,10 +159,12 @@ import sys, os
 from deployments import claims
 handle = claims.hold(sys.argv[1], sys.argv[2])
 if len(sys.argv) > 3:
-    child = os.fork()
-    if not child:
+    begun, told = os.pipe()
+    if not os.fork():
+        os.write(told, b"!")  # what is done at a fork is done
         sys.stdin.read()
         os._exit(0)
+    os.read(begun, 1)
 print("held", flush=True)
 sys.stdin.read()
 """
