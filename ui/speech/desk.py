@@ -91,14 +91,15 @@ class SpeechDesk(Desk[Language, SpeechView]):
         Never an error: a page that transcribes does so without them.
         """
         try:
-            report = results.report(self.store, of, self._evaluation_of(of, model))
+            key = self._evaluation_of(of, model)
+            report = results.report(self.store, of, key) if key else None
             return report, self._set(report)
-        except (KeyError, StoreError, OSError):
+        except (StoreError, OSError):
             return None, None
 
     def _evaluation_of(self, of: Language, model: Model) -> str:
         registered = model.info.get("evaluation")  # most have one, and then no verdict is read
-        return str(registered or evaluation_of(model, results.verdicts(self.store, of)) or "none")
+        return str(registered) if registered else evaluation_of(model, results.verdicts(self.store, of))
 
     def _set(self, report: EvaluationReport | None) -> Prepared | None:
         """The set that a report is of, as it says itself."""

@@ -19,7 +19,6 @@ from dagsverk.speech.errors import CorpusError
 MAX_ROWS = 5_000_000
 MAX_CELLS = 100_000_000
 MAX_LINE_BYTES = 1 << 20
-DELIMITERS = ",;\t|"
 STATED_DELIMITER = re.compile(r'"?sep=(.)"?\s*$', re.IGNORECASE)  # a first line that spreadsheets write
 FIRST_END = re.compile(rb"\r\n|\r|\n")
 CR_AS_LF = bytes.maketrans(b"\r\n", b"\n\r")

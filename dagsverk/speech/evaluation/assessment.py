@@ -6,6 +6,7 @@ It says how they score; the gate decides what comes of it.
 from __future__ import annotations
 
 import datetime as dt
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,12 +108,11 @@ def _champion_report(
     The report that it was registered with will do, if it is of these clips: the model need not be loaded.
     A model as published has none.
     """
-    try:
-        report = results.report(store, language, str(champion.info.get("evaluation", "none")))
-        wanted = (language.code, clips.set_id, "test", normaliser.VERSION, config)
-        if (report.language, report.set, report.split, report.normaliser, report.config) == wanted:
-            return report
-    except NotFound:
-        pass
+    if key := champion.info.get("evaluation"):
+        with suppress(NotFound):
+            report = results.report(store, language, key)
+            wanted = (language.code, clips.set_id, "test", normaliser.VERSION, config)
+            if (report.language, report.set, report.split, report.normaliser, report.config) == wanted:
+                return report
     folder = store.download(champion, cache / f"{champion.name}-{champion.version}")
     return evaluate(store, language, load_model(str(folder)), clips, config)
