@@ -75,7 +75,7 @@ def resolve(
         config,
         batch_s=batch_s,
         steps=steps,
-        learning_rate=config.learning_rate or _learning_rate(config, model),
+        learning_rate=config.learning_rate or default_learning_rate(config, model),
         full_window_share=full_window_share(config),
         precision=config.precision if config.precision != "auto" else "bf16" if bf16 else "fp32",
         spec_augment=not small if config.spec_augment is None else config.spec_augment,
@@ -97,7 +97,7 @@ def full_window_share(config: FinetuneConfig) -> float:
     return 0.0 if config.model == NANO else FULL_WINDOW_SHARE
 
 
-def _learning_rate(config: FinetuneConfig, model: WhisperConfig) -> float:
+def default_learning_rate(config: FinetuneConfig, model: WhisperConfig) -> float:
     if is_small(model):
         return _NANO_LEARNING_RATE
     nearest = min(_PUBLISHED_RATES, key=lambda width: abs(width - int(model.d_model)))
