@@ -282,16 +282,6 @@ def test_other_packings_that_inflate_without_end_are_refused(tmp_path, monkeypat
         opened(tmp_path / "own.tar.x").listing()
 
 
-def test_an_xz_that_asks_for_more_memory_than_any_needs_is_refused(tmp_path):
-    filters = [
-        {"id": lzma.FILTER_LZMA2, "dict_size": 1 << 30, "mode": lzma.MODE_FAST, "mf": lzma.MF_HC3, "depth": 1}
-    ]
-    content = lzma.compress(b"small", filters=filters)
-    (tmp_path / "own.tar.xz").write_bytes(content)
-    with pytest.raises(CorpusError, match="Memory usage limit"):
-        opened(tmp_path / "own.tar.xz")
-
-
 @pytest.mark.parametrize(
     "start, kind",
     [(b"Rar!\x1a\x07\x01\x00", r"\.rar"), (b"7z\xbc\xaf\x27\x1c", r"\.7z"), (b"\x04\x22\x4d\x18", r"\.lz4")],

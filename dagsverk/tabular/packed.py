@@ -6,80 +6,83 @@ its suffix.
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
-import lzma
 import zipfile
 import zlib
-from collections.abc import Callable
-from typing import Any
+from typing import IO, cast
 
-import pyarrow as pa
-
-from dagsverk.reading import read_at_most
+from dagsverk.reading import TooLarge, read_at_most
 from dagsverk.tabular.errors import SourceError
 from dagsverk.tabular.headers import listed
+from dagsverk.unpacking import (
+    FIRST_BYTES,
+    CutShort,
+    Growth,
+    Unpacked,
+    is_tar,
+    not_read,
+    open_member,
+    packing,
+    zip_list_bytes,
+)
 
 MAX_LAYERS = 2  # a .csv.gz in a .zip
-KINDS = {
-    b"\x1f\x8b": "gzip",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ\0": "xz",
-    b"\x28\xb5\x2f\xfd": "Zstandard",
-    b"PK\x03\x04": "zip",
-    b"PK\x05\x06": "zip",  # an empty one
-}
-OPEN: dict[str, Callable[[Any], Any]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
+NAMES = {"gz": "gzip", "bz2": "bzip2", "xz": "xz", "zst": "Zstandard", "zip": "zip"}
+GROWTH = Growth(times=200, free_bytes=64 << 20)  # of all layers; tables grow by 3 to 30
+MAX_LIST_BYTES = 1 << 20  # of a zip's list of files; one is wanted
 SPREADSHEET = {"[Content_Types].xml", "mimetype"}  # of Excel, of LibreOffice
-DAMAGED = (EOFError, OSError, ValueError, NotImplementedError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 NEXT = "save it as CSV (UTF-8), and give that"
+UNPACK = "unpack it, and give the table"
 
 
 def unpack(name: str, data: bytes, most: int) -> tuple[bytes, tuple[str, ...]]:
     """What is inside, and what is to be said of it; data that are not packed as they are.
 
-    Raises: SourceError: damaged, cut short, encrypted, several files; TooLarge.
+    Raises: SourceError: damaged, cut short, encrypted, several files, asks for or becomes too much; TooLarge.
     """
     notes: tuple[str, ...] = ()
-    for _ in range(MAX_LAYERS):
-        kind = next((kind for start, kind in KINDS.items() if data.startswith(start)), None)
-        if kind is None:
+    size = len(data)
+    for layer in range(MAX_LAYERS + 1):
+        if kind := ".tar" if is_tar(data) else not_read(data[:FIRST_BYTES]):
+            raise SourceError(f"{name} {'holds' if layer else 'is'} a {kind} archive; {UNPACK}")
+        if not (kind := packing(data[:FIRST_BYTES])):
             return data, notes
-        try:
-            data, inside = _inside(kind, name, data, most)
-        except DAMAGED as error:
-            raise SourceError(f"{name} is not a whole {kind} file ({error}); is it cut short?") from error
-        notes = (*notes, f"unpacked {inside}")
-    if any(data.startswith(start) for start in KINDS):
-        raise SourceError(f"{name} is packed more than {MAX_LAYERS} times; unpack it, and give the table")
-    return data, notes
+        if layer < MAX_LAYERS:
+            data, inside = _layer(kind, name, data, most, size)
+            notes = (*notes, f"unpacked {inside}")
+    raise SourceError(f"{name} is packed more than {MAX_LAYERS} times; {UNPACK}")
 
 
-def _inside(kind: str, name: str, data: bytes, most: int) -> tuple[bytes, str]:
-    if kind == "zip":
-        return _from_zip(name, data, most)
-    file = io.BytesIO(data)
-    if kind == "Zstandard":
-        with pa.CompressedInputStream(file, "zstd") as stream:
-            return read_at_most(stream, most), kind
-    with OPEN[kind](file) as stream:
-        return read_at_most(stream, most), kind
+def _layer(kind: str, name: str, data: bytes, most: int, size: int) -> tuple[bytes, str]:
+    """Args: size: of the file as it came, bytes."""
+    allowed = min(most, GROWTH.most(size))
+    try:
+        if kind == "zip":
+            return _from_zip(name, data, allowed)
+        return read_at_most(cast(IO[bytes], Unpacked(io.BytesIO(data), kind)), allowed), NAMES[kind]
+    except TooLarge as error:
+        if allowed == most:
+            raise
+        raise SourceError(f"{name} grows to more than {GROWTH.times} times its size; {UNPACK}") from error
+    except CutShort as error:
+        raise SourceError(f"{name} is not a whole {NAMES[kind]} file ({error}); is it cut short?") from error
+    except (ValueError, NotImplementedError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise SourceError(f"{name} is damaged or no {NAMES[kind]} file ({error}); {UNPACK}") from error
 
 
 def _from_zip(name: str, data: bytes, most: int) -> tuple[bytes, str]:
+    if (list_bytes := zip_list_bytes(io.BytesIO(data))) > MAX_LIST_BYTES:
+        raise SourceError(f"{name} has a list of files of {list_bytes:,} bytes, want one file; {UNPACK}")
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         files = [one for one in archive.infolist() if not one.is_dir() and not _is_litter(one.filename)]
         names = [one.filename for one in files]
         if SPREADSHEET & set(names):
             raise SourceError(f"{name} is a spreadsheet or another office document; {NEXT}")
         if len(files) != 1:
-            raise SourceError(
-                f"{name} holds {len(files)} files ({listed(names)}), want one; unpack it, and give the table"
-            )
+            raise SourceError(f"{name} holds {len(files)} files ({listed(names)}), want one; {UNPACK}")
         if files[0].flag_bits & 1:
-            raise SourceError(f"{name} is encrypted; unpack it, and give the table")
-        with archive.open(files[0]) as file:
+            raise SourceError(f"{name} is encrypted; {UNPACK}")
+        with open_member(archive, files[0]) as file:
             return read_at_most(file, most), f"{files[0].filename!r} of the zip archive"
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import hashlib
 import itertools
 import tarfile
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
@@ -24,19 +22,10 @@ from dagsverk.speech.corpora.places import (
     name_below,
     unreadable,
 )
-from dagsverk.speech.corpora.unpacking import (
-    BLOCK_BYTES,
-    END,
-    FIRST_BYTES,
-    WANTED,
-    Hashing,
-    Tail,
-    Unpacked,
-    bare_name,
-    packing,
-)
+from dagsverk.speech.corpora.unpacking import END, WANTED, Hashing, Tail, Unpacked, bare_name, packing
 from dagsverk.speech.corpora.zipped import ZipPlace
 from dagsverk.speech.errors import CorpusError
+from dagsverk.unpacking import BLOCK_BYTES, FIRST_BYTES
 
 if TYPE_CHECKING:
     from dagsverk.speech.corpora.bucket import S3Object
@@ -54,7 +43,7 @@ HEADERS = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
 )
-DAMAGED = (tarfile.TarError, zlib.error, gzip.BadGzipFile, ValueError, OverflowError, RecursionError)
+DAMAGED = (tarfile.TarError, ValueError, OverflowError, RecursionError)
 
 Member: TypeAlias = tuple[str, tarfile.TarInfo, IO[bytes] | None]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import lzma
 import stat
 import zipfile
 import zlib
@@ -24,6 +23,7 @@ from dagsverk.speech.corpora.places import (
 )
 from dagsverk.speech.corpora.unpacking import FREE_BYTES, MAX_TIMES, WANTED, bare_name
 from dagsverk.speech.errors import CorpusError
+from dagsverk.unpacking import CutShort, Growth, open_member, zip_list_bytes
 
 MAX_LIST_BYTES = 128 << 20  # of the list of files, about 100 a file; in memory it is some ten times as large
 SLACK_BYTES = 512  # a file's own header may be so much longer than its entry in the list
@@ -35,7 +35,7 @@ METHODS = {
     zipfile.ZIP_BZIP2: "bzip2",
     zipfile.ZIP_LZMA: "lzma",
 }
-DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, NotImplementedError)
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError)
 
 
 class ZipPlace:
@@ -87,20 +87,21 @@ class ZipPlace:
             if hasattr(self._raw, "ahead"):
                 length = len(member.orig_filename) * 4 + len(member.extra) + SLACK_BYTES
                 self._raw.ahead(member.header_offset, min(member.compress_size, most) + length)
-            with self._archive.open(member) as file:
+            with open_member(self._archive, member) as file:
                 return read_at_most(file, most)
 
     def _open(self) -> zipfile.ZipFile:
         """The archive, after a look at the size of its list: the library reads that whole."""
-        end = zipfile._EndRecData(self._raw)  # type: ignore[attr-defined]
-        if end is None:
+        try:
+            size = zip_list_bytes(cast(IO[bytes], self._raw))
+        except CutShort as error:
             raise CorpusError(
-                f"the archive {self.url} is cut short: it has no list of its files, which a .zip has at its "
-                "end; the download is incomplete, or it is a part of several: repeat it, or unpack it whole"
-            )
-        if end[5] > MAX_LIST_BYTES:  # bytes of the list
+                f"the archive {self.url} is cut short: {error}; the download is incomplete, or it is a "
+                "part of several: repeat it, or unpack it whole"
+            ) from error
+        if size > MAX_LIST_BYTES:
             raise CorpusError(
-                f"{self.url} has a list of files of {end[5]:,} bytes; want at most {MAX_LIST_BYTES:,}: "
+                f"{self.url} has a list of files of {size:,} bytes; want at most {MAX_LIST_BYTES:,}: "
                 "divide it, or give a .tar"
             )
         return zipfile.ZipFile(cast(IO[bytes], self._raw))
@@ -116,9 +117,7 @@ class ZipPlace:
                 raise CorpusError(f"{self.url} holds more than {MAX_FILES:,} files; divide it")
             self._members[name] = member
             self._files[name] = self._entry(member)
-        packed = self._raw.seek(0, 2)
-        if total > FREE_BYTES and total > MAX_TIMES * packed:
-            raise zipfile.BadZipFile(f"it grows to more than {MAX_TIMES} times its size")
+        Growth(MAX_TIMES, FREE_BYTES).check(total, self._raw.seek(0, 2))
 
     def _entry(self, member: zipfile.ZipInfo) -> Entry:
         mode = member.external_attr >> 16
