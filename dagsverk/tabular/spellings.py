@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,19 +21,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pandas.api.extensions import ExtensionArray
 
+from dagsverk.spelling import says_nothing, without_unseen
 from dagsverk.tabular.numerals import EITHER, EITHER_POINT, Marks, marks_of, number, unclear
 from dagsverk.tabular.raw import TEXT
 from dagsverk.tabular.system import Column
 
-# In any case; not where it is a category of the column.
-MISSING = frozenset((
-    "", "na", "n/a", "n.a.", "#n/a", "#na", "<na>", "nan", "nat", "null", "(null)", "#null!", "none", "nil",
-    "missing", "#value!", "#ref!", "#div/0!", "?", "-", "--", "---", "–", "—", ".", "..", "\\n",
-))  # fmt: skip
 QUOTED = re.compile(r"^(['\"])(.*)\1$")
 TRUE = ("1", "true", "yes", "t", "y")
 FALSE = ("0", "false", "no", "f", "n")
-INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad"))
 MAX_EXAMPLES = 5
 EXACT = 2**53  # above it, numbers of 64 bits lack some whole ones
 
@@ -111,9 +105,7 @@ def _without(codes: NDArray[np.intp], gone: NDArray[np.bool_]) -> NDArray[np.int
 
 def clean(text: str) -> str:
     """In one Unicode form, without spaces around it and without what cannot be seen."""
-    if text.isascii():
-        return text.strip()
-    return unicodedata.normalize("NFC", text).translate(INVISIBLE).strip()
+    return without_unseen(text).strip()
 
 
 def _text(cell: object) -> str:
@@ -124,8 +116,8 @@ def _text(cell: object) -> str:
 
 
 def is_missing(text: str) -> bool:
-    """Whether people write this for nothing."""
-    return text.casefold() in MISSING
+    """Whether people write this for nothing; asked only of what is no category of the column."""
+    return says_nothing(text) or text.casefold() == "nat"  # pandas' time that is none; elsewhere a name
 
 
 # ------------------------------------------------------------------ categories

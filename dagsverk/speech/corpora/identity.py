@@ -16,19 +16,16 @@ from urllib.parse import unquote
 
 from dagsverk.speech.corpora.corpus import Tally
 from dagsverk.speech.language_names import same_language, spoken_language, title_of
+from dagsverk.spelling import letters, says_nothing, without_unseen
 
-UNSEEN = {"Cc", "Cf", "Co", "Cs"}
-UNSEEN_MARKS = "\u034f\ufe0e\ufe0f\u3164\u115f\u1160\u2800"  # joiner, variants, fillers, a blank of braille
-NOT_A_LETTER = re.compile(r"[\W_]+")
 WHOLE_NUMBER = re.compile(r"(\d+)\.0+")  # as a library writes whole numbers where some are missing
 ALIKE = str.maketrans("’‘ʼ`´‐‑–—", "'''''----")
-MISSING = {  # letters of what tells that there is no name
-    "na", "nan", "none", "null", "nil", "unknown", "unk", "unspecified", "undefined", "missing",
-    "empty", "blank", "anonymous", "anon", "anonym", "anonyme", "anonimo", "anónimo", "notavailable",
-    "notapplicable", "notspecified", "notgiven", "unknownspeaker", "speakerunknown", "nospeaker",
-    "donotwishtosay", "prefernottosay", "okänd", "okänt", "ukjent", "ukendt", "sconosciuto",
-    "sconosciuta", "ignoto", "unbekannt", "inconnu", "inconnue", "desconocido", "desconocida",
-    "onbekend", "tuntematon",
+NOBODY = {  # letters of what tells that there is no name; in a table it may be a category
+    "unknown", "unk", "unspecified", "undefined", "empty", "blank", "anonymous", "anon", "anonym",
+    "anonyme", "anonimo", "anónimo", "notavailable", "notapplicable", "notspecified", "notgiven",
+    "unknownspeaker", "speakerunknown", "nospeaker", "donotwishtosay", "prefernottosay", "okänd",
+    "okänt", "ukjent", "ukendt", "sconosciuto", "sconosciuta", "ignoto", "unbekannt", "inconnu",
+    "inconnue", "desconocido", "desconocida", "onbekend", "tuntematon",
 }  # fmt: skip
 MISSING_TEXTS = {"NaN", "nan", "<NA>", "#N/A", "N/A", "NULL"}  # as libraries and spreadsheets write no text
 
@@ -37,19 +34,12 @@ T = TypeVar("T")
 
 def clean_name(name: str) -> str:
     """The name in NFC, with single spaces, without control, zero-width and bidi characters."""
-    if name.isascii() and name.isprintable():
-        return " ".join(name.split())
-    spaced = " ".join(
-        unicodedata.normalize("NFC", name).split()
-    )  # among them no-break spaces and odd line ends
-    seen = (c for c in spaced if unicodedata.category(c) not in UNSEEN and c not in UNSEEN_MARKS)
-    return unicodedata.normalize("NFC", " ".join("".join(seen).split()))
+    return " ".join(without_unseen(name).split())  # among them no-break spaces and odd line ends
 
 
 def is_missing(name: str) -> bool:
     """Whether a clean name tells that there is none: signs alone, or a word for it in some spelling."""
-    letters = NOT_A_LETTER.sub("", name.casefold())
-    return not letters or letters in MISSING or name == "-1"
+    return says_nothing(name) or not letters(name) or letters(name) in NOBODY or name == "-1"
 
 
 def clean_value(value: str) -> str:
