@@ -145,12 +145,14 @@ def score_checkpoint(language: str, checkpoint: CheckpointRef, config: Evaluatio
     from dagsverk.speech.training.fit import base_model, load_checkpoint
 
     store, cache, of = open_store(), cache_folder(), language_of(language)
-    set_id = runs.run_config(store, checkpoint.run).set_id
+    made = runs.run_config(store, checkpoint.run)
+    set_id = made.set_id
     candidate = Candidate(
         ref=checkpoint,
         model=load_checkpoint(store, checkpoint, cache),
         base=base_model(store, checkpoint.run),
         curve=runs.curve(store, checkpoint.run),
+        taught=made.finetune.translate_share > 0,
     )
     clips = open_prepared(store, set_id, ("test",), cache)
     verdict = assess(store, candidate, clips, config, cache)

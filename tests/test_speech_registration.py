@@ -196,8 +196,9 @@ def test_a_push_that_fails_loses_neither_version_nor_promotion(store, clips, tmp
     assert len(store.models(SWEDISH.model_name)) == 1
 
 
-def test_a_translating_base_is_said_to_translate(store, clips, tmp_path):
-    step = registered(store, clips, tmp_path, config=replace(NANO, translate_share=0.2))
+def test_a_model_from_nothing_that_was_taught_to_translate_is_said_to_translate(store, clips, tmp_path):
+    from_nothing = replace(small_model(), name="nano")
+    step = registered(store, clips, tmp_path, base=from_nothing, config=replace(NANO, translate_share=0.2))
     assert store.model(SWEDISH.model_name, step.version).info["translates"]
 
 

@@ -154,6 +154,9 @@ class FinetuneConfig:
         return asdict(self)
 
 
+BESIDE_REPORTS = ("retention_clips", "max_forgetting")  # of EvaluationConfig: of a verdict alone
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
     """How a checkpoint is scored."""
@@ -166,12 +169,24 @@ class EvaluationConfig:
     min_group_clips: Count = 20  # a smaller group is counted and not scored
     worst: Annotated[int, Field(ge=0, le=200)] = 20  # clips shown with their audio
     seed: int = 0
+    # what a published model knew before: of test clips asked for English, and half as many of each other
+    # language in the store; 0: not measured
+    retention_clips: Annotated[int, Field(ge=0, le=10_000)] = 100
+    # of word error rate: a model by which another language gets worse by more is refused; None: a warning
+    max_forgetting: Annotated[float, Field(gt=0)] | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("beams", 1), ("resamples", 100), ("min_group_clips", 1), ("worst", 0)):
             _at_least(name, getattr(self, name), least)
-        if not self.batch_s > 0:
-            raise ValueError(f"batch_s must be above 0, got {self.batch_s}")
+        _at_least("retention_clips", self.retention_clips, 0)
+        for name in ("batch_s", "max_forgetting"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be above 0, got {value!r}")
+
+    def of_report(self) -> dict[str, Any]:
+        """The settings that a model's report depends on."""
+        return {name: value for name, value in asdict(self).items() if name not in BESIDE_REPORTS}
 
 
 def _at_least(name: str, value: int | None, least: int) -> None:

@@ -17,7 +17,9 @@ from dagsverk.speech.errors import SpeechError
 from dagsverk.speech.evaluation import normaliser
 from dagsverk.speech.evaluation.comparison import compare
 from dagsverk.speech.evaluation.evaluation import accelerated, evaluate
+from dagsverk.speech.evaluation.forgetting import forgetting_checks
 from dagsverk.speech.evaluation.report import Check, EvaluationReport, Verdict
+from dagsverk.speech.evaluation.retained import retained
 from dagsverk.speech.evaluation.sanity_checks import check_model
 from dagsverk.speech.features.prepared import PreparedClips
 from dagsverk.speech.languages import Language
@@ -35,6 +37,7 @@ class Candidate:
     model: SpeechModel
     base: SpeechModel  # the model it was trained from, as it was
     curve: Curve = ()  # of its run
+    taught: bool = False  # whether its training had translations into English
 
 
 def assess(
@@ -52,7 +55,13 @@ def assess(
     language, ref = language_of(clips.language), candidate.ref
     report = evaluate(store, language, candidate.model, clips, config)
     base = evaluate(store, language, candidate.base, clips, config)
-    checks = _checks(store, candidate, report)
+    retention = retained(
+        store, candidate.base, candidate.model, clips, config, cache, taught=candidate.taught
+    )
+    checks = (
+        *_checks(store, candidate, report),
+        *forgetting_checks(retention, config.max_forgetting),
+    )
     in_use = store.champion(language.model_name)
     champion, problems = None, []
     if in_use is not None:
@@ -76,6 +85,7 @@ def assess(
         against_champion=compare(store, report, champion) if champion else None,
         checks=checks,
         problems=tuple(problems),
+        retention=retention,
     )
     write(store, results.verdict_path(language, ref), verdict)
     return verdict
@@ -111,8 +121,9 @@ def _champion_report(
     if key := champion.info.get("evaluation"):
         with suppress(NotFound):
             report = results.report(store, language, key)
-            wanted = (language.code, clips.set_id, "test", normaliser.VERSION, config)
-            if (report.language, report.set, report.split, report.normaliser, report.config) == wanted:
+            wanted = (language.code, clips.set_id, "test", normaliser.VERSION, config.of_report())
+            made = (report.language, report.set, report.split, report.normaliser, report.config.of_report())
+            if made == wanted:
                 return report
     folder = store.download(champion, cache / f"{champion.name}-{champion.version}")
     return evaluate(store, language, load_model(str(folder)), clips, config)

@@ -15,7 +15,7 @@ error, the interval is what an unseen error in so many words allows.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -61,6 +61,16 @@ class Sums:
                 value = value + part * _divided(self.observed[errors], self.observed[length])
                 replicates += part * _divided(self.resampled[:, errors], self.resampled[:, length])
         return _interval(value, replicates, *self._size(*(rate for pair in pairs for rate in pair)))
+
+    def measure(self, of: Callable[[Floats], Floats], length: int) -> Interval:
+        """Any measure of the sums, such as a difference of two scores that are no ratios.
+
+        Args: of: (..., columns) -> (...), NaN where there is nothing to measure. length: a column that says
+        how much there is of each clip, such as the characters of its reference.
+        """
+        replicates = np.asarray(of(self.resampled))
+        speakers, size = int(self.speakers[length]), float(self.observed[length])
+        return _interval(np.asarray(of(self.observed)), replicates, speakers, size)
 
     def _size(self, *rates: tuple[int, int]) -> tuple[int, float]:
         """Speakers, and words or characters, that the least known of these rates rests on."""

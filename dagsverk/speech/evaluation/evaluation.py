@@ -13,7 +13,6 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any, cast
 
 import pandas as pd
@@ -61,7 +60,7 @@ def evaluate(
     split = _only_split(clips)
     fingerprint = model.fingerprint()
     subject = [fingerprint, language.code, clips.set_id, split, model.full_windows]
-    settings = asdict(config)
+    settings = config.of_report()
     key = _digest([FORMAT, normaliser.VERSION, *subject, settings])
     root = evaluation_folder(language, key)
 

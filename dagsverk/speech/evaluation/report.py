@@ -230,6 +230,88 @@ class Comparison(Difference):
 
 
 @dataclass(frozen=True, kw_only=True)
+class English:
+    """What one model wrote when it was asked for English."""
+
+    chrf: Interval | None  # against the corpus' translations, in [0, 1]; None: it has none
+    english: int  # texts with common English words
+    spoken: int  # texts that stayed in the language that was spoken
+    empty: int
+    loops: int  # the same over and over
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslatedClip:
+    """A clip's text, and its English by the model before and after it was trained."""
+
+    text: str
+    reference: str  # "": the corpus has no translation
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Translation:
+    """English asked for from speech in the tuned language, before and after."""
+
+    clips: int
+    speakers: int  # known ones
+    references: int  # clips that have a translation in the corpus
+    before: English
+    after: English
+    change: Interval | None  # of chrF against the corpus' translations
+    agreement: Interval  # chrF of what was written after against what was written before
+    examples: tuple[TranslatedClip, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherLanguage:
+    """A language that was not tuned: word error rates before and after, on the same clips."""
+
+    language: str  # Whisper's code
+    corpus: str
+    set: str
+    clips: int
+    speakers: int  # known ones
+    words: int
+    before: Interval
+    after: Interval
+    change: Interval
+    loops_before: int
+    loops_after: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stamps:
+    """Times that one model wrote between its words."""
+
+    whole: int  # clips of which every word stands between two times, in order
+    within: int  # of those, clips whose last time lies within the clip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timestamps:
+    """Times asked for with the text, before and after."""
+
+    clips: int
+    before: Stamps
+    after: Stamps
+    end_shift_s: float | None  # median distance of the last times of the two, where both are whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retention:
+    """What a published model still knows of what it was not tuned for."""
+
+    translation: Translation | None
+    languages: tuple[OtherLanguage, ...]
+    timestamps: Timestamps | None
+    not_measured: Mapping[str, str]  # English, other languages, timestamps -> why
+    english: bool  # whether English is offered
+    why: str  # in a sentence
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """A checkpoint against the model that it was trained from and the champion, on the same clips."""
 
@@ -246,3 +328,4 @@ class Verdict:
     against_champion: Comparison | None
     checks: Checks
     problems: tuple[str, ...]
+    retention: Retention | None = None  # None: of nano, or made by a version that did not ask

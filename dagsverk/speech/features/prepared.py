@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -59,17 +59,32 @@ class PreparedClips:
         """What silence is within clip i, in the units of `mel`: what it is to be padded with."""
         return log_mel.floor(float(self._peaks[i]))
 
+    def only(self, places: Sequence[int]) -> PreparedClips:
+        """The clips at these places, in this order."""
+        chosen = np.asarray(places, dtype=np.intp)
+        return replace(
+            self,
+            rows=self.rows.iloc[chosen].reset_index(drop=True),
+            _frames=self._frames[chosen],
+            _peaks=self._peaks[chosen],
+            _offsets=self._offsets[chosen],
+            _file_of=self._file_of[chosen],
+        )
 
-def open_prepared(store: Store, set_id: str, splits: Sequence[Split], cache: Path) -> PreparedClips:
+
+def open_prepared(
+    store: Store, set_id: str, splits: Sequence[Split], cache: Path, *, first_shards: int | None = None
+) -> PreparedClips:
     """The clips of the given splits of a complete set.
 
     Every shard's SHA-256 is compared with the manifest's before anything is given out. The spectra are then
     unpacked once into files below `cache` (28.8 MB per hour of audio at 80 bins), which are mapped, not
     loaded, and found again by the next process.
+    Args: first_shards: of all of these splits, where a part will do; None: all.
     Raises: NotFound; DamagedShard naming the first shard that is missing or not what was written.
     """
     about = shards.manifest(store, set_id)
-    chosen = [shard for shard in about.shards if shard.split in splits]
+    chosen = [shard for shard in about.shards if shard.split in splits][:first_shards]
     whole = [_verified(store, about, shard, cache) for shard in chosen]
     files = tuple(_unpacked(path, shard, about, cache) for path, shard in zip(whole, chosen, strict=True))
     tables = [pq.read_table(path, columns=[*ROW_COLUMNS, "peak"]) for path in whole]

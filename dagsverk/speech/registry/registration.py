@@ -14,7 +14,8 @@ from dagsverk import promotion
 from dagsverk.records import parse, plain, write_file
 from dagsverk.speech import results
 from dagsverk.speech.config import NANO, WINDOW_S, FinetuneConfig
-from dagsverk.speech.evaluation.report import Check, EvaluationReport, Verdict
+from dagsverk.speech.evaluation.forgetting import knows_english
+from dagsverk.speech.evaluation.report import Check, EvaluationReport, Retention, Verdict
 from dagsverk.speech.evaluation.sanity_checks import check_folder
 from dagsverk.speech.features.shards import Manifest
 from dagsverk.speech.languages import Language
@@ -126,7 +127,8 @@ def _save(
                 "base_model": config.model,
                 "evaluation": candidate.key,
                 "normaliser": candidate.normaliser,
-                "translates": _translates(model, config),
+                "translates": _translates(model, config, verdict.retention),
+                "retention": plain(verdict.retention) if verdict.retention else None,
                 **_longest(store, candidate, config),
                 "decision": plain(decision),
                 "verdict": plain(verdict),
@@ -200,9 +202,10 @@ def _longest(store: Store, candidate: EvaluationReport, config: FinetuneConfig) 
     return {"longest_s": min(WINDOW_S, max(5.0, 1.5 * longest_s))}  # pauses around what is said count too
 
 
-def _translates(model: SpeechModel, config: FinetuneConfig) -> bool:
-    """Whether it can be asked for English: taught here, or by its pre-training (turbo's left translation
-    out)."""
-    layers = model.model.config
-    pretrained = config.model != NANO and layers.decoder_layers == layers.encoder_layers
+def _translates(model: SpeechModel, config: FinetuneConfig, measured: Retention | None) -> bool:
+    """Whether English is offered: as it was measured. Where nobody measured: if it was taught here, or by its
+    pre-training."""
+    if measured is not None:
+        return measured.english
+    pretrained = config.model != NANO and knows_english(model.model.config)
     return config.translate_share > 0 or pretrained
