@@ -154,6 +154,7 @@ class FinetuneConfig:
         return asdict(self)
 
 
+RETENTION_CLIPS = 100
 BESIDE_REPORTS = ("retention_clips", "max_forgetting")  # of EvaluationConfig: of a verdict alone
 
 
@@ -169,9 +170,9 @@ class EvaluationConfig:
     min_group_clips: Count = 20  # a smaller group is counted and not scored
     worst: Annotated[int, Field(ge=0, le=200)] = 20  # clips shown with their audio
     seed: int = 0
-    # what a published model knew before: of test clips asked for English, and half as many of each other
-    # language in the store; 0: not measured
-    retention_clips: Annotated[int, Field(ge=0, le=10_000)] = 100
+    # what a published model knew before: test clips asked for English, half as many of each other language
+    # in the store; None: RETENTION_CLIPS; 0: not measured
+    retention_clips: Annotated[int, Field(ge=0, le=10_000)] | None = None
     # of word error rate: a model by which another language gets worse by more is refused; None: a warning
     max_forgetting: Annotated[float, Field(gt=0)] | None = None
 
@@ -183,6 +184,11 @@ class EvaluationConfig:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{name} must be above 0, got {value!r}")
+
+    @property
+    def clips_asked(self) -> int:
+        """Test clips that are asked for English."""
+        return RETENTION_CLIPS if self.retention_clips is None else self.retention_clips
 
     def of_report(self) -> dict[str, Any]:
         """The settings that a model's report depends on."""

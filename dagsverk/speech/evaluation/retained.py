@@ -65,7 +65,7 @@ def retained(
         clips: the test split of the tuned language.
         taught: whether its training had translations.
     """
-    if before.name == NANO or not config.retention_clips:
+    if before.name == NANO or not config.clips_asked:
         return None
     pair = Pair(before, after, (before.fingerprint(), after.fingerprint()))
     language = language_of(clips.language)
@@ -109,13 +109,13 @@ def _no_english(language: Language, pair: Pair, clips: PreparedClips, *, taught:
 
 
 def _translation(store: Store, pair: Pair, clips: PreparedClips, config: EvaluationConfig) -> Translation:
-    drawn = clips.only(retention.draw(clips.rows, config.retention_clips, config.seed))
+    drawn = clips.only(retention.draw(clips.rows, config.clips_asked, config.seed))
     before, after = (list(rows["text"]) for rows in answers(store, pair, drawn, config, "translate"))
     return retention.translation(drawn.rows, before, after, clips.language, config)
 
 
 def _timestamps(store: Store, pair: Pair, clips: PreparedClips, config: EvaluationConfig) -> Timestamps:
-    most = max(1, round(TIMED_SHARE * config.retention_clips))
+    most = max(1, round(TIMED_SHARE * config.clips_asked))
     drawn = clips.only(retention.draw(clips.rows, most, config.seed))
     sides = [
         [Stamped(text, tuple(begins), tuple(ends), whole=whole) for text, begins, ends, whole in rows]
@@ -176,7 +176,7 @@ def _other_language(
     clips = open_prepared(store, set_id, ("test",), cache, first_shards=SHARDS)
     if not len(clips):
         raise ValueError("it has no test clips")
-    most = max(1, round(OTHERS_SHARE * config.retention_clips))
+    most = max(1, round(OTHERS_SHARE * config.clips_asked))
     drawn = clips.only(retention.draw(clips.rows, most, config.seed))
     before, after = (list(rows["text"]) for rows in answers(store, pair, drawn, config, "transcribe"))
     return retention.other_language(drawn.rows, before, after, language.code, about.corpus, set_id, config)
