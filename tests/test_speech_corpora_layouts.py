@@ -2,7 +2,7 @@
 
 import pytest
 from published_layouts import LAYOUTS, WITHOUT_SPLITS, kaldi, lines, sound, sounds, told
-from speech_clips import json_lines, lay_out, pack, release, row, small_release
+from speech_clips import lay_out, pack, release, row, small_release
 
 from dagsverk.speech.config import CorpusConfig
 from dagsverk.speech.corpora.opening import open_corpus
@@ -75,6 +75,14 @@ def test_speakers_are_those_that_the_layout_tells(tmp_path, name, speakers):
     assert {clip.speaker for clip in listing.clips} == speakers
 
 
+@pytest.mark.parametrize("table", ["transcripts.txt", "1995-08.trans.txt"])
+def test_a_name_that_begins_with_a_year_is_no_speakers(tmp_path, table):
+    names = [f"{1990 + n}-05-01" for n in range(9)]
+    files = {table: lines(*(f"{one} hej {one}" for one in names)), **sounds(*(f"{one}.wav" for one in names))}
+    listing = opened(lay_out(files, tmp_path / "own")).listing()
+    assert {clip.speaker for clip in listing.clips} == {""}
+
+
 def test_of_ljspeech_either_text_may_be_asked_for(tmp_path):
     folder = lay_out(WITHOUT_SPLITS["LJSpeech"], tmp_path / "own")
     listing = opened(folder, text_column="normalised").listing()
@@ -105,24 +113,6 @@ def test_utterances_of_kaldi_that_lack_a_text_or_a_recording_are_rejected(tmp_pa
         ("s2-u2", "empty text"),
         ("s7-u7", "missing audio"),
     }
-
-
-def test_segments_of_kaldi_are_refused_with_the_next_move(tmp_path):
-    files = kaldi("data/train", 0) | {"data/train/segments": lines("s0-u0 r 0.0 1.5")}
-    with pytest.raises(CorpusError, match=r"segments names parts of long recordings, .*extract_wav_segments"):
-        opened(lay_out(files, tmp_path / "own")).listing()
-
-
-def test_rows_of_parts_of_a_recording_are_rejected_the_first_part_too(tmp_path):
-    rows = [
-        {"audio_filepath": "wav/0.wav", "text": f"del {n}", "offset": n * 5.0, "duration": 5}
-        for n in range(3)
-    ]
-    rows += [{"audio_filepath": f"wav/{n}.wav", "text": "hej", "offset": 0} for n in range(1, 6)]
-    files = {"manifest.json": json_lines(rows), **sounds(*(f"wav/{n}.wav" for n in range(6)))}
-    listing = opened(lay_out(files, tmp_path / "own")).listing()
-    assert len(listing.clips) == 5
-    assert [one.reason for one in listing.rejected] == ["part of a recording"] * 3
 
 
 def test_css10_calls_its_table_a_transcript(tmp_path):

@@ -43,15 +43,23 @@ class Recording:
     Args:
         max_s: a file that states more than this is refused before it is decoded.
         tags: how the language asked for is tagged in files; empty: any.
+        partly: decode what is there of a file that was cut short, before that is raised.
     Raises: AudioError, and whatever PyAV does; see `every_fault_an_audio_error`.
     """
 
-    def __init__(self, file: BinaryIO, max_s: float | None = None, tags: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        max_s: float | None = None,
+        tags: Collection[str] = (),
+        *,
+        partly: bool = False,
+    ) -> None:
         self._file, self._size = file, file.seek(0, io.SEEK_END)
         if not self._size:
             raise AudioError("empty file", "0 bytes")
         self.max_s, self.tags = max_s, tags
-        self.structure = wholeness.look(file)
+        self.structure = wholeness.look(file, partly=partly)
         self.origin_s: float | None = None  # where a film starts, on the clock of its stamps
         self.notes: list[str] = []
         self._is_new = True

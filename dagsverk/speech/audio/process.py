@@ -68,6 +68,7 @@ def _answer(
     used_s = sum(os.times()[:2])
     _limit(resource.RLIMIT_CPU, int(used_s + request["cpu_s"]) + 1)
     signal.alarm(request["wall_s"])  # should the other side be gone
+    faults: list[str] = []
     try:
         with recording, samples:
             written, notes = waveform.decode_into(
@@ -76,6 +77,7 @@ def _answer(
                 max_s=request["max_s"],
                 tags=request["tags"],
                 check=lambda: _end_if_closed(asker),
+                faults=faults if request.get("partly") else None,
             )
     except AudioError as error:
         return {"reason": error.reason, "detail": error.detail[:DETAIL_LETTERS]}
@@ -87,7 +89,8 @@ def _answer(
         return {"trouble": f"its sound cannot be kept: {error.strerror}"}
     finally:
         signal.alarm(0)
-    return {"samples": written, "notes": [note[:DETAIL_LETTERS] for note in notes]}
+    words = {"notes": notes, "faults": faults}
+    return {"samples": written, **{of: [one[:DETAIL_LETTERS] for one in some] for of, some in words.items()}}
 
 
 def _end_if_closed(asker: socket.socket) -> None:

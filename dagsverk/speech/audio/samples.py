@@ -32,5 +32,10 @@ class SamplesFile:
         for start in range(0, self.samples * SAMPLE_BYTES, size):
             yield np.frombuffer(os.pread(self._file.fileno(), size, start), np.float32)
 
+    def part(self, start: int, stop: int) -> Audio:
+        """Samples from `start` on, as many as are there before `stop`."""
+        size = max(min(stop, self.samples) - start, 0) * SAMPLE_BYTES
+        return np.frombuffer(os.pread(self._file.fileno(), size, start * SAMPLE_BYTES), np.float32)
+
     def close(self) -> None:
         self._file.close()

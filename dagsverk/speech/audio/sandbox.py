@@ -70,11 +70,17 @@ class Sandbox:
     ) -> Audio:
         """A short recording, as `waveform.read_samples`. Raises as `open`."""
         with _nameless() as target:
-            samples, _ = self._decode_into(target, source, max_s, language, check)
+            samples, _ = self._decode_into(target, source, max_s, language, check, None)
             return np.frombuffer(os.pread(target.fileno(), samples * SAMPLE_BYTES, 0), np.float32)
 
     def open(
-        self, source: bytes | Path, *, max_s: float, language: str = "", check: Check = go_on
+        self,
+        source: bytes | Path,
+        *,
+        max_s: float,
+        language: str = "",
+        check: Check = go_on,
+        faults: list[str] | None = None,
     ) -> SamplesFile:
         """A long recording, to be closed.
 
@@ -82,11 +88,12 @@ class Sandbox:
             max_s: longest recording wanted. Time and room are given in proportion to it.
             language: of several tracks, the one wanted; Whisper's code.
             check: asked while it is decoded.
+            faults: takes why it cannot be decoded further; what came before is then kept.
         Raises: AudioError; Busy; SpeechError if no such process can be started; what `check` raises.
         """
         target = tempfile.TemporaryFile()  # noqa: SIM115  closed by its user
         try:
-            return SamplesFile(target, *self._decode_into(target, source, max_s, language, check))
+            return SamplesFile(target, *self._decode_into(target, source, max_s, language, check, faults))
         except BaseException:
             target.close()
             raise
@@ -98,26 +105,35 @@ class Sandbox:
                 self._idle.get_nowait().end()
 
     def _decode_into(
-        self, target: BinaryIO, source: bytes | Path, max_s: float, language: str, check: Check
+        self,
+        target: BinaryIO,
+        source: bytes | Path,
+        max_s: float,
+        language: str,
+        check: Check,
+        faults: list[str] | None,
     ) -> tuple[int, list[str]]:
         """Samples that were written, and what is to be said of them."""
-        request = self._request(max_s, language)
+        request = self._request(max_s, language) | {"partly": faults is not None}
         try:
-            samples, notes = self._asked(target, source, request, check)
+            answer = self._asked(target, source, request, check)
         except _DecoderKilled:  # by somebody, or for want of memory: not to be held against a good clip
             if not self.reuse:
                 raise  # what a visitor sends gets one try
             os.ftruncate(target.fileno(), 0)
             os.lseek(target.fileno(), 0, os.SEEK_SET)
-            samples, notes = self._asked(target, source, request, check)
+            answer = self._asked(target, source, request, check)
+        samples = int(answer["samples"])
         size = os.fstat(target.fileno()).st_size
         if samples * SAMPLE_BYTES != size:
             raise AudioError("undecodable", f"{samples} samples were told of, and {size} bytes written")
-        return samples, notes
+        if faults is not None:
+            faults += map(str, answer["faults"])
+        return samples, [str(note) for note in answer["notes"]]
 
     def _asked(
         self, target: BinaryIO, source: bytes | Path, request: dict[str, Any], check: Check
-    ) -> tuple[int, list[str]]:
+    ) -> dict[str, Any]:
         with _opened(source) as recording, self._places.place(check), self._process() as process:
             return process.ask(recording, target, request, check)
 
@@ -188,7 +204,7 @@ class _Process:
 
     def ask(
         self, recording: BinaryIO, target: BinaryIO, request: dict[str, Any], check: Check
-    ) -> tuple[int, list[str]]:
+    ) -> dict[str, Any]:
         """Samples written, and what is to be said of them. Raises AudioError, SpeechError, as `check`."""
         self.is_idle = False
         if not self._ready and self._answer(START_S, check) is None:
@@ -210,7 +226,7 @@ class _Process:
             raise SpeechError(answer["trouble"])
         if "samples" not in answer:
             raise AudioError(answer["reason"], answer["detail"])
-        return int(answer["samples"]), [str(note) for note in answer["notes"]]
+        return answer
 
     def _answer(self, patience_s: float, check: Check) -> dict[str, Any] | None:
         """The next line; None when it ends without one, or says nothing for too long."""

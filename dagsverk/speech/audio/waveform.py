@@ -61,31 +61,39 @@ def decode_into(
     max_s: float | None = None,
     tags: Collection[str] = (),
     check: Check = go_on,
+    faults: list[str] | None = None,
 ) -> tuple[int, tuple[str, ...]]:
     """A recording of any length, written as float32 in bounded memory. As `read_samples`.
 
     Args: tags: how files tag the language wanted. check: asked again and again; what it raises ends the work.
+        faults: takes the reason why a file cannot be decoded further; what came before it is then kept.
     Returns: the samples written; and what is to be said of them: track, channels, gaps.
     """
     samples, notes = 0, list[str]()
-    for part in _pieces(source, max_s, tags, notes):
-        check()
-        if part is None:
-            target.seek(0)
-            target.truncate()
-            samples = 0
-        else:
-            samples += target.write(part.data if part.flags.c_contiguous else part.tobytes()) // SAMPLE_BYTES
+    try:
+        for part in _pieces(source, max_s, tags, notes, partly=faults is not None):
+            check()
+            if part is None:
+                target.seek(0)
+                target.truncate()
+                samples = 0
+            else:
+                data = part.data if part.flags.c_contiguous else part.tobytes()
+                samples += target.write(data) // SAMPLE_BYTES
+    except AudioError as error:
+        if faults is None or error.reason != "undecodable" or not samples:
+            raise
+        faults.append(error.detail)
     return samples, tuple(notes)
 
 
 def _pieces(
-    source: Source, max_s: float | None, tags: Collection[str], notes: list[str]
+    source: Source, max_s: float | None, tags: Collection[str], notes: list[str], *, partly: bool = False
 ) -> Iterator[Audio | None]:
     """Samples of a recording; None where they begin again, for what came before does not count."""
     limit = math.inf if max_s is None else round(max_s * RATE_HZ)
     with containers.every_fault_an_audio_error(), closing(containers.open_bytes(source)) as file:
-        recording = decoding.Recording(file, max_s, tags)
+        recording = decoding.Recording(file, max_s, tags, partly=partly)
         for attempt in recording.attempts():
             yield None
             samples = 0

@@ -30,9 +30,10 @@ BY_FIRST_BYTES: dict[bytes, Walk] = {
 MOST_TAGS = 10
 
 
-def look(file: BinaryIO) -> Structure:
+def look(file: BinaryIO, *, partly: bool = False) -> Structure:
     """What the file's structure says; nothing for formats without one. The file is then anywhere.
 
+    Args: partly: what is there is wanted, be it the whole or not: a fault is told once it is decoded.
     Raises: AudioError "undecodable" for what is damaged or was cut short.
     """
     size = file.seek(0, io.SEEK_END)
@@ -40,7 +41,7 @@ def look(file: BinaryIO) -> Structure:
     reader = Reader(file, size, begin)
     walk = _walk(reader)
     structure = walk(reader) if walk else NOTHING
-    if structure.fault:
+    if structure.fault and not partly:
         raise AudioError("undecodable", structure.fault)
     return replace(structure, begin=begin) if begin else structure
 
@@ -52,6 +53,8 @@ def check_length(structure: Structure, seconds: float, stated_s: float | None) -
     Raises: AudioError "undecodable": its text would say more than is heard.
     """
     share = structure.lacks_share
+    if structure.fault:
+        raise AudioError("undecodable", structure.fault)
     if share and seconds * share / (1 - share) > MISSING_S:
         raise AudioError("undecodable", f"cut short: {share:.0%} of the bytes that it states are missing")
     stated = structure.stated_s if structure.stated_s is not None else stated_s

@@ -9,6 +9,7 @@ or as others publish it: see `readers` for what each layout is, and `layouts` fo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
@@ -18,6 +19,7 @@ from dagsverk.speech.corpora.corpus import Clip, Listing, RejectedClip, Split, T
 from dagsverk.speech.corpora.identity import clean_value, is_asked_for
 from dagsverk.speech.corpora.layouts import Choice, find_sources, read_together
 from dagsverk.speech.corpora.pairs import find_pairs, read_pairs
+from dagsverk.speech.corpora.parts import Part, read_span
 from dagsverk.speech.corpora.places import Entry, Place
 from dagsverk.speech.corpora.readers import Source, Values, read_rows
 from dagsverk.speech.corpora.resolving import Recordings, is_sound, is_whole_path
@@ -35,7 +37,10 @@ FACTS = ("speaker", "gender", "age", "accent", "licence", "translation")  # that
 NO_ROW = "recordings that no table names"
 NO_TEXT = "recordings without a text"
 
+NO_PART = "no part of a recording"
+
 Fault = tuple[str, str]  # reason, detail
+Span = tuple[float, float]  # start and end in a recording, s
 UNTOLD = cast(Split, "")  # until the recording's folders are looked at
 
 
@@ -93,48 +98,57 @@ class FolderCorpus:
                 label,
                 values["audio"].strip(),
                 "stem" in values,
-                self._clip(values, source, tally, label, alone=alone),
+                *self._clip(values, source, tally, label, alone=alone),
             )
             for label, values in read_rows(self.place, source, tally, self.columns)
         ]
-        stated = [audio.replace("\\", "/") for _, audio, _, _ in rows]
+        stated = [row[1].replace("\\", "/") for row in rows]
         if rows and rows[0][2]:
             paths = [recordings.named(audio, source.folder) for audio in stated]
         else:
             paths, note = recordings.resolve(stated, source.folder)
             tally.notes += [note] if note else []
         named.update(paths)
-        parts = {path for path, (_, _, _, clip) in zip(paths, rows, strict=True) if _is_part(clip)}
+        parts = {path for path, (*_, span) in zip(paths, rows, strict=True) if span and span[0] > 0}
         root, shared = recordings.root, recordings.shared
         above = shared_folder(stated)
-        for path, (label, audio, _, clip) in zip(paths, rows, strict=True):
+        for path, (label, audio, _, clip, span) in zip(paths, rows, strict=True):
             if clip is None:
                 continue
             if not isinstance(clip, Clip):
                 tally.reject(label, *clip)
             elif not path:
                 tally.reject(label, "path outside the folder", _why_outside(audio))
-            elif path in parts:
-                tally.reject(label, *PART)
             else:
                 split = _told_split(clip, path.removeprefix(shared), audio.removeprefix(above))
-                yield replace(clip, id=clip.id or path.removeprefix(root), audio=path, split=split)
+                cut = span if span and (path in parts or source.kind == "kaldi") else None
+                address = str(Part(path, *cut)) if cut else path
+                length_s = cut[1] - cut[0] if cut and cut[1] < math.inf else None
+                yield replace(
+                    clip,
+                    id=clip.id or address.removeprefix(root),
+                    audio=address,
+                    split=split,
+                    duration_s=clip.duration_s or length_s,
+                )
 
     def _clip(
         self, values: Values, source: Source, tally: Tally, label: str, *, alone: bool
-    ) -> Clip | Fault | None:
+    ) -> tuple[Clip | Fault | None, Span | None]:
         """The clip of a row, its recording not found yet, or reason and detail of why there is none; None for
-        one in another language, which is counted here."""
+        one in another language, which is counted here. And where in its recording it is, if it says so."""
         plain = {meaning: value.strip() for meaning, value in values.items()}
         if not is_asked_for(plain.get("language", ""), self.language, tally, label):
-            return None
-        if (parse_seconds(plain.get("start")) or 0) > 0:
-            return PART
+            return None, None
+        try:
+            span = read_span(plain.get("start", ""), plain.get("end", ""), plain.get("duration_s", ""))
+        except ValueError as error:
+            return (NO_PART, str(error)), None
         split = clean_value(plain.get("split", "")).lower()
         if split and split not in SPLIT_NAMES and not split_named(split):
-            return "unknown split", f"{split!r}; want train, dev or test"
+            return ("unknown split", f"{split!r}; want train, dev or test"), None
         stated = SPLIT_NAMES.get(split) or split_named(split) or source.split
-        return Clip(
+        clip = Clip(
             id=plain.get("id", "") if alone or source.kind == "kaldi" else "",
             audio=plain["audio"],
             text=values["text"],
@@ -143,6 +157,7 @@ class FolderCorpus:
             duration_s=parse_seconds(plain.get("duration_s")),
             **{name: plain.get(name, "") for name in FACTS},
         )
+        return clip, span
 
     def _paired(self, files: dict[str, Entry], tally: Tally) -> list[Clip]:
         pairs = find_pairs(files)
@@ -199,13 +214,6 @@ class FolderCorpus:
         )
 
 
-PART = (
-    "part of a recording",
-    "the row is of a part of a longer recording, which is not cut here; write each part to a file of its own "
-    "and name that",
-)
-
-
 HINTS = {  # endings of files that people take for a corpus -> the next move
     (".parquet", ".arrow"): "; Parquet ({}) is read from a local folder: unpack it and give that",
     (*ARCHIVES, *REFUSED): "; archives in there are not opened: give {} itself, or unpack it",
@@ -215,10 +223,6 @@ HINTS = {  # endings of files that people take for a corpus -> the next move
 
 def _first(files: Mapping[str, Entry], endings: tuple[str, ...]) -> str:
     return next((path for path in files if path.lower().endswith(endings)), "")
-
-
-def _is_part(clip: Clip | Fault | None) -> bool:
-    return clip is PART
 
 
 def _why_outside(stated: str) -> str:

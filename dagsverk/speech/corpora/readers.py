@@ -12,8 +12,9 @@ is found later, for all rows of a table together (`resolving`).
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,10 +24,12 @@ from dagsverk.speech.corpora.rows import COLUMNS, find_columns, parse_seconds
 from dagsverk.speech.corpora.tables import Row, decode_utf8, parse_jsonl, parse_table, parse_tsv, text_lines
 from dagsverk.speech.errors import CorpusError
 
-STARTS = ("offset", "start", "start_s", "start_time", "begin")  # columns: where in a recording a row begins
+STARTS = ("offset", "start", "start_s", "start_time", "begin")  # columns: where in a recording a row begins,
+ENDS = ("end", "end_s", "end_time", "stop")  # and where it ends, if its duration does not say so
 SPEAKERS_SHARE = 0.5  # of rows: a second field with fewer values, none of several words, names speakers
 MAX_BARS = 4  # fields between bars, of which a fourth is a length, in seconds (CSS10)
 
+READER = re.compile(r"(\d+)([-_])(\d+)\2\d+")  # speaker, chapter or book, utterance
 ARK = re.compile(r"\.ark(:\d+)?$")
 
 Values = dict[str, str]  # meaning -> what a row says
@@ -62,7 +65,7 @@ def read_rows(
     if source.kind == "bars":
         return _bars(content, source.path, where, tally, columns)
     if source.kind == "transcript":
-        return _transcript(content, source.path, where, tally)
+        return _transcript(content, source, where, tally, place.files())
     if source.kind == "spontaneous":
         return _spontaneous(content, source.path, where, tally)
     if source.kind == "lines":
@@ -100,7 +103,8 @@ def _columns(names: Sequence[str], where: str, columns: Mapping[str, str], *, fi
                 f"name it as {meaning}_column, or write the names of columns above, if this is a row"
             )
     start = next((name for name in names if name.lower() in STARTS), "")
-    return {**meant, "start": start} if start else meant
+    end = next((name for name in names if start and name.lower() in ENDS), "")
+    return {**meant, **({"start": start} if start else {}), **({"end": end} if end else {})}
 
 
 def parse_array(content: bytes, where: str, tally: Tally) -> Iterator[tuple[int, Row]]:
@@ -164,18 +168,19 @@ def _second_is_speaker(rows: Sequence[Sequence[str]]) -> bool:
 def _kaldi(place: Place, source: Source, tally: Tally) -> Iterator[tuple[str, Values]]:
     """Nothing that wav.scp says is ever run."""
     folder, there = source.folder, place.files()
-    if f"{folder}segments" in there:
-        raise CorpusError(
-            f"{place.url}/{folder}segments names parts of long recordings, which are not cut here; cut "
-            "them first (Kaldi: utils/data/extract_wav_segments_data_dir.sh) and give what that writes"
-        )
     texts = _pairs_of(place, f"{folder}text", Tally())
     speakers = _pairs_of(place, f"{folder}utt2spk", Tally()) if f"{folder}utt2spk" in there else {}
     if all(one == speaker for one, speaker in speakers.items()):
         speakers = {}  # a name for each utterance: nobody is known
-    recordings = _pairs_of(place, source.path, tally)
-    for utterance, recording in recordings.items():
-        if recording.endswith("|"):
+    parted = f"{folder}segments" in there
+    recordings = _pairs_of(place, source.path, Tally() if parted else tally)
+    segments, faulty = _segments(place, f"{folder}segments", tally) if parted else ({}, ())
+    for utterance in segments if parted else recordings:
+        name, start, end = segments.get(utterance, (utterance, "", ""))
+        recording = recordings.get(name, "")
+        if not recording:
+            tally.reject(utterance, "missing audio", f"{source.path} has no line of {name}")
+        elif recording.endswith("|"):
             detail = f"{recording[:120]!r} is a command, which is never run; write what it gives to a file"
             tally.reject(utterance, "a command, not a file", detail)
         elif ARK.search(recording):
@@ -187,10 +192,37 @@ def _kaldi(place: Place, source: Source, tally: Tally) -> Iterator[tuple[str, Va
             tally.reject(utterance, "empty text", f"{folder}text has no line of it")
         else:
             values = {"id": utterance, "audio": recording, "text": texts[utterance]}
+            values |= {"start": start, "end": end} if parted else {}
             yield utterance, {**values, "speaker": speakers.get(utterance, "")}
-    for utterance in texts.keys() - recordings.keys():
+    for utterance in sorted(texts.keys() - (segments if parted else recordings).keys() - set(faulty)):
         tally.rows += 1
-        tally.reject(utterance, "missing audio", f"{source.path} has no line of it")
+        where = "segments" if parted else source.path
+        tally.reject(utterance, "missing audio", f"{where} has no line of it")
+
+
+def _segments(
+    place: Place, path: str, tally: Tally
+) -> tuple[dict[str, tuple[str, str, str]], Collection[str]]:
+    """utterance -> (recording, start, end) of a line `utterance recording 12.50 15.25`, in seconds; and the
+    utterances whose lines are no such, which are rejected."""
+    segments: dict[str, tuple[str, str, str]] = {}
+    faulty = set()
+    for utterance, rest in _pairs_of(place, path, tally).items():
+        fields = rest.split()
+        if len(fields) in (3, 4) and all(map(_is_number, fields[1:3])):  # a fourth is the channel
+            segments[utterance] = fields[0], fields[1], fields[2]
+        else:
+            detail = f"{rest[:80]!r} in {path}; want a recording, its start and its end in seconds"
+            tally.reject(utterance, "malformed row", detail)
+            faulty.add(utterance)
+    return segments, faulty
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _pairs_of(place: Place, path: str, tally: Tally) -> dict[str, str]:
@@ -211,18 +243,36 @@ def _pairs_of(place: Place, path: str, tally: Tally) -> dict[str, str]:
 # ------------------------------------------------------------------ an id and a text in each line
 
 
-def _transcript(content: bytes, path: str, where: str, tally: Tally) -> Iterator[tuple[str, Values]]:
+def _transcript(
+    content: bytes, source: Source, where: str, tally: Tally, files: Mapping[str, object]
+) -> Iterator[tuple[str, Values]]:
     for number, line in text_lines(content, where):
         if not line.strip():
             continue
         tally.rows += 1
         name, _, text = line.strip().partition("\t" if "\t" in line else " ")
-        speaker = re.split("[-_]", name)[0]  # LibriSpeech and MLS: 84-121123-0000, 4800_10003_000000
-        numbered = speaker.isdecimal() and speaker != name
+        speaker = _reader(name, source, files)
         yield (
-            f"{path} line {number}",
-            {"audio": name, "text": text, "stem": name, "speaker": speaker if numbered else ""},
+            f"{source.path} line {number}",
+            {"audio": name, "text": text, "stem": name, "speaker": speaker},
         )
+
+
+def _reader(name: str, source: Source, files: Mapping[str, object]) -> str:
+    """Who reads, where names and folders agree that it is told; else "", for a name may begin with a year.
+
+    LibriSpeech: 84-121123-0000 in 84-121123.trans.txt. MLS: 4800_10003_000000 in audio/4800/10003/.
+    """
+    match = READER.fullmatch(name)
+    if match is None:
+        return ""
+    speaker, chapter = match[1], match[3]
+    if source.path[len(source.folder) :] == f"{speaker}-{chapter}.trans.txt" and match[2] == "-":
+        return speaker
+    below = f"{source.folder}audio/{speaker}/{chapter}/{name}"
+    return (
+        speaker if any(f"{below}{ending}" in files for ending in (".flac", ".opus", ".wav", ".mp3")) else ""
+    )
 
 
 # ------------------------------------------------------------------ Common Voice, spontaneous

@@ -6,7 +6,7 @@ import hashlib
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from dagsverk.speech.corpora.corpus import SPLITS, Clip, Listing, RejectedClip, Split, Tally
@@ -18,10 +18,17 @@ from dagsverk.speech.corpora.identity import (
     clean_translation,
     clean_value,
 )
+from dagsverk.speech.corpora.parts import (
+    HELD_OUT_FIRST,
+    part_of,
+    part_overlaps,
+    path_of,
+    same_sounds,
+)
 from dagsverk.speech.corpora.places import MAX_CLIP_BYTES, REGULAR, Entry, Place
 from dagsverk.speech.corpora.sameness import same_bytes
 from dagsverk.speech.corpora.text import clean_text
-from dagsverk.speech.corpora.twins import HELD_OUT_FIRST, keep_together, part_twins
+from dagsverk.speech.corpora.twins import keep_together, part_twins
 from dagsverk.speech.errors import CorpusError
 from dagsverk.speech.language_names import spoken_language
 
@@ -75,9 +82,9 @@ def find_columns(there: Sequence[str], named: Mapping[str, str], where: str) -> 
     return columns
 
 
-def drawn_split(clip: Clip) -> Split:
+def drawn_split(voice: str) -> Split:
     """80 % train, 10 % dev, 10 % test, by a hash of the speaker, else the id: rows added later move none."""
-    place = int.from_bytes(_rank(clip.speaker or clip.id)[:8], "big") % 10
+    place = int.from_bytes(_rank(voice)[:8], "big") % 10
     return "train" if place < 8 else "dev" if place < 9 else "test"
 
 
@@ -93,30 +100,36 @@ def fill_splits(clips: Sequence[Clip]) -> list[Clip]:
         return list(clips)
     source: Split = "train" if "train" in there else next(iter(there), "train")
     lacking = lacking if len(there) > 1 else set(SPLITS)
-    drawn = _drawn(clips, source, lacking, MIN_SPEAKERS)
+    drawn = _drawn(clips, source, lacking, MIN_SPEAKERS, _voice)
     if {clip.split for clip in drawn} == set(SPLITS):
         return drawn
-    return _drawn([replace(clip, speaker="") for clip in clips], source, lacking, len(SPLITS))
+    nameless = [replace(clip, speaker="") for clip in clips]
+    return _drawn(nameless, source, lacking, len(SPLITS), lambda clip: clip.id)
 
 
-def _drawn(clips: Sequence[Clip], source: Split, lacking: set[Split], least: int) -> list[Clip]:
+def _voice(clip: Clip) -> str:
+    """Who speaks: one without a name is a voice of its own, and so is all that comes from one recording."""
+    part = part_of(clip.audio)
+    return clip.speaker or (part.path if part else clip.id)
+
+
+def _drawn(
+    clips: Sequence[Clip], source: Split, lacking: set[Split], least: int, voice_of: Callable[[Clip], str]
+) -> list[Clip]:
     """The source's clips in train and in the splits that are lacking. With `least` voices or more, a split
-    that got none is given one of the split with the most; a clip without a speaker is a voice of its own."""
+    that got none is given one of the split with the most."""
     split_of: dict[str, Split] = {}
     for clip in clips:
         if clip.split == source:
-            drawn = drawn_split(clip)
-            split_of[clip.speaker or clip.id] = drawn if drawn in lacking else "train"
+            drawn = drawn_split(voice_of(clip))
+            split_of[voice_of(clip)] = drawn if drawn in lacking else "train"
     for split in [one for one in SPLITS if one in lacking | {"train"} and one not in split_of.values()]:
         if len(split_of) >= least:
             counts = Counter(split_of.values())
             fullest: Split = max(counts, key=lambda one: (counts[one], one))
             mover = min((voice for voice, one in split_of.items() if one == fullest), key=_rank)
             split_of[mover] = split
-    return [
-        replace(clip, split=split_of[clip.speaker or clip.id]) if clip.split == source else clip
-        for clip in clips
-    ]
+    return [replace(clip, split=split_of[voice_of(clip)]) if clip.split == source else clip for clip in clips]
 
 
 def _rank(voice: str) -> bytes:
@@ -141,6 +154,7 @@ def make_listing(
     """
     named = part_twins(_named(clips, tally), sounds or {}, tally)
     drawn = keep_together(fill_splits(named), named, sounds or {})
+    drawn = part_overlaps(drawn, sounds or {}, tally)
     alone, shared = part_speakers(drawn)
     return Listing(
         clips=alone,
@@ -195,30 +209,34 @@ def list_with_audio(place: Place, files: dict[str, Entry], clips: Sequence[Clip]
     there = []
     names = FileNames(files)
     for stated in clips:
-        alike = names.find(stated.audio)
-        clip = replace(stated, audio=alike[0]) if len(alike) == 1 and alike[0] != stated.audio else stated
-        entry = files.get(clip.audio)
-        if fault := _fault(files, clip.audio):
+        wanted = path_of(stated.audio)
+        alike = names.find(wanted)
+        path = alike[0] if len(alike) == 1 else wanted
+        clip = stated if path == wanted else replace(stated, audio=path + stated.audio.removeprefix(wanted))
+        entry = files.get(path)
+        if fault := _fault(files, path):
             tally.reject(clip.id, "not a regular file", fault)
-        elif len(alike) > 1:
-            detail = (
-                f"{clip.audio!r} may be {' or '.join(map(repr, alike[:3]))}; name it as it is spelt there"
+        elif wanted != stated.audio in files:
+            tally.reject(
+                clip.id, "ambiguous audio", f"{stated.audio!r} is named like a part; rename the file"
             )
+        elif len(alike) > 1:
+            detail = f"{path!r} may be {' or '.join(map(repr, alike[:3]))}; name it as it is spelt there"
             tally.reject(clip.id, "ambiguous audio", detail)
         elif entry is None:
-            tally.reject(clip.id, "missing audio", f"no file {clip.audio!r} in {place.name}")
+            tally.reject(clip.id, "missing audio", f"no file {path!r} in {place.name}")
         elif entry.size > MAX_CLIP_BYTES:
             tally.reject(clip.id, "too long", f"{entry.size:,} bytes, want at most {MAX_CLIP_BYTES:,}")
         else:
             there.append(clip)
-    stamps = (f"{clip.id}\t{files[clip.audio].stamp}" for clip in there)
+    stamps = (f"{clip.id}\t{files[path_of(clip.audio)].stamp}" for clip in there)
     checksum = getattr(place, "sha256", "")
-    sounds = same_bytes(place, files, [clip.audio for clip in there])
+    sounds = same_sounds(same_bytes(place, files, [path_of(clip.audio) for clip in there]), there)
     listing = make_listing(there, tally, [checksum] if checksum else stamps, sounds)
     if not place.sequential:
         return listing
     order = {path: position for position, path in enumerate(files)}
-    return replace(listing, clips=sorted(listing.clips, key=lambda clip: order[clip.audio]))
+    return replace(listing, clips=sorted(listing.clips, key=lambda clip: order[path_of(clip.audio)]))
 
 
 def _fault(files: dict[str, Entry], path: str) -> str:
@@ -231,10 +249,13 @@ def _fault(files: dict[str, Entry], path: str) -> str:
 
 
 def read_clips(place: Place, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | RejectedClip]]:
-    """Each clip with its encoded audio; last, those whose audio is not there."""
+    """Each clip with its encoded audio; last, those whose audio is not there.
+
+    The parts of one recording follow each other, each with all of it.
+    """
     waiting: dict[str, list[Clip]] = {}
     for clip in clips:
-        waiting.setdefault(clip.audio, []).append(clip)
+        waiting.setdefault(path_of(clip.audio), []).append(clip)
     for path, content in place.read(list(waiting)):
         for clip in waiting.pop(path):
             yield clip, content

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from dagsverk.speech.corpora.corpus import Clip, Split, Tally
 from dagsverk.speech.corpora.overlap import sentence_key
+from dagsverk.speech.corpora.parts import HELD_OUT_FIRST
 
-HELD_OUT_FIRST: tuple[Split, ...] = ("test", "dev", "train")  # which split keeps what stands in several
 SEVERAL = 3  # texts of one recording: it says none of them, or nobody looked
 MANY = 3  # clips with one sound that are more than half of a corpus: it stands for recordings to come
 AGAIN = "the same recording and text again"

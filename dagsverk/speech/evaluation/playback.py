@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dagsverk.records import write
+from dagsverk.speech.audio.samples import Audio
 from dagsverk.speech.audio.sandbox import CLIPS
 from dagsverk.speech.audio.waveform import encode_wav
 from dagsverk.speech.corpora.corpus import Clip, Corpus, RejectedClip, Split
 from dagsverk.speech.errors import AudioError, SpeechError
 from dagsverk.speech.evaluation.report import EvaluationReport, KeptAudio, WorstClip
+from dagsverk.speech.features.cutting import Cut, cut
 from dagsverk.speech.languages import Language
 from dagsverk.speech.results import evaluation_folder
 from dagsverk.store import Store
@@ -27,9 +29,9 @@ def keep_audio(store: Store, language: Language, report: EvaluationReport, corpu
     missing: dict[str, str] = {}
     why = f"{corpus.name} does not have it"
     try:
-        for clip, audio in corpus.read(clips) if clips else ():
+        for clip, audio in cut(corpus.read(clips), LONGEST_S) if clips else ():
             try:
-                wav = encode_wav(CLIPS.read_samples(_bytes(audio), max_s=LONGEST_S, language=clip.language))
+                wav = encode_wav(_samples(clip, audio))
             except AudioError as error:
                 missing[clip.id] = str(error)
                 continue
@@ -58,7 +60,9 @@ def _clip(language: Language, clip: WorstClip, split: Split) -> Clip:
     )
 
 
-def _bytes(audio: bytes | RejectedClip) -> bytes:
+def _samples(clip: Clip, audio: Cut) -> Audio:
     if isinstance(audio, RejectedClip):
         raise AudioError(audio.reason, audio.detail)
+    if isinstance(audio, bytes):
+        return CLIPS.read_samples(audio, max_s=LONGEST_S, language=clip.language)
     return audio

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dagsverk.speech.audio import sandbox, waveform
+from dagsverk.speech.audio.samples import Audio
 from dagsverk.speech.config import MAX_LABEL_TOKENS, PrepareConfig
 from dagsverk.speech.corpora.corpus import Clip, RejectedClip
 from dagsverk.speech.corpora.text import clean_text
@@ -22,7 +23,7 @@ _one_at_a_time = threading.Lock()  # tokenizers of Hugging Face refuse to be cal
 
 
 def make_row(
-    clip: Clip, encoded: bytes | RejectedClip, config: PrepareConfig
+    clip: Clip, encoded: bytes | Audio | RejectedClip, config: PrepareConfig
 ) -> dict[str, Any] | RejectedClip:
     """Decode, check and transform one clip. Safe in threads; most of its time is spent outside the GIL.
 
@@ -35,7 +36,11 @@ def make_row(
     try:
         text, translation = clean_text(clip.text), clean_text(clip.translation)
         _check_text(clip, text, translation, config.tokenizer)
-        sound = sandbox.CLIPS.read_samples(encoded, max_s=config.max_clip_s, language=clip.language)
+        sound = (
+            sandbox.CLIPS.read_samples(encoded, max_s=config.max_clip_s, language=clip.language)
+            if isinstance(encoded, bytes)
+            else encoded  # a part of a recording that is decoded
+        )
         waveform.check(
             sound,
             min_s=config.min_clip_s,

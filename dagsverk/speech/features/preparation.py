@@ -27,6 +27,7 @@ from dagsverk.speech.corpora.overlap import HELD_OUT, sentence_key
 from dagsverk.speech.errors import CorpusError, DamagedShard, SpeechError
 from dagsverk.speech.features import plans, shards, suspicions
 from dagsverk.speech.features.clips import make_row
+from dagsverk.speech.features.cutting import cut
 from dagsverk.speech.features.plans import Plan
 from dagsverk.speech.features.shards import Manifest, Rejections, ShardRecord, Suspicion, Totals
 from dagsverk.speech.languages import language
@@ -205,12 +206,12 @@ def _worked(
 ) -> Iterator[tuple[Clip, Made]]:
     """Each clip as the corpus gives it, and what became of it; made by several threads, in bounded memory."""
     if threads == 1:
-        for clip, encoded in corpus.read(clips):
+        for clip, encoded in cut(corpus.read(clips), config.max_clip_s):
             yield clip, make_row(clip, encoded, config)
         return
     waiting: deque[tuple[Clip, Future[Made]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
-        for clip, encoded in corpus.read(clips):
+        for clip, encoded in cut(corpus.read(clips), config.max_clip_s):
             waiting.append((clip, pool.submit(make_row, clip, encoded, config)))
             if len(waiting) >= AHEAD * threads:
                 first, made = waiting.popleft()
