@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 
 import torch
-from bench_train import lay_out
+from training_noise import lay_out
 
 from dagsverk.speech.config import FinetuneConfig
 from dagsverk.speech.training.fit import fit, load_checkpoint
@@ -92,7 +92,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="bench-resume-") as temporary:
         folder = Path(temporary)
-        lay_out(folder, arguments)
+        lay_out(folder, arguments.model_config, arguments.clips, arguments.mean_s)
         for name in ("peace", "killed", "again"):
             shutil.copytree(folder / "store", folder / name)
         words = sys.argv[1:]

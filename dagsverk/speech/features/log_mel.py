@@ -81,11 +81,17 @@ def quantise(mel: Mel) -> tuple[QuantisedMel, float]:
 
 def dequantise(levels: QuantisedMel, peak: float) -> Mel:
     """The spectrum that `quantise` was given, within half a level. Returns: float32 of the same shape."""
-    low = floor(peak)
+    step, low = scale(peak)
     mel = levels.astype(np.float32)
-    mel *= np.float32((peak - low) / LEVELS)
+    mel *= np.float32(step)
     mel += np.float32(low)
     return mel
+
+
+def scale(peak: float) -> tuple[float, float]:
+    """What a level is worth in a clip whose loudest value is `peak`, and what level 0 is there: silence."""
+    low = floor(peak)
+    return (peak - low) / LEVELS, low
 
 
 def floor(peak: float) -> float:

@@ -21,7 +21,7 @@ from dagsverk.speech.corpora.corpus import Split
 from dagsverk.speech.corpora.overlap import sentence_key
 from dagsverk.speech.errors import DamagedShard
 from dagsverk.speech.features import log_mel, plans, shards
-from dagsverk.speech.features.log_mel import Mel
+from dagsverk.speech.features.log_mel import Mel, QuantisedMel
 from dagsverk.speech.features.shards import Manifest, Shard
 from dagsverk.store import NotFound, Store
 from dagsverk.store.files import appearing
@@ -50,10 +50,14 @@ class PreparedClips:
 
     def mel(self, i: int) -> Mel:
         """The spectrum of clip i. Returns: float32, shape (frames, n_mels)."""
+        return log_mel.dequantise(*self.quantised(i))
+
+    def quantised(self, i: int) -> tuple[QuantisedMel, float]:
+        """The spectrum of clip i as it is stored, (frames, n_mels) in 8 bits, and its loudest value."""
         start, frames = int(self._offsets[i]), int(self._frames[i])
         file = _mapped(self._files[self._file_of[i]])
         levels = file[start : start + frames * self.n_mels].reshape(frames, self.n_mels)
-        return log_mel.dequantise(levels, float(self._peaks[i]))
+        return levels, float(self._peaks[i])
 
     def floor(self, i: int) -> float:
         """What silence is within clip i, in the units of `mel`: what it is to be padded with."""

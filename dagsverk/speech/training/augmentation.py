@@ -22,12 +22,22 @@ def mask_spectra(mels: torch.Tensor, frames: torch.Tensor, generator: torch.Gene
         generator: the only source of chance.
     Returns: a new tensor of the same shape.
     """
-    batch, n_mels, length = mels.shape
-    bins = torch.full((batch,), n_mels)
-    bands = _bands(bins, torch.full((batch,), round(MAX_BAND_SHARE * n_mels)), n_mels, generator)
+    return cover(mels, *draw_masks(frames, mels.shape[1], mels.shape[2], generator))
+
+
+def draw_masks(
+    frames: torch.Tensor, n_mels: int, length: int, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What is covered of each clip: (batch, n_mels) of its bands, and (batch, length) of its time."""
+    bins = torch.full((len(frames),), n_mels)
+    bands = _bands(bins, torch.full((len(frames),), round(MAX_BAND_SHARE * n_mels)), n_mels, generator)
     widest = torch.clamp((frames * MAX_TIME_SHARE).long(), max=MAX_TIME_FRAMES)
-    times = _bands(frames, widest, length, generator)
-    covered = (bands[:, :, None] | times[:, None, :]).to(mels.device)
+    return bands, _bands(frames, widest, length, generator)
+
+
+def cover(mels: torch.Tensor, bands: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+    """The batch with these bands and times set to each clip's mean; on the device that all are on."""
+    covered = bands[:, :, None] | times[:, None, :]
     return torch.where(covered, mels.mean(dim=(1, 2), keepdim=True), mels)
 
 

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from dagsverk.speech.config import MAX_LABEL_TOKENS, MEL_FRAMES_PER_S
 from dagsverk.speech.corpora.corpus import RejectedClip
 from dagsverk.speech.errors import SpeechError
+from dagsverk.speech.features import log_mel
+from dagsverk.speech.features.log_mel import QuantisedMel
 from dagsverk.speech.features.prepared import PreparedClips
-from dagsverk.speech.model.encoder import collate
+from dagsverk.speech.model.encoder import padded_frames
 from dagsverk.speech.model.tokens import end_id, labels
-from dagsverk.speech.training.augmentation import mask_spectra
+from dagsverk.speech.training.augmentation import cover, draw_masks
 from dagsverk.speech.training.batches import Batch
 
 # The decoder is told the task and that there are no timestamps; it has nothing to learn from them. It goes on
@@ -27,21 +29,38 @@ UNLEARNT = (1, 2)  # places of the prompt's tokens for task and timestamps, afte
 
 @dataclass(frozen=True)
 class Example:
-    """A batch as tensors."""
+    """A batch as tensors, where the model is."""
 
     mels: torch.Tensor  # float32 (batch, n_mels, frames)
     tokens: torch.Tensor  # int64 (batch, tokens): what the decoder reads
     places: torch.Tensor  # int64 (targets,): where in `tokens`, flattened, it has something to learn
     targets: torch.Tensor  # int64 (targets,): the tokens that follow there
 
-    def to(self, device: torch.device) -> Example:
-        """The same on a device; from pinned memory, so that copying to a GPU waits for nothing."""
-        if device.type != "cuda":
-            return Example(*(tensor.to(device) for tensor in self._tensors()))
-        return Example(*(tensor.pin_memory().to(device, non_blocking=True) for tensor in self._tensors()))
 
-    def _tensors(self) -> tuple[torch.Tensor, ...]:
-        return self.mels, self.tokens, self.places, self.targets
+@dataclass(frozen=True)
+class StoredBatch:
+    """A batch as it is read: spectra in the 8 bits they are stored in, a quarter of what floats would be."""
+
+    levels: torch.Tensor  # uint8 (batch, frames, n_mels); 0 is a clip's silence, and what it is padded with
+    scale: torch.Tensor  # float32 (2, batch): what a level is worth, and what level 0 is
+    masks: tuple[torch.Tensor, ...]  # of SpecAugment: bool (batch, n_mels) and (batch, frames), or none
+    tokens: torch.Tensor
+    places: torch.Tensor
+    targets: torch.Tensor
+
+    def to(self, device: torch.device) -> Example:
+        """The batch on a device, where its spectra are made; copied so that a GPU waits for nothing."""
+
+        def sent(tensor: torch.Tensor) -> torch.Tensor:
+            if device.type != "cuda":
+                return tensor.to(device)
+            return tensor.pin_memory().to(device, non_blocking=True)
+
+        step, low = sent(self.scale)[:, :, None, None]
+        mels = sent(self.levels).float().mul_(step).add_(low).transpose(1, 2)
+        if self.masks:
+            mels = cover(mels, *map(sent, self.masks))
+        return Example(mels, sent(self.tokens), sent(self.places), sent(self.targets))
 
 
 class Examples:
@@ -99,20 +118,24 @@ class Examples:
         """How many tokens a batch teaches."""
         return sum(len(self.label(int(place), batch.epoch)) - 1 - len(UNLEARNT) for place in batch.clips)
 
-    def batch(self, batch: Batch, *, slack_s: float, mask: torch.Generator | None = None) -> Example:
+    def batch(self, batch: Batch, *, slack_s: float, mask: torch.Generator | None = None) -> StoredBatch:
         """The tensors of a batch. Args: mask: chance for SpecAugment; None: none."""
-        indices = [int(index) for index in self.rows.index[batch.clips]]
-        mels = collate(
-            [self.clips.mel(index) for index in indices],
-            [self.clips.floor(index) for index in indices],
-            slack_frames=round(slack_s * MEL_FRAMES_PER_S),
-            full=batch.full,
+        places = [int(place) for place in batch.clips]
+        clips = [self.quantised(place) for place in places]
+        levels = _padded(
+            [own for own, _ in clips], slack_frames=round(slack_s * MEL_FRAMES_PER_S), full=batch.full
         )
+        masks: tuple[torch.Tensor, ...] = ()
         if mask is not None:
-            mels = mask_spectra(mels, torch.from_numpy(self.frames[batch.clips]), mask)
-        return Example(
-            mels, *to_tensors([self.label(int(place), batch.epoch) for place in batch.clips], self._end)
-        )
+            frames = torch.from_numpy(self.frames[batch.clips])
+            masks = draw_masks(frames, levels.shape[2], levels.shape[1], mask)
+        scale = np.array([log_mel.scale(peak) for _, peak in clips], dtype=np.float32).T
+        labelled = to_tensors([self.label(place, batch.epoch) for place in places], self._end)
+        return StoredBatch(levels, torch.from_numpy(np.ascontiguousarray(scale)), masks, *labelled)
+
+    def quantised(self, place: int) -> tuple[QuantisedMel, float]:
+        """The spectrum of a clip in 8 bits and its loudest value, by its place among these examples."""
+        return self.clips.quantised(int(self.rows.index[place]))
 
     def _translation_labels(self, tokenizer: Any) -> dict[int, list[int]]:
         texts = dict(enumerate(self.rows["translation"].fillna("")))
@@ -128,6 +151,15 @@ class Examples:
         """A number in [0, 1) that depends on seed, epoch and clip alone."""
         digest = hashlib.sha256(f"{self._seed} {epoch} {self.rows['id'].iat[place]}".encode()).digest()
         return int.from_bytes(digest[:6]) / 2**48
+
+
+def _padded(clips: Sequence[QuantisedMel], *, slack_frames: int, full: bool) -> torch.Tensor:
+    """Spectra of 8 bits as one batch, each padded with its own silence, as `collate` does with floats."""
+    length = padded_frames(max(map(len, clips)), slack_frames=slack_frames, full=full)
+    batch = np.zeros((len(clips), length, clips[0].shape[1]), dtype=np.uint8)
+    for row, own in zip(batch, clips, strict=True):
+        row[: len(own)] = own[:length]
+    return torch.from_numpy(batch)
 
 
 def to_tensors(batch: Sequence[Sequence[int]], end: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

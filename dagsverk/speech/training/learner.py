@@ -11,13 +11,16 @@ from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import Linear as LoraLinear
 from torch import nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 from transformers import WhisperForConditionalGeneration
+from transformers.models.whisper.modeling_whisper import WhisperDecoder
 
 from dagsverk.speech.config import FinetuneConfig
 from dagsverk.speech.model.encoder import encode
 from dagsverk.speech.training.examples import Example
 
 LORA_DROPOUT = 0.05
+LOGITS_AT_ONCE = 2048  # tokens: 425 MB in fp32; a step of more makes them again, part by part, going backward
 ADAM_BETAS = (0.9, 0.98)  # as Whisper was trained
 UNDECAYED = re.compile(r"bias$|norm|embed")  # pulling these to zero only harms
 
@@ -32,16 +35,43 @@ class Learner(nn.Module):
         self._frozen = config.freeze_encoder
 
     def forward(self, example: Example) -> torch.Tensor:
-        """The loss in nats, summed over what the batch teaches. Logits are made for these tokens only."""
+        """The loss in nats, summed over what the batch teaches.
+
+        Logits are made for these tokens only, and of many never for all at once: over 51,866 tokens they and
+        their gradients would be the largest thing in memory.
+        """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self._frozen):
             encoded = encode(self.model, example.mels)
-        decoded = self.model.model.decoder(
-            input_ids=example.tokens, encoder_hidden_states=encoded, use_cache=False
-        ).last_hidden_state
-        logits = self.model.proj_out(decoded.flatten(0, 1).index_select(0, example.places))
+        decoded = read(self.model.model.decoder, example.tokens, encoded)
+        states = decoded.flatten(0, 1).index_select(0, example.places)
+        if len(states) <= LOGITS_AT_ONCE:
+            return self._loss(states, example.targets)
+        parts = zip(states.split(LOGITS_AT_ONCE), example.targets.split(LOGITS_AT_ONCE), strict=True)
+        again = {"use_reentrant": False, "preserve_rng_state": False}  # there is no chance in it
+        losses: list[torch.Tensor] = [checkpoint(self._loss, *part, **again) for part in parts]
+        return torch.stack(losses).sum()
+
+    def _loss(self, states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        logits = self.model.proj_out(states)
         return functional.cross_entropy(
-            logits.float(), example.targets, reduction="sum", label_smoothing=self._smoothing
+            logits.float(), targets, reduction="sum", label_smoothing=self._smoothing
         )
+
+
+def read(decoder: WhisperDecoder, tokens: torch.Tensor, encoded: torch.Tensor) -> torch.Tensor:
+    """What the decoder makes of tokens, (batch, tokens, d_model), each seeing those before it and the clip.
+
+    The library's own forward, without its search for texts packed behind each other: its answer is waited
+    for, so a GPU would run out of work in the middle of every step.
+    """
+    hidden = decoder.embed_tokens(tokens) + decoder.embed_positions.weight[: tokens.shape[1]]
+    hidden = functional.dropout(hidden, p=decoder.dropout, training=decoder.training)
+    for layer in decoder.layers:
+        hidden = layer(
+            hidden, None, encoded, use_cache=False
+        )  # no mask: causal by itself, and so the fastest
+    normalised: torch.Tensor = decoder.layer_norm(hidden)
+    return normalised
 
 
 def make_learner(model: WhisperForConditionalGeneration, config: FinetuneConfig) -> Learner:
@@ -76,6 +106,31 @@ def make_optimiser(weights: dict[str, nn.Parameter], config: FinetuneConfig) -> 
         {"params": others, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=0.0, betas=ADAM_BETAS, fused=True)
+
+
+def take_step(optimiser: torch.optim.AdamW, figures: torch.Tensor, rate: float) -> list[float]:
+    """Move the weights at this rate and forget their gradients, unless a figure is no number.
+
+    Then nothing changes, neither weights nor what the optimiser remembers. That is decided where the figures
+    are: a GPU is given the whole step before this process waits for what it came to, and has work meanwhile.
+    Returns: the figures.
+    """
+    seen, there = figures, None
+    if figures.is_cuda:
+        seen = torch.empty_like(figures, device="cpu", pin_memory=True)
+        seen.copy_(figures, non_blocking=True)
+        there = torch.cuda.Event()
+        there.record()
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    # what torch's own scaler of gradients sets: a fused optimiser leaves out a step for which it is 1
+    optimiser.found_inf = (~figures.isfinite().all()).float()  # type: ignore[attr-defined]
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
+    if there is not None:
+        there.synchronize()
+    values: list[float] = seen.tolist()
+    return values
 
 
 def learning_rate(step: int, config: FinetuneConfig) -> float:

@@ -25,7 +25,7 @@ from dagsverk.speech.training.batches import Batch, Position, Sampler
 from dagsverk.speech.training.checkpoints import Best, State
 from dagsverk.speech.training.defaults import full_window_share
 from dagsverk.speech.training.examples import Example, Examples
-from dagsverk.speech.training.learner import Learner, learning_rate, make_optimiser, trained
+from dagsverk.speech.training.learner import Learner, learning_rate, make_optimiser, take_step, trained
 from dagsverk.speech.training.progress import Progress
 from dagsverk.speech.training.validation import Validator
 from dagsverk.store import Store
@@ -159,19 +159,15 @@ class Loop:
                 accelerator.backward(loss * (step.weight * processes))  # averaged over processes
             total += loss.detach() * step.weight
         norm = torch.nn.utils.clip_grad_norm_(self._weights.values(), self._config.max_grad_norm)
-        stops = torch.tensor(float(self._stop.is_set()), device=accelerator.device)
+        stops = torch.full((), float(self._stop.is_set()), device=accelerator.device)  # a copy would wait
         sums = accelerator.reduce(torch.stack([total, stops]), reduction="sum")
-        mean, stop, length = torch.cat([sums, norm.reshape(1)]).tolist()
+        mean, stop, length = take_step(self._optimiser, torch.cat([sums, norm.reshape(1)]), rate)
         if not (math.isfinite(mean) and math.isfinite(length)):
             raise SpeechError(
                 f"{self._run}: in step {self._state.step + 1} the loss is {mean} and its gradient's "
                 f"length {length}, want numbers; start a run with a learning_rate below "
                 f"{self._config.learning_rate}, a longer warm-up, or precision fp32"
             )
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
-        self._optimiser.step()
-        self._optimiser.zero_grad(set_to_none=True)
         return mean, stop > 0
 
     def _steps(self) -> Generator[Step, None, None]:

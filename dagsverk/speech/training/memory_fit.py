@@ -7,7 +7,7 @@ import itertools
 import torch
 
 from dagsverk.speech.training.batches import Sampler
-from dagsverk.speech.training.examples import Example, Examples
+from dagsverk.speech.training.examples import Examples, StoredBatch
 from dagsverk.speech.training.learner import Learner, trained
 
 
@@ -32,7 +32,7 @@ def step_fits(learner: Learner, examples: Examples, sampler: Sampler, device: to
             torch.cuda.empty_cache()
 
 
-def _worst(examples: Examples, sampler: Sampler) -> list[Example]:
+def _worst(examples: Examples, sampler: Sampler) -> list[StoredBatch]:
     batches = list(itertools.chain(*sampler.epoch(0)))
     most_frames = max(batches, key=lambda batch: len(batch.clips) * sampler.padded(batch))
     most_tokens = max(

@@ -1,0 +1,82 @@
+"""How the steps of a training are timed and looked into, from within its process."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+UNCOUNTED = 2  # steps: memory is laid out, kernels are chosen
+PROFILED = "profile:"
+PROFILED_STEPS = 3
+SHOWN = 15
+
+
+class Enough(BaseException):
+    """The steps that were asked for are done."""
+
+
+@dataclass
+class Meter:
+    """When steps ended."""
+
+    steps: int
+    ends: list[float]
+
+    def tick(self) -> None:
+        """A step is done. Raises Enough after the last."""
+        if torch.cuda.is_available() and len(self.ends) + 1 in (UNCOUNTED, self.steps):
+            torch.cuda.synchronize()  # only where the clock is read: in between, steps may overlap
+        self.ends.append(time.perf_counter())
+        if len(self.ends) >= self.steps:
+            raise Enough
+
+    @property
+    def last(self) -> bool:
+        """Whether only one step is left to time."""
+        return len(self.ends) + 1 >= self.steps
+
+    def seconds(self) -> float:
+        return self.ends[self.steps - 1] - self.ends[UNCOUNTED - 1]
+
+
+class Profiled:
+    """After the steps that are timed: a few under the profiler, then the end."""
+
+    def __init__(self, meter: Meter) -> None:
+        self.meter = meter
+        self.profiler: torch.profiler.profile | None = None
+        self.steps = 0
+
+    def step(self) -> None:
+        """A step is done, timed or looked into."""
+        if not self.meter.last and self.profiler is None:
+            self.meter.tick()
+            return
+        if self.profiler is None:
+            try:
+                self.meter.tick()
+            except Enough:
+                activities = [torch.profiler.ProfilerActivity.CPU]
+                activities += [torch.profiler.ProfilerActivity.CUDA] if torch.cuda.is_available() else []
+                self.profiler = torch.profiler.profile(activities=activities)
+                self.profiler.start()
+            return
+        self.steps += 1
+        if self.steps == PROFILED_STEPS:
+            self.profiler.stop()
+            self._report(self.profiler)
+            raise Enough
+
+    def _report(self, profiler: torch.profiler.profile) -> None:
+        cuda = torch.cuda.is_available()
+        events = profiler.key_averages()
+        field = "self_device_time_total" if cuda else "self_cpu_time_total"
+        total = sum(getattr(event, field) for event in events) or 1
+        calls = sum(event.count for event in events if getattr(event, field) > 0) / PROFILED_STEPS
+        what = "kernels and copies" if cuda else "operators"
+        print(f"{PROFILED} {calls:,.0f} {what} and {total / PROFILED_STEPS / 1e3:,.1f} ms a step")
+        for event in sorted(events, key=lambda one: -getattr(one, field))[:SHOWN]:
+            share = 100 * getattr(event, field) / total
+            print(f"{PROFILED} {share:5.1f} %  {event.count / PROFILED_STEPS:7.1f} a step  {event.key[:90]}")
