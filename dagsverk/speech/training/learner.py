@@ -46,10 +46,15 @@ class Learner(nn.Module):
         states = decoded.flatten(0, 1).index_select(0, example.places)
         if len(states) <= LOGITS_AT_ONCE:
             return self._loss(states, example.targets)
-        parts = zip(states.split(LOGITS_AT_ONCE), example.targets.split(LOGITS_AT_ONCE), strict=True)
-        again = {"use_reentrant": False, "preserve_rng_state": False}  # there is no chance in it
-        losses: list[torch.Tensor] = [checkpoint(self._loss, *part, **again) for part in parts]
-        return torch.stack(losses).sum()
+        pieces = (torch.split(tensor, LOGITS_AT_ONCE) for tensor in (states, example.targets))
+        return torch.stack([self._loss_again(*piece) for piece in zip(*pieces, strict=True)]).sum()
+
+    def _loss_again(self, states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """`_loss`, whose logits are not kept for going backward but made again."""
+        loss: torch.Tensor = checkpoint(
+            self._loss, states, targets, use_reentrant=False, preserve_rng_state=False
+        )
+        return loss
 
     def _loss(self, states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         logits = self.model.proj_out(states)
@@ -119,7 +124,7 @@ def take_step(optimiser: torch.optim.AdamW, figures: torch.Tensor, rate: float) 
     if figures.is_cuda:
         seen = torch.empty_like(figures, device="cpu", pin_memory=True)
         seen.copy_(figures, non_blocking=True)
-        there = torch.cuda.Event()
+        there = torch.cuda.Event()  # type: ignore[no-untyped-call]
         there.record()
     for group in optimiser.param_groups:
         group["lr"] = rate
