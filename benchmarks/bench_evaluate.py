@@ -32,6 +32,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from floors import card
 from torch.utils.data import Dataset
 from transformers import GenerationConfig, Seq2SeqTrainer, Seq2SeqTrainingArguments
 
@@ -196,7 +197,7 @@ def main() -> None:
     mels = draw_mels(asked.clips, asked.mean_s, model.n_mels, asked.seed)
     lengths = np.array([len(mel) for mel in mels])
     cuda = torch.cuda.is_available()
-    device = torch.cuda.get_device_name() if cuda else f"{torch.get_num_threads()} threads"
+    device = torch.cuda.get_device_name() if cuda else f"CPU, {torch.get_num_threads()} threads"
     print(
         f"{asked.model_config} ({model.model.num_parameters() / 1e6:.0f} M weights), {asked.clips} clips of "
         f"{lengths.mean() / 100:.2f} s, {asked.tokens} tokens each, {device}, torch {torch.__version__}"
@@ -237,6 +238,9 @@ def main() -> None:
         )
     if asked.json:
         about = {"device": device, "model": asked.model_config, "clips": len(mels), "mean_s": asked.mean_s}
+        limits = card(bf16=cuda)
+        about |= {"config": model.model.config.to_dict(), "tokens": asked.tokens, "batch_s": asked.batch_s}
+        about |= {"peak": limits.flops_per_s, "peak_bytes": limits.bytes_per_s}
         sides = {row.name: vars(row) for row in rows}
         asked.json.write_text(json.dumps({**about, "sides": sides, "agreement": agreed}, indent=1))
 
