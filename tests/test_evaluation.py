@@ -210,6 +210,40 @@ def test_a_table_of_many_rows_is_divided_fewer_times(rows, repeats):
     assert EvaluationConfig(repeats=5).repeats_for(rows) == repeats
 
 
+def seen_again(ids, times=6):
+    """Flowers measured several times, each with an outcome of its own that nothing tells."""
+    system, rows = system_and_rows("iris")
+    rng = np.random.default_rng(1)
+    drawn = rows.assign(species=rng.permutation(rows["species"].to_numpy()))
+    each = drawn.iloc[rng.permutation(len(drawn))[:ids]]
+    days = [each.assign(event_time=pd.Timestamp("2026-01-01") + pd.Timedelta(days=d)) for d in range(times)]
+    return system, pd.concat(days, ignore_index=True)
+
+
+def test_rows_of_one_id_at_several_times_are_never_learned_from_and_tested_at_once():
+    system, rows = seen_again(120)
+    config = EvaluationConfig(folds=4, repeats=1)
+    apart = rows.assign(row_id=[f"r{i}" for i in range(len(rows))])
+    assert cross_validate(system, apart, recipe("xgboost"), config).metrics["accuracy"].mean > 0.9
+    together = cross_validate(system, rows, recipe("xgboost"), config)
+    assert together.metrics["accuracy"].mean < 0.5
+    assert holdout(system, rows, recipe("xgboost"))["accuracy"] < 0.7
+    assert cross_validate(system, shuffled(rows, 3), recipe("lda"), config).folds_id == together.folds_id
+
+
+def test_of_outcomes_that_few_ids_have_folds_are_fewer_and_one_id_is_refused():
+    system, rows = seen_again(120)
+    few = rows[(rows["species"] != "setosa") | rows["row_id"].isin(
+        rows.loc[rows["species"] == "setosa", "row_id"].unique()[:2])]  # fmt: skip
+    assert cross_validate(system, few, recipe("lda"), SHORT).folds == 2
+    one = rows[
+        (rows["species"] != "setosa")
+        | (rows["row_id"] == few.loc[few["species"] == "setosa", "row_id"].iloc[0])
+    ]
+    with pytest.raises(ValueError, match="want two ids with each outcome"):
+        cross_validate(system, one, recipe("lda"), SHORT)
+
+
 def test_progress_is_told_fold_by_fold():
     system, rows = system_and_rows("iris")
     told = []

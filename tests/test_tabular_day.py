@@ -17,6 +17,7 @@ from dagsverk.tabular.reports import Trained
 from dagsverk.tabular.summary import day_summary
 from dagsverk.tabular.system import load_system
 from dagsverk.tabular.tables import features_table, predictions_table, rejects_table
+from tasks import show
 from tasks import tabular as tasks
 from tasks.runs import day_of, days_between
 
@@ -289,6 +290,36 @@ def test_alerts_of_the_monitor_are_returned_kept_and_told(store):
     alerts = tasks.monitor.fn("iris")
     assert any("Accuracy is below its promise" in message for message in alerts)
     assert all(message in day_summary(store, "iris") for message in alerts)
+
+
+def test_an_alarm_is_one_event_when_it_begins_and_one_when_it_ends_however_often_one_looks(
+    store, monkeypatch
+):
+    sent = []
+    day(count=60)
+    monkeypatch.setattr(show, "event", lambda name, _, facts: sent.append((name, facts["key"])))
+    table = features_table(IRIS)
+    rows = store.read(table)
+    real = rows.assign(origin="historic")
+    turned = {"setosa": "virginica", "versicolor": "setosa", "virginica": "versicolor"}
+    wrong = real.assign(
+        species=real["species"].where(rows["origin"] != "synthetic", real["species"].map(turned))
+    )
+
+    def looks(content, times=3):
+        sent.clear()
+        store.upsert(table, content)
+        for _ in range(times):
+            tasks.monitor.fn("iris")
+        return sorted(sent)
+
+    begun = looks(wrong)
+    assert begun.count(("dagsverk.alert.accuracy", "accuracy")) == 1
+    assert len(begun) == len(set(begun))  # one of each that stands
+    assert looks(wrong) == []
+    assert ("dagsverk.alert.ended", "accuracy") in (ended := looks(real))  # the outcomes were mistaken
+    assert len(ended) == len(set(ended))
+    assert looks(wrong).count(("dagsverk.alert.accuracy", "accuracy")) == 1  # another alarm
 
 
 def test_predictions_are_stamped_with_the_time_in_utc(store):
