@@ -3,7 +3,9 @@
 Run from the root, with a transformers folder of Whisper's weights, and a folder of prompts with a folder for
 each language (it/ en/ fr/ es/ ru/: recordings, and metadata.jsonl with file and text):
 
-    export DAGSVERK_TEST_WHISPER=folder DAGSVERK_TEST_PROMPTS=folder        (or --weights, --prompts)
+    hf download openai/whisper-base --local-dir whisper-base
+    python benchmarks/get_prompts.py prompts
+    export DAGSVERK_TEST_WHISPER=$PWD/whisper-base DAGSVERK_TEST_PROMPTS=$PWD/prompts  (--weights, --prompts)
     python benchmarks/bench_real.py run --out O
     python benchmarks/bench_real.py table --out O [--against tuned]
 

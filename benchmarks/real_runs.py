@@ -130,7 +130,7 @@ ARMS: dict[str, Arm] = {
     "freeze-decoder": Arm(freeze_decoder=True),
     "lora": Arm({"lora_rank": 32}),
     "lora-rate-3": Arm({"lora_rank": 32}, rate=3.0),
-    "encoder-first-20": Arm(encoder_first=20),
+    "encoder-first-30": Arm(encoder_first=30),
     "encoder-first-60": Arm(encoder_first=60),
 }
 
@@ -149,6 +149,7 @@ def configured(
             "evaluate_every": steps,
             "checkpoint_every": max(1, min(steps, 50)),
             "keep_checkpoints": 1,
+            "dev_clips": 16,  # test is what counts here
             "processes": 1,
             **arm.changes,
             **changes,

@@ -37,8 +37,9 @@ def train(
     wire: Connection, store: str, set_id: str, config: Mapping[str, Any], environment: Mapping[str, str]
 ) -> None:
     os.environ.update(environment)
+    language = set_id.partition("-")[0]
     try:
-        ref = fit(open_store(store), set_id, "sv", FinetuneConfig(**config), Aloud(wire))
+        ref = fit(open_store(store), set_id, language, FinetuneConfig(**config), Aloud(wire))
     except Interrupted:
         raise SystemExit(STOPPED) from None
     wire.send(("done", ref.step))

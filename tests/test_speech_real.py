@@ -1,0 +1,98 @@
+"""What users rely on, with Whisper's own weights and human voices. Opt-in: see `support/real_data.py`."""
+
+import random
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from real_data import needs_real_data, prompts, weights
+from training_process import Trainer
+
+from benchmarks.real_runs import clips_of, prepare
+from dagsverk.speech.config import FinetuneConfig
+from dagsverk.speech.evaluation.scoring import count_errors, total
+from dagsverk.speech.model.decoding import decode
+from dagsverk.speech.model.models import load_model
+from dagsverk.speech.runs import ValidationPoint, curve
+from dagsverk.speech.serving.repetition import loops
+from dagsverk.speech.training import checkpoints
+from dagsverk.speech.training.fit import fit
+from dagsverk.store import Store, open_store
+
+pytestmark = needs_real_data
+LANGUAGES = ("it", "en", "fr", "es", "ru")
+
+
+@dataclass(frozen=True)
+class Room:
+    """A folder for stores."""
+
+    folder: Path
+
+    def store(self, name: str) -> Store:
+        return open_store(str(self.folder / name))
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("real")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAGSVERK_CACHE", str(folder / "cache"))
+        yield Room(folder)
+
+
+def settings(**changes: object) -> FinetuneConfig:
+    plain: dict[str, object] = {"model": weights(), "processes": 1, "precision": "fp32", **changes}
+    return FinetuneConfig(**plain)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_whisper_as_published_writes_what_was_said_in_windows(room, language):
+    store = room.store("listening")
+    clips = clips_of(store, prepare(store, prompts(language), language, weights()))
+    longest = clips.rows["frames"].to_numpy().argsort()[-12:]
+    decoded = decode(
+        load_model(weights()),
+        [clips.mel(int(i)) for i in longest],
+        [clips.floor(int(i)) for i in longest],
+        language=language,
+    )
+    hypotheses = [one.text for one in decoded]
+    rates = total(count_errors(list(clips.rows["text"].iloc[longest]), hypotheses, language))
+    assert rates.wer < 0.5, hypotheses
+    assert not any(map(loops, hypotheses)), hypotheses
+
+
+def test_a_few_steps_at_true_length_bring_a_model_that_loops_there_to_writing_what_was_said(room):
+    store = room.store("learning")
+    set_id = prepare(store, prompts("it"), "it", weights())
+    config = settings(steps=30, evaluate_every=10, batch_s=30.0, dev_clips=20, precision="bf16")
+    ref = fit(store, set_id, "it", config)
+    points = [point for point in curve(store, ref.run) if isinstance(point, ValidationPoint)]
+    rates = [point.dev_wer for point in points]
+    assert [point.step for point in points] == [10, 20, 30]
+    assert rates[-1] < rates[0] / 2 and rates[-1] < 0.4, rates
+    assert points[-1].dev_loss < points[0].dev_loss
+
+
+def test_real_weights_killed_at_random_steps_end_with_the_bytes_of_an_undisturbed_run(room):
+    config = settings(steps=9, evaluate_every=9, checkpoint_every=3, batch_s=6.0, dev_clips=4)
+    whole, torn = room.store("whole"), room.store("torn")
+    set_id = prepare(whole, prompts("it"), "it", weights())
+    assert prepare(torn, prompts("it"), "it", weights()) == set_id
+    assert Trainer(whole.url, set_id, config).wait_for("never")[-1] == ("done", 9)
+    at = sorted(random.sample(range(1, 9), 2))
+    for step in at:
+        trainer = Trainer(torn.url, set_id, config)
+        assert trainer.wait_for("step", step)[-1] == ("step", step), at
+        trainer.process.kill()
+        assert trainer.end() == -signal.SIGKILL
+    assert Trainer(torn.url, set_id, config).wait_for("never")[-1] == ("done", 9), at
+    (run,) = {path.split("/")[3] for path in torn.list("speech/italian/runs")}
+    (one, first), (other, second) = (
+        checkpoints.newest(store, run, room.folder / "cache") for store in (whole, torn)
+    )
+    assert (one.step, one.trail) == (other.step, other.trail) == (9, one.trail)
+    for name in (checkpoints.MODEL, checkpoints.OPTIMISER):
+        assert first[name].read_bytes() == second[name].read_bytes(), (name, at)
