@@ -160,12 +160,13 @@ def table(arguments: argparse.Namespace) -> None:
 
 
 def compare_all(results: Sequence[Result], against: str) -> None:
-    """Arms minus the one they are set against, after as many steps, on the same languages and seeds."""
+    """Arms minus the one they are set against, after as many steps, on the same languages and seeds.
+
+    Capped: a clip counts at most as many wrong words as it has. Loss: nats a token, led by the text.
+    """
     by_key = {(one["arm"], one["steps"], one["seed"], one["language"], one["set"]): one for one in results}
-    print(
-        f"\n| arm, against {against} | steps | languages | WER, points | CER, points | loss, nats a token |"
-    )
-    print("| --- | ---: | --- | ---: | ---: | ---: |")
+    print(f"\n| arm, against {against} | steps | languages | WER, points | capped | CER, points | loss |")
+    print("| --- | ---: | --- | ---: | ---: | ---: | ---: |")
     pairs = sorted({(one["arm"], one["steps"]) for one in results if one["arm"] not in (BASE, against)})
     for arm, steps in pairs:
         mine = [key for key in by_key if key[:2] == (arm, steps)]
@@ -182,12 +183,13 @@ def _compare(arm: str, steps: int, first: Sequence[Result], second: Sequence[Res
     languages = " ".join(f"{one['language']}{one['seed'] or ''}" for one in first)
     both = set.intersection(*(set(one["modes"]) for one in (*first, *second)))
     for mode in sorted(both):
-        difference = runs.paired(
-            [rows_of(one, mode) for one in first], [rows_of(one, mode) for one in second]
-        )
-        wer, cer = (_percent(asdict(rate)) for rate in (difference.wer, difference.cer))
+        sides = [[rows_of(one, mode) for one in side] for side in (first, second)]
+        difference = runs.paired(*sides)
+        few_loops = runs.paired(*([runs.capped(rows) for rows in side] for side in sides))
+        rates = (difference.wer, few_loops.wer, difference.cer)
+        wer, capped, cer = (_percent(asdict(rate)) for rate in rates)
         loss = runs.paired_loss(first, second)
-        print(f"| {arm}, {mode} | {steps} | {languages} | {wer} | {cer} | {loss} |")
+        print(f"| {arm}, {mode} | {steps} | {languages} | {wer} | {capped} | {cer} | {loss} |")
 
 
 def _percent(interval: dict[str, Any]) -> str:

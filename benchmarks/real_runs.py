@@ -58,9 +58,6 @@ MODES = {"true_length": False, "windows": True}  # -> whether clips are padded t
 TEACHING_BATCH_S, TEACHING_RATE = 10.0, 1e-4
 
 
-# ------------------------------------------------------------------ clips
-
-
 @dataclass(frozen=True)
 class Prompts:
     """A folder of prompts, split by what is said: no text is in two splits, however it is typed."""
@@ -98,9 +95,6 @@ def prepare(store: Store, folder: Path, language: str, weights: str, split_seed:
 def clips_of(store: Store, set_id: str, split: Split = "test") -> PreparedClips:
     """The clips of a split."""
     return open_prepared(store, set_id, (split,), cache_folder())
-
-
-# ------------------------------------------------------------------ arms
 
 
 @dataclass(frozen=True)
@@ -167,9 +161,6 @@ def like_clips_per_step(store: Store, set_id: str, config: FinetuneConfig) -> Fi
     groups = Sampler(examples.frames, BATCH_S, config.slack_s, 0.0, config.seed).epoch(0)
     accumulate = max(1, round(len(examples) / len(groups) / WINDOWS_AT_ONCE))
     return replace(config, batch_s=30.0 * WINDOWS_AT_ONCE, accumulate=accumulate)
-
-
-# ------------------------------------------------------------------ tuning
 
 
 @dataclass
@@ -301,9 +292,6 @@ def teach_encoder(store: Store, set_id: str, config: FinetuneConfig, steps: int)
     return model
 
 
-# ------------------------------------------------------------------ scores
-
-
 @dataclass(frozen=True)
 class Scored:
     """A model's hypotheses of clips in one mode."""
@@ -378,6 +366,13 @@ def paired(first: Sequence[pd.DataFrame], second: Sequence[pd.DataFrame]) -> Dif
         ]
         sides.append(pd.concat(marked, ignore_index=True))
     return difference(sides[0], sides[1], RESAMPLES)
+
+
+def capped(rows: pd.DataFrame) -> pd.DataFrame:
+    """The same with no more errors in a clip than it has words: one loop would outweigh all other clips."""
+    errors = rows["substitutions"] + rows["deletions"] + rows["insertions"]
+    over = (errors - rows["words"]).clip(lower=0)
+    return rows.assign(insertions=rows["insertions"] - over)
 
 
 def peak_mib() -> float:
