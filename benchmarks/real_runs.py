@@ -281,10 +281,10 @@ def teach_encoder(store: Store, set_id: str, config: FinetuneConfig, steps: int)
             group["lr"] = TEACHING_RATE * (1 - number / steps)
         optimiser.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16"):
-            own = encode(network, examples.batch(batch, slack_s=config.slack_s).mels)
-            full = examples.batch(Batch(batch.clips, True, batch.epoch), slack_s=0.0).mels
+            own = encode(network, examples.batch(batch, slack_s=config.slack_s).to(model.device).mels)
+            windows = examples.batch(Batch(batch.clips, True, batch.epoch), slack_s=0.0)
             with torch.no_grad():
-                wanted = encode_with(teacher, full)[:, : own.shape[1]]
+                wanted = encode_with(teacher, windows.to(model.device).mels)[:, : own.shape[1]]
         loss = functional.mse_loss(own.float(), wanted.float())
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
@@ -346,9 +346,8 @@ def losses(model: SpeechModel, examples: Examples, slack_s: float = 0.1) -> tupl
     totals, tokens = [], []
     with torch.inference_mode():
         for place in range(len(examples)):
-            example = examples.batch(Batch(np.array([place]), False, 0), slack_s=slack_s)
-            mels = example.mels.to(model.model.dtype)
-            totals.append(float(learner(replace(example, mels=mels))))
+            example = examples.batch(Batch(np.array([place]), False, 0), slack_s=slack_s).to(model.device)
+            totals.append(float(learner(example)))
             tokens.append(len(example.targets))
     return totals, tokens
 
