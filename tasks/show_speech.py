@@ -10,7 +10,8 @@ import pandas as pd
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from dagsverk.promotion import Registration
-from dagsverk.speech.evaluation.report import Interval
+from dagsverk.speech.evaluation.modes import NAMES
+from dagsverk.speech.evaluation.report import Interval, TwoModes
 from dagsverk.speech.languages import Language
 from dagsverk.speech.steps import Finetuned, Prepared, Registered
 from dagsverk.speech.training.progress import Progress, Quiet, Several, TensorBoard, Throttled
@@ -53,6 +54,7 @@ def registered(language: Language, step: Registered) -> None:
         }
         for row in rows
     ]
+    scores += _modes(step.candidate.name, step.modes) if step.modes else []
     cut = f"; the test set is a cut: {step.cut.clips} of {step.cut.of} clips" if step.cut else ""
     clips = f"{counted(step.clips, 'clip')} of {voices(step.speakers)}"
     what = f"Test: {clips}, 95 % intervals{cut}"
@@ -61,6 +63,20 @@ def registered(language: Language, step: Registered) -> None:
         f"\n- {'passed' if check.passed else 'FAILED'}: {check.name}, {check.detail}" for check in step.checks
     )
     decided(f"{language.name}-decision", step, step.reason, f"\n\nChecks:\n{checks}")
+
+
+def _modes(name: str, modes: TwoModes) -> list[dict[str, str]]:
+    """A row per mode, and what became of it."""
+    verdicts = {mode: "refused" if one.refused else "allowed" for mode, one in modes.scores.items()}
+    verdicts[modes.served] = "served"
+    return [
+        {
+            "model": f"{name}, {NAMES[mode]}: {verdicts[mode]}",
+            "WER": _interval(score.wer),
+            "CER": _interval(score.cer),
+        }
+        for mode, score in modes.scores.items()
+    ]
 
 
 def adopted(language: Language, registration: Registration) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -17,6 +17,7 @@ from dagsverk.form import CLOSED, NOT_BLANK
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Text = Annotated[str, Field(json_schema_extra={"pattern": NOT_BLANK})]
+Windows: TypeAlias = Literal["true_length", "full"]  # full: every clip is padded to 30 s
 
 NANO = "nano"  # the model that is built in and learns from nothing
 WINDOW_S = 30.0  # Whisper's window: the encoder has positions for no more
@@ -107,7 +108,7 @@ class FinetuneConfig:
     batch_s: Annotated[float, Field(gt=0)] | None = None  # seconds of audio per process and batch
     accumulate: Annotated[int, Field(ge=1, le=1024)] = 1  # batches per step
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the GPU has it
-    windows: Literal["true_length", "full"] = "true_length"  # full: every clip padded to 30 s, as recipes do
+    windows: Windows = "true_length"  # full: every clip padded to 30 s, as recipes do
     full_window_share: Share | None = None  # of clips given as full windows all the same
     slack_s: Annotated[float, Field(ge=0, le=5)] = 0.1  # of silence after a batch's longest clip
     spec_augment: bool | None = None
@@ -155,7 +156,8 @@ class FinetuneConfig:
 
 
 RETENTION_CLIPS = 100
-BESIDE_REPORTS = ("retention_clips", "max_forgetting")  # of EvaluationConfig: of a verdict alone
+# Of EvaluationConfig: on these only a verdict depends, or which clips are asked for.
+BESIDE_REPORTS = ("retention_clips", "max_forgetting", "other_mode_clips")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +171,7 @@ class EvaluationConfig:
     resamples: Annotated[int, Field(ge=100, le=100_000)] = 2000  # of the bootstrap over speakers
     min_group_clips: Count = 20  # a smaller group is counted and not scored
     worst: Annotated[int, Field(ge=0, le=200)] = 20  # clips shown with their audio
+    other_mode_clips: Count | None = None  # scored in the mode it was not trained for; None: 1000
     seed: int = 0
     # what a published model knew before: test clips asked for English, half as many of each other language
     # in the store; None: RETENTION_CLIPS; 0: not measured
@@ -179,6 +182,7 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         for name, least in (("beams", 1), ("resamples", 100), ("min_group_clips", 1), ("worst", 0)):
             _at_least(name, getattr(self, name), least)
+        _at_least("other_mode_clips", self.other_mode_clips, 1)
         _at_least("retention_clips", self.retention_clips, 0)
         for name in ("batch_s", "max_forgetting"):
             value = getattr(self, name)

@@ -16,7 +16,7 @@ from dagsverk.promotion import Registration
 from dagsverk.records import keep_report, last_report
 from dagsverk.speech import runs
 from dagsverk.speech.corpora.limited import UNKNOWN_VOICES
-from dagsverk.speech.evaluation.report import Checks, Cut, EvaluationReport, Interval
+from dagsverk.speech.evaluation.report import Checks, Cut, EvaluationReport, Interval, TwoModes
 from dagsverk.speech.features.shards import Manifest, Suspicion
 from dagsverk.speech.languages import Language
 from dagsverk.speech.runs import CheckpointRef, TrainingPoint, ValidationPoint
@@ -100,6 +100,7 @@ class Outcome:
     clips: int  # of the test set
     speakers: int
     cut: Cut | None
+    modes: TwoModes | None = None  # None: of a version that was scored in one mode
 
 
 @dataclass(frozen=True, kw_only=True)

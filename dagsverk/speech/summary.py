@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dagsverk.speech.corpora.limited import UNKNOWN_VOICES
-from dagsverk.speech.evaluation.report import Interval
+from dagsverk.speech.evaluation.modes import NAMES, OTHER
+from dagsverk.speech.evaluation.report import Interval, TwoModes
 from dagsverk.speech.languages import Language
 from dagsverk.speech.steps import Finetuned, ModelScores, Prepared, Registered, last_steps, suspicious_words
 from dagsverk.store import Store
@@ -52,10 +53,15 @@ def _training(step: Finetuned) -> list[str]:
 
 
 def _evaluation(step: Registered) -> list[str]:
-    rows = [("test", step.candidate, ""), ("", step.base, "before fine-tuning")]
+    two = step.modes if step.modes and not step.modes.left_out else None
+    rows = [("", step.base, "before fine-tuning")]
     if step.champion_row:
         rows.append(("", step.champion_row, "champion until then"))
-    lines = [_line(name, f"{_rates(row)}  {note}".rstrip()) for name, row, note in rows]
+    lines = [
+        _line("test", f"{_rates(step.candidate)}  {NAMES[two.served] if two else ''}".rstrip()),
+        *(_other_mode(two) if two else ()),
+        *(_line(name, f"{_rates(row)}  {note}") for name, row, note in rows),
+    ]
     if step.cut:
         lines.append(_line("", f"on a CUT of test: {step.cut.clips} of {step.cut.of} clips"))
     failed = [f"{check.name}: {check.detail}" for check in step.checks if not check.passed]
@@ -67,6 +73,15 @@ def _evaluation(step: Registered) -> list[str]:
         *(_line("CHECK FAILED", words) for words in failed),
         *pushed,
     ]
+
+
+def _other_mode(modes: TwoModes) -> list[str]:
+    """How it does in the mode that it is not served in."""
+    mode = OTHER[modes.served]
+    score = modes.scores[mode]
+    words = f"WER {_interval(score.wer)}  CER {_interval(score.cer)}  {NAMES[mode]}"
+    words += f", on a CUT of test: {score.cut.clips} of {score.cut.of} clips" if score.cut else ""
+    return [_line("", f"{words}: REFUSED, {score.refused}" if score.refused else words)]
 
 
 def _rates(row: ModelScores) -> str:

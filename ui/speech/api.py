@@ -108,6 +108,7 @@ def speech_report(speech: SpeechDesk, name: str) -> dict[str, Any]:
         "language": view.language.code,
         "champion": None if model is None else {
             "name": model.name, "version": model.version, "metrics": dict(model.metrics),
+            "windows": model.info.get("windows"), "modes": model.info.get("modes"),
         },
         "evaluation": plain(view.shown) if view.shown else None,
         "verdict": plain(view.verdicts[-1]) if view.verdicts else None,

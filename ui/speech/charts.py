@@ -29,6 +29,7 @@ class Dot:
 ROLES = {
     "before fine-tuning": (GREY, "circle-open"),
     "in use": (SEA, "circle"),
+    "the other mode": (SEA, "circle-open"),
     "candidate": (SUN, "diamond"),
 }
 
@@ -57,7 +58,7 @@ def error_rates(dots: Sequence[Dot]) -> go.Figure:
     figure.update_yaxes(
         categoryorder="array", categoryarray=[dot.name for dot in dots][::-1], range=[-0.6, len(dots) - 0.4]
     )
-    figure.update_xaxes(tickformat=".0%", rangemode="tozero", title_text="word error rate, test set")
+    figure.update_xaxes(tickformat=".0%", rangemode="tozero", title_text="word error rate")
     return figure
 
 

@@ -12,7 +12,7 @@ from dagsverk.store import StoreError
 from dagsverk.tabular.system import System
 from ui import frame, parts
 from ui.parts import Html
-from ui.speech import charts, clips, runs, texts
+from ui.speech import charts, clips, modes, runs, texts
 from ui.speech import sections as speech_sections
 from ui.speech.desk import SpeechDesk, SpeechView
 from ui.speech.parts import REMEMBER_LANGUAGE, asked, language_choice
@@ -120,7 +120,7 @@ def _rest(view: SpeechView) -> Html:
     if view.blank:
         return Html("")
     boxes = parts.join(
-        clips.worst(view),
+        modes.card(view), clips.worst(view),
         speech_sections.groups(view), speech_sections.checks(view),
         speech_sections.champion(view), speech_sections.set_aside(view), texts.suspicious(view),
     )  # fmt: skip

@@ -93,6 +93,29 @@ def rate(interval: Interval | None, digits: int = 1) -> str:
     return percent(interval.value, digits) + within
 
 
+def unbroken(cell: str) -> str:
+    """A rate in which no line ends at the dash; a lone dash as it is."""
+    return cell.replace("–", "\u2060–\u2060") if len(cell) > 1 else cell
+
+
+def gap(difference: Interval | None) -> Html:
+    """A difference of rates in percentage points; a word where it is more than chance."""
+    if difference is None or difference.value is None:
+        return Html("–")
+    low, high = difference.low, difference.high
+    words = _signed(difference.value)
+    if low is None or high is None:
+        return Html(words)
+    words += f" [{_signed(low)} to {_signed(high)}]"
+    if low > 0:
+        return parts.join(words, " ", parts.chip("worse", "bad"))
+    return parts.join(words, " ", parts.chip("better", "good")) if high < 0 else Html(words)
+
+
+def _signed(share: float) -> str:
+    return f"{100 * share:+.1f}".replace("-", "−")
+
+
 def _plain(share: float, digits: int) -> str:
     return percent(share, digits).rstrip("%")
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dagsverk.speech.evaluation.report import Check, EvaluationReport, Interval
+from dagsverk.speech.evaluation.report import Check, EvaluationReport
 from dagsverk.speech.registry.gate import cut_words
 from dagsverk.speech.serving.champions import speech_command
 from dagsverk.store import Model
 from dagsverk.words import counted
 from ui import parts
 from ui.parts import Head, Html, Tile, percent
-from ui.speech import sentences
+from ui.speech import modes, sentences
 from ui.speech.charts import Dot
 from ui.speech.desk import SpeechView, evaluation_of
-from ui.speech.parts import rate
+from ui.speech.parts import gap, rate, unbroken
 
 GROUPINGS = {
     "gender": "Gender",
@@ -23,7 +23,6 @@ GROUPINGS = {
     "length": "Clip length",
     "rate": "Speaking rate",
 }
-_UNBROKEN = "\u2060–\u2060"  # a dash at which no line ends
 MOST_PROMOTIONS = 5  # listed
 MOST_CANDIDATES = 6  # in the comparison, besides champion and base
 
@@ -127,13 +126,15 @@ def base_key(view: SpeechView) -> str | None:
 
 def comparable(one: EvaluationReport, other: EvaluationReport) -> bool:
     """Scored on the same clips, in the same way."""
-    return (one.set, one.split, one.normaliser) == (other.set, other.split, other.normaliser)
+    of = one.set, one.split, one.normaliser, one.cut
+    return of == (other.set, other.split, other.normaliser, other.cut)
 
 
 def named_reports(view: SpeechView) -> list[tuple[str, str, EvaluationReport]]:
     """(name, role, report) of all models scored on the clips that the shown one was scored on.
 
-    The untrained model first, the one in use last.
+    The untrained model first, the one in use last; after the shown one itself in the mode that it is not
+    served in, which may be of a cut of the clips.
     """
     shown = view.shown
     if shown is None:
@@ -146,12 +147,17 @@ def named_reports(view: SpeechView) -> list[tuple[str, str, EvaluationReport]]:
     others = [
         (names.get(key, parts.last_part(report.model.name, 24)), "candidate", report)
         for key, report in view.reports.items()
-        if key not in (base, in_use) and comparable(report, shown)
+        if key not in {base, in_use, *modes.other_reports(view)} and comparable(report, shown)
     ]
     named = [(f"{_base_name(view)}, before", "before fine-tuning", view.reports[base])] if base else []
     named += others[-MOST_CANDIDATES:]
     if in_use in view.reports:
         named.append((f"{names[in_use]}, in use", "in use", view.reports[in_use]))
+    other = modes.other_report(view)
+    if other is not None:
+        cut = "" if comparable(other[1], shown) else ", a cut"
+        name = names.get(shown.key, parts.last_part(shown.model.name, 24))
+        named.append((f"{name}, {other[0]}{cut}", "the other mode", other[1]))
     return named
 
 
@@ -189,7 +195,7 @@ def compared_table(view: SpeechView) -> Html:
         cells = [rate(one) for scores in (normalised, raw) for one in (scores.wer, scores.cer)]
         by_whisper, unseen = report.scores.whisper, report.unseen
         cells += [rate(by_whisper.wer if by_whisper else None), rate(unseen.wer if unseen else None)]
-        cells = [cell.replace("–", _UNBROKEN) if len(cell) > 1 else cell for cell in cells]
+        cells = [unbroken(cell) for cell in cells]
         counts = (normalised.substitutions, normalised.deletions, normalised.insertions)
         rows.append([name, *cells, ", ".join(f"{count:,}" for count in counts)])
     cut = "; the test set is a cut" if view.shown and view.shown.cut else ""
@@ -214,24 +220,6 @@ def groups(view: SpeechView) -> Html:
         rows.append([name, f"{group.clips:,}", voices, scored, gap(group.gap)])
     note = f"Groups of fewer than {least} clips are counted and not scored. Gaps are in percentage points."
     return parts.card("Groups", note, parts.table("Test set, with 95% intervals", heads, rows), width="w7")
-
-
-def gap(difference: Interval | None) -> Html:
-    """A difference of rates in percentage points; a word where it is more than chance."""
-    if difference is None or difference.value is None:
-        return Html("–")
-    low, high = difference.low, difference.high
-    words = _signed(difference.value)
-    if low is None or high is None:
-        return Html(words)
-    words += f" [{_signed(low)} to {_signed(high)}]"
-    if low > 0:
-        return parts.join(words, " ", parts.chip("worse", "bad"))
-    return parts.join(words, " ", parts.chip("better", "good")) if high < 0 else Html(words)
-
-
-def _signed(share: float) -> str:
-    return f"{100 * share:+.1f}".replace("-", "−")
 
 
 def checks(view: SpeechView) -> Html:
@@ -307,6 +295,8 @@ def _champion_facts(model: Model) -> list[tuple[object, object]]:
         ("Registered", parts.moment(model.created)),
         ("It can", can),
     ]
+    if listens := modes.listens(model):
+        pairs.append(("It listens", listens))
     origin = "Trained from" if info.get("run") else "As published"
     for name, key in (
         (origin, "base_model"),

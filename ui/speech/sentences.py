@@ -55,6 +55,8 @@ def promise(
     wer = report.scores.normalised.wer
     words += f"Its test was of {clips_and_voices(report)}, {_NOVELTY[new_voices(report, tested)]}: "
     words += "there was nothing to score. " if wer.value is None else f"{error_rate(wer)}. "
+    if model.info.get("run") and model.info.get("windows") == "full":
+        words += "It is given 30 s at a time, for which it is better, and therefore takes longer. "
     none_new = new_sentences(report) if report.unseen and not report.unseen.clips else ""
     return words + none_new + cut_sentence(report)
 

@@ -20,12 +20,18 @@ SAME = ("language", "set", "split", "normaliser")  # what two comparable reports
 def compare(store: Store, first: EvaluationReport, second: EvaluationReport) -> Comparison:
     """First minus second report on the same clips and the same resamples: below 0 the first is better.
 
+    Where one is of a draw from the clips of the other, on the clips of that draw.
+
     Groups are those with the first report's least number of clips; `gap_change` says how much a group's
     distance to all others is greater with the first model than with the second.
     Raises ValueError when the two are not of the same clips, normalised alike.
     """
     check_comparable(first, second)
-    paired = difference(clip_rows(store, first), clip_rows(store, second), first.config)
+    one, other = clip_rows(store, first), clip_rows(store, second)
+    if first.cut != second.cut:  # one of them is of a draw from the clips of the other
+        one, other = one[one["clip_id"].isin(other["clip_id"])], other[other["clip_id"].isin(one["clip_id"])]
+        one = one.reset_index(drop=True)
+    paired = difference(one, other, first.config)
     return Comparison(first=first.key, second=second.key, **vars(paired))
 
 

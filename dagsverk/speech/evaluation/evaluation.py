@@ -1,7 +1,8 @@
-"""A model and a set of clips -> its hypotheses, and an honest report of them. Both are made once and kept.
+"""A model and a set of clips -> an honest report of its hypotheses. Made once and kept.
 
-A set is decoded by a model once, ever, whatever is asked of it afterwards: each model has one hypothesis of
-each clip of the test split. Dev picks a run's checkpoint (see `training`), so test picks nothing.
+A set is decoded by a model once, ever, in each of the two modes, whatever is asked of it afterwards. Dev
+picks a run's checkpoint (see `training`); test picks nothing but the mode that it is served in, and that
+beyond chance (see `modes`).
 """
 
 from __future__ import annotations
@@ -9,34 +10,31 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import io
-import json
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any, cast
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
 
-from dagsverk.records import parse, plain, remembered
-from dagsverk.speech.config import EvaluationConfig
+from dagsverk.records import remembered
+from dagsverk.speech.config import EvaluationConfig, Windows
 from dagsverk.speech.corpora.corpus import Split
 from dagsverk.speech.evaluation import normaliser
 from dagsverk.speech.evaluation.description import describe, score_clips
-from dagsverk.speech.evaluation.report import FORMAT, Cut, DecodingSpeed, EvaluationReport, ScoredModel
+from dagsverk.speech.evaluation.report import FORMAT, Cut, EvaluationReport, ScoredModel
+from dagsverk.speech.evaluation.transcripts import (
+    Listening,
+    Tick,
+    Transcripts,
+    completed,
+    digest,
+    drawn,
+    transcripts,
+)
 from dagsverk.speech.features.prepared import PreparedClips
 from dagsverk.speech.features.shards import manifest
 from dagsverk.speech.languages import Language
-from dagsverk.speech.model.decoding import decode
 from dagsverk.speech.model.models import SpeechModel
-from dagsverk.speech.results import evaluation_folder, folder
-from dagsverk.store import Conflict, NotFound, Store
-
-_READ_S = 4800.0  # of audio held in memory at a time: 150 MB of log-mel with 80 bins
-
-Tick = Callable[[int, int], None]  # clips decoded, of how many
+from dagsverk.speech.results import evaluation_folder
+from dagsverk.store import Store
 
 
 def evaluate(
@@ -46,131 +44,111 @@ def evaluate(
     clips: PreparedClips,
     config: EvaluationConfig,
     *,
+    windows: Windows | None = None,
     tick: Tick | None = None,
+    drawn_before: int | None = None,
 ) -> EvaluationReport:
     """The report of the model on these clips; the stored one if it was made before.
 
     Args:
         clips: all of one split of a set. If the set's manifest says that the split was cut, so does the
             report.
+        windows: the mode in which it is scored; None: the one that its configuration names.
         tick: called as clips are decoded.
+        drawn_before: of a draw of so many clips there may be texts in this mode; they are used.
     Raises: ValueError if the clips are of several splits, or none; or of another number of bins than the
     model's.
     """
-    split = _only_split(clips)
-    fingerprint = model.fingerprint()
-    subject = [fingerprint, language.code, clips.set_id, split, model.full_windows]
-    settings = config.of_report()
-    key = _digest([FORMAT, normaliser.VERSION, *subject, settings])
-    root = evaluation_folder(language, key)
+    listening = _listening(model, language, config, windows, tick)
 
-    def made() -> EvaluationReport:
-        hypotheses, speed = transcripts(store, language, model, clips, config, fingerprint, tick)
-        about = clips.rows.rename(columns={"id": "clip_id"})
-        rows = score_clips(about.merge(hypotheses, on="clip_id"), language.code)
-        return EvaluationReport(
-            key=key,
-            at=dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"),
-            language=language.code,
-            model=ScoredModel(fingerprint=fingerprint, name=model.name, full_windows=model.full_windows),
-            set=clips.set_id,
-            split=split,
-            cut=_cut(store, clips.set_id, split),
-            config=config,
-            normaliser=normaliser.VERSION,
-            decoding=speed,
-            rows=_keep_rows(store, root, rows),
-            **vars(describe(rows, config)),
-        )
+    def texts() -> Transcripts:
+        if drawn_before is None:
+            return transcripts(store, listening, clips)
+        return completed(store, listening, clips, drawn_before)
 
-    path = f"{root}/report.json"
-    return remembered(store, path, EvaluationReport, made)
+    key = _key(listening, clips)
+    path = f"{evaluation_folder(language, key)}/report.json"
+    cut = _cut(store, clips)
+    return remembered(
+        store, path, EvaluationReport, lambda: _report(store, key, listening, clips, texts(), cut)
+    )
 
 
-def transcripts(
+def evaluate_draw(
     store: Store,
     language: Language,
     model: SpeechModel,
     clips: PreparedClips,
     config: EvaluationConfig,
-    fingerprint: str,
+    *,
+    windows: Windows,
+    count: int,
     tick: Tick | None = None,
-) -> tuple[pd.DataFrame, DecodingSpeed]:
-    """The model's hypotheses (clip_id, hypothesis, finished), and how fast they came; decoded once and kept.
+) -> EvaluationReport:
+    """The same of `count` of the clips at most, see `transcripts.drawn`; it says that it is cut."""
+    if count >= len(clips):
+        return evaluate(store, language, model, clips, config, windows=windows, tick=tick)
+    listening, part = _listening(model, language, config, windows, tick), drawn(clips, count)
+    key = _key(listening, part, drawn_of=len(clips))
+    path = f"{evaluation_folder(language, key)}/report.json"
+    cut = _cut(store, clips, count)
 
-    Depends on the weights (`fingerprint`), the clips and the beams; not on how many clips are decoded
-    together.
-    """
-    subject = [fingerprint, language.code, clips.set_id, _only_split(clips), config.beams, model.full_windows]
-    path = f"{folder(language)}/transcripts/{_digest(subject)}.parquet"
-    try:
-        return _read_transcripts(store.get(path))
-    except NotFound:
-        table = _decode_all(language, model, clips, config, tick)
-    try:
-        store.put(path, table)
-    except Conflict:  # another process was first: its texts are the ones that count
-        table = store.get(path)
-    return _read_transcripts(table)
+    def made() -> EvaluationReport:
+        return _report(
+            store, key, listening, part, transcripts(store, listening, part, drawn_of=len(clips)), cut
+        )
+
+    return remembered(store, path, EvaluationReport, made)
 
 
-def _decode_all(
-    language: Language, model: SpeechModel, clips: PreparedClips, config: EvaluationConfig, tick: Tick | None
-) -> bytes:
-    texts: dict[str, tuple[str, bool]] = {}
-    with accelerated(model):
-        device, started = _device_name(model), time.perf_counter()
-        for part in _parts(clips.rows["frames"], max(_READ_S, config.batch_s)):
-            decoded = decode(
-                model,
-                [clips.mel(i) for i in part],
-                [clips.floor(i) for i in part],
-                language=language.code,
-                beams=config.beams,
-                batch_s=config.batch_s,
-            )
-            names = clips.rows["id"].iloc[part]
-            texts |= {name: (clip.text, clip.finished) for name, clip in zip(names, decoded, strict=True)}
-            if tick is not None:
-                tick(len(texts), len(clips.rows))
-        seconds = time.perf_counter() - started
-    speed = DecodingSpeed(
-        seconds=round(seconds, 2),
-        clips_per_s=round(len(texts) / seconds, 2),
-        audio_s_per_s=round(float(clips.rows["duration_s"].sum()) / seconds, 1),
-        device=device,
-        beams=config.beams,
+def _listening(
+    model: SpeechModel,
+    language: Language,
+    config: EvaluationConfig,
+    windows: Windows | None,
+    tick: Tick | None,
+) -> Listening:
+    return Listening(
+        model=model,
+        language=language,
+        config=config,
+        full_windows=(windows or model.windows) == "full",
+        fingerprint=model.fingerprint(),
+        tick=tick,
     )
-    ids = list(clips.rows["id"])
-    columns = {
-        "clip_id": ids,
-        "hypothesis": [texts[name][0] for name in ids],
-        "finished": [texts[name][1] for name in ids],
-    }
-    table = pa.table(columns).replace_schema_metadata({"decoding": json.dumps(plain(speed))})
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
-    return sink.getvalue()
 
 
-def _parts(frames: pd.Series[int], most_s: float) -> Iterator[list[int]]:
-    """Places of clips, the longest first, with at most so many seconds of audio together (or one clip)."""
-    part: list[int] = []
-    held_s = 0.0
-    for place in frames.to_numpy().argsort(kind="stable")[::-1]:
-        seconds = frames.iloc[place] / 100
-        if part and held_s + seconds > most_s:
-            yield part
-            part, held_s = [], 0.0
-        part.append(int(place))
-        held_s += seconds
-    if part:
-        yield part
+def _key(listening: Listening, clips: PreparedClips, drawn_of: int | None = None) -> str:
+    split = _only_split(clips)
+    code, full = listening.language.code, listening.full_windows
+    subject: list[Any] = [listening.fingerprint, code, clips.set_id, split, full]
+    settings = listening.config.of_report()
+    subject += [settings] if drawn_of is None else [settings, ["drawn", len(clips), drawn_of]]
+    return digest([FORMAT, normaliser.VERSION, *subject])
 
 
-def _read_transcripts(data: bytes) -> tuple[pd.DataFrame, DecodingSpeed]:
-    table = pq.read_table(io.BytesIO(data))
-    return table.to_pandas(), parse(json.loads(table.schema.metadata[b"decoding"]), DecodingSpeed)
+def _report(
+    store: Store, key: str, listening: Listening, clips: PreparedClips, made: Transcripts, cut: Cut | None
+) -> EvaluationReport:
+    model, language, config = listening.model, listening.language, listening.config
+    about = clips.rows.rename(columns={"id": "clip_id"})
+    rows = score_clips(about.merge(made.texts, on="clip_id"), language.code)
+    return EvaluationReport(
+        key=key,
+        at=dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"),
+        language=language.code,
+        model=ScoredModel(
+            fingerprint=listening.fingerprint, name=model.name, full_windows=listening.full_windows
+        ),
+        set=clips.set_id,
+        split=_only_split(clips),
+        cut=cut,
+        config=config,
+        normaliser=normaliser.VERSION,
+        decoding=made.speed,
+        rows=_keep_rows(store, evaluation_folder(language, key), rows),
+        **vars(describe(rows, config)),
+    )
 
 
 def _keep_rows(store: Store, root: str, rows: pd.DataFrame) -> str:
@@ -191,27 +169,9 @@ def _only_split(clips: PreparedClips) -> Split:
     return cast(Split, splits[0])
 
 
-def _cut(store: Store, set_id: str, split: str) -> Cut | None:
-    kept, of = manifest(store, set_id).cut.get(split, (0, 0))
+def _cut(store: Store, clips: PreparedClips, drawn_clips: int | None = None) -> Cut | None:
+    """How many clips of the corpus are scored, if those are not all that its split has."""
+    kept, of = manifest(store, clips.set_id).cut.get(_only_split(clips), (0, 0))
+    if drawn_clips is not None:
+        return Cut(drawn_clips, of or len(clips))
     return Cut(kept, of) if of else None
-
-
-@contextmanager
-def accelerated(model: SpeechModel) -> Iterator[None]:
-    """Meanwhile the model is on the GPU, if there is one; afterwards where it was, to make room for
-    others."""
-    before = model.device
-    if torch.cuda.is_available():
-        torch.nn.Module.to(model.model, "cuda")
-    try:
-        yield
-    finally:
-        torch.nn.Module.to(model.model, before)
-
-
-def _device_name(model: SpeechModel) -> str:
-    return torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else model.device.type
-
-
-def _digest(parts: list[Any]) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

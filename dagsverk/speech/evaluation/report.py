@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from dagsverk.speech.config import EvaluationConfig
+from dagsverk.speech.config import EvaluationConfig, Windows
 from dagsverk.speech.corpora.corpus import Split
 
 FORMAT = 1  # of reports; part of their key
@@ -312,6 +312,31 @@ class Retention:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModeScore:
+    """A checkpoint in one of the two modes: its clips at their true length, or each padded to 30 s."""
+
+    report: str  # its key
+    clips: int
+    cut: Cut | None
+    wer: Interval
+    cer: Interval
+    against_base: Interval  # its word error rate minus that of the base, on these clips
+    decoding: DecodingSpeed
+    refused: str | None  # why it must not be served so; None: it may
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoModes:
+    """A checkpoint in both modes, and in which it is served. See `modes`."""
+
+    served: Windows
+    reason: str  # why so
+    scores: Mapping[Windows, ModeScore]
+    difference: Interval | None  # word error rate at true length minus in full windows, on the same clips
+    left_out: str | None = None  # why only one mode was scored; None: both were
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """A checkpoint against the model that it was trained from and the champion, on the same clips."""
 
@@ -320,7 +345,7 @@ class Verdict:
     step: int
     language: str  # Whisper's code
     set: str
-    candidate: str  # the key of its report; so are the next two
+    candidate: str  # the key of its report, in the mode that it is served in; so are the next two
     base: str
     champion: str | None  # None: there was none, or `problems` says why it could not be compared
     champion_version: int | None
@@ -329,3 +354,4 @@ class Verdict:
     checks: Checks
     problems: tuple[str, ...]
     retention: Retention | None = None  # None: of nano, or made by a version that did not ask
+    modes: TwoModes | None = None  # None: made by a version that scored one mode

@@ -20,9 +20,9 @@ from dagsverk.speech import results
 from dagsverk.speech.config import NANO, EvaluationConfig
 from dagsverk.speech.errors import SpeechError
 from dagsverk.speech.evaluation import retention
-from dagsverk.speech.evaluation.evaluation import accelerated
 from dagsverk.speech.evaluation.forgetting import english_holds, knows_english
 from dagsverk.speech.evaluation.report import OtherLanguage, Retention, Timestamps, Translation
+from dagsverk.speech.evaluation.transcripts import accelerated
 from dagsverk.speech.features import shards
 from dagsverk.speech.features.prepared import PreparedClips, open_prepared
 from dagsverk.speech.languages import Language

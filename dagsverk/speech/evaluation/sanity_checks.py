@@ -16,6 +16,7 @@ import torch
 from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration, WhisperTokenizer
 from transformers.modeling_outputs import BaseModelOutput
 
+from dagsverk.speech.config import Windows
 from dagsverk.speech.errors import ModelError
 from dagsverk.speech.evaluation.normaliser import normalise
 from dagsverk.speech.evaluation.report import Check
@@ -52,13 +53,17 @@ def check_model(
     hypotheses: Sequence[str],
     references: Sequence[str],
     curve: Sequence[CurvePoint],
+    windows: Windows | None = None,
 ) -> list[Check]:
-    """All that shows in a model, its hypotheses for clips of its language, and its run's curve."""
+    """All that shows in a model, its hypotheses for clips of its language, and its run's curve.
+
+    Args: windows: the mode that the hypotheses are of; None: its own.
+    """
     return [
         check_curve(curve),
         check_loops(hypotheses, references),
         check_language(hypotheses, references, language),
-        check_silence(model, language),
+        check_silence(model, language, windows),
     ]
 
 
@@ -136,13 +141,13 @@ def check_language(hypotheses: Sequence[str], references: Sequence[str], languag
     return Check(name, share <= MAX_ENGLISH_SHARE, True, words + example)
 
 
-def check_silence(model: SpeechModel, language: str) -> Check:
+def check_silence(model: SpeechModel, language: str, windows: Windows | None = None) -> Check:
     """Whether words come out of silence and noise as people meet them: through the transcriber.
 
     The detail also says what the model makes of them when it is asked directly.
     """
     sounds = silence_and_noise()
-    engine = TorchEngine(model)
+    engine = TorchEngine(model, windows)
     transcriber = Transcriber(engine, language)
     written = sum(len(transcriber.transcribe(sound).text.split()) for sound in sounds)
     mels = [log_mel.log_mel(sound, model.n_mels) for sound in sounds]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from transformers import (
 )
 
 from dagsverk import hub
-from dagsverk.speech.config import MAX_LABEL_TOKENS, NANO
+from dagsverk.speech.config import MAX_LABEL_TOKENS, NANO, Windows
 from dagsverk.speech.errors import ModelError, ModelUnavailable
 from dagsverk.speech.languages import LANGUAGES, token_code
 from dagsverk.speech.model import nano
@@ -60,13 +62,40 @@ class SpeechModel:
 
     @property
     def full_windows(self) -> bool:
-        """Whether it was trained on full 30 s windows alone: at true length it would say nonsense."""
-        return bool(getattr(self.model.config, "encoder_windows", "full") == "full")
+        """Whether every clip is padded to 30 s for it: a Whisper as published knows nothing else."""
+        return self.windows == "full"
 
-    def served(self, windows: str) -> SpeechModel:
-        """The same, marked in its configuration as trained with "full" windows or at "true_length"."""
+    @property
+    def windows(self) -> Windows:
+        """The mode that it is to be used in, as its configuration says."""
+        marked = getattr(self.model.config, "encoder_windows", "full") == "true_length"
+        return "true_length" if marked else "full"
+
+    @property
+    def refused_windows(self) -> tuple[Windows, ...]:
+        """Modes in which it was scored and is worse than the model that it was trained from."""
+        return tuple(getattr(self.model.config, "refused_windows", None) or ())
+
+    @property
+    def has_published_size(self) -> bool:
+        """Whether it may be one that Whisper's authors trained, on 30 s windows; nano is smaller."""
+        return int(self.model.config.d_model) >= _SIZES["tiny"][0]
+
+    def served(self, windows: Windows, refused: Sequence[Windows] = ()) -> SpeechModel:
+        """The same, marked in its configuration as one for this mode, and not for those."""
         self.model.config.encoder_windows = windows
+        self.model.config.refused_windows = list(refused)
         return self
+
+    @contextmanager
+    def marked(self, windows: Windows, refused: Sequence[Windows] = ()) -> Iterator[None]:
+        """Meanwhile `served` so; afterwards as it was."""
+        before = self.windows, self.refused_windows
+        try:
+            self.served(windows, refused)
+            yield
+        finally:
+            self.served(*before)
 
     def fingerprint(self) -> str:
         """SHA-256 of the weights: names, shapes, types and bytes."""

@@ -10,13 +10,18 @@ from tempfile import TemporaryDirectory
 from dagsverk import promotion, words
 from dagsverk.promotion import Decision, Registration
 from dagsverk.records import plain
-from dagsverk.speech.config import published_model
+from dagsverk.speech.config import Windows, published_model
+from dagsverk.speech.evaluation.modes import NAMES
 from dagsverk.speech.languages import Language
 from dagsverk.speech.model.models import SpeechModel, load_model, save_model_folder
 from dagsverk.speech.registry.card import borrowed_token
 from dagsverk.store import Model, Store
 from dagsverk.version import code_version
 
+_HABIT: dict[Windows, str] = {
+    "full": "as every Whisper is published: at the true length of its clips it would say nonsense",
+    "true_length": "as its configuration asks",
+}
 RULE = "A published model is put to use as it is only where no model is in use; after it the gate decides."
 
 
@@ -53,7 +58,7 @@ def _save(store: Store, language: Language, model: SpeechModel, source: str, ids
     with TemporaryDirectory(prefix="dagsverk-") as path:
         folder = Path(path)
         save_model_folder(model, folder, language=language.code)
-        card = _card(language, source, decision, lineage)
+        card = _card(language, source, decision, lineage, model.windows)
         (folder / "README.md").write_text(card, encoding="utf-8")
         return store.save_model(
             language.model_name,
@@ -63,6 +68,7 @@ def _save(store: Store, language: Language, model: SpeechModel, source: str, ids
             info={
                 "adoption_key": ids["adoption_key"],
                 "base_model": source,
+                "windows": model.windows,
                 # turbo, whose decoder is shallower than its encoder, was not taught to translate
                 "translates": layers.decoder_layers == layers.encoder_layers,
                 "decision": plain(decision),
@@ -82,7 +88,9 @@ def _decision(language: Language, source: str, in_use: int | None) -> Decision:
     return Decision(promoted=in_use is None, reason=reason, rule=RULE, numbers={})
 
 
-def _card(language: Language, source: str, decision: Decision, lineage: dict[str, str]) -> str:
+def _card(
+    language: Language, source: str, decision: Decision, lineage: dict[str, str], windows: Windows
+) -> str:
     header = {
         "language": language.spoken,
         "library_name": "transformers",
@@ -94,8 +102,8 @@ def _card(language: Language, source: str, decision: Decision, lineage: dict[str
         "\n".join(["---", *lines, "---"]),
         f"# {language.title}: {words.last_part(source)}, as published",
         f"Writes down what is said in {language.title}. It was **not trained here and not scored here**: it "
-        "is what others published. The next training is scored beside it, and the gate compares."
-        + borrowed_token(language),
+        "is what others published. The next training is scored beside it, and the gate compares. It is "
+        f"served {NAMES[windows]}, {_HABIT[windows]}." + borrowed_token(language),
         "## Decision\n\n" + words.decision(decision.reason, decision.warnings, decision.rule),
         "## Origin\n\n" + words.facts({**lineage, "base_model": words.last_part(source)}),
     ]

@@ -10,9 +10,10 @@ from typing import Any
 
 from dagsverk import words
 from dagsverk.promotion import Decision
-from dagsverk.speech.evaluation.report import Check, EvaluationReport, Scores
+from dagsverk.speech.evaluation.modes import NAMES, OTHER
+from dagsverk.speech.evaluation.report import Check, EvaluationReport, ModeScore, Scores, TwoModes
 from dagsverk.speech.languages import Language
-from dagsverk.speech.registry.gate import cut_words, percent, unseen_words, voices
+from dagsverk.speech.registry.gate import cut_words, difference, percent, unseen_words, voices
 
 OTHER_RATES = ("WER by Whisper's rules", "WER, new sentences")
 LIBRARIES = ("dagsverk", "torch", "transformers", "jiwer", "numpy")
@@ -26,13 +27,18 @@ INTERVALS = (
 )
 
 
+FROM_PLACES = ("base_model", "source", "model", "tokenizer")  # may be folders of a machine
+PADDED = "transformers' `pipeline`, faster-whisper and most other programs pad every clip to 30 s"
+
+
 @dataclass(frozen=True)
 class Reports:
     """Of a candidate, of the model it was trained from, and of the champion until then, if there was one."""
 
-    candidate: EvaluationReport
+    candidate: EvaluationReport  # in the mode that it is served in
     base: EvaluationReport
     champion: EvaluationReport | None
+    other: EvaluationReport | None = None  # the candidate in the other mode, if it was scored
 
 
 def model_card(
@@ -43,6 +49,7 @@ def model_card(
     checks: Sequence[Check],
     settings: Mapping[str, Any],
     lineage: Mapping[str, Any],
+    modes: TwoModes | None = None,
 ) -> str:
     """The card's Markdown, with the YAML header that the Hub shows.
 
@@ -50,6 +57,7 @@ def model_card(
         reports: of this model, of its base, and of the champion until then.
         settings: of the fine-tuning, of the preparation: {"fine_tuning": {...}, "preparation": {...}}.
         lineage: where it came from: corpus, set, run, step, base_model, code, ...
+        modes: this model in both modes.
     """
     candidate = reports.candidate
     sections = [
@@ -57,29 +65,42 @@ def model_card(
         f"Writes down what is said in {language.title}. Reads 16 kHz mono audio, up to 30 s at a time."
         + borrowed_token(language),
         "## Decision\n\n" + words.decision(decision.reason, decision.warnings, decision.rule),
-        "## Scores\n\n" + _scores(reports),
+        "## Scores\n\n" + _scores(reports, modes),
+        *(["## True length and 30 s windows\n\n" + _two_modes(modes)] if modes else []),
         "## Groups\n\n" + _groups(candidate),
         "## Limits\n\n" + _limits(candidate, checks),
-        "## Data\n\n" + words.facts(lineage),
+        "## Data\n\n" + words.facts(_without_folders(lineage)),
         "## Settings\n\n"
-        + "\n\n".join(f"{words.spaced(name)}:\n\n{words.facts(part)}" for name, part in settings.items()),
+        + "\n\n".join(
+            f"{words.spaced(name)}:\n\n{words.facts(_without_folders(part))}"
+            for name, part in settings.items()
+        ),
         "## Made with\n\n" + words.versions(LIBRARIES),
-        "## Use\n\n" + _use(language),
+        "## Use\n\n" + _use(language, modes),
     ]
-    return _header(language, candidate, lineage) + "\n\n".join(sections) + "\n"
+    return _header(language, reports, lineage) + "\n\n".join(sections) + "\n"
 
 
-def _header(language: Language, report: EvaluationReport, lineage: Mapping[str, Any]) -> str:
+def _header(language: Language, reports: Reports, lineage: Mapping[str, Any]) -> str:
     """YAML between two lines of dashes; every value in JSON, which YAML contains."""
+    report, other = reports.candidate, reports.other
+    forms = list(_forms(report))
+    if other is not None:
+        where = NAMES["full" if other.model.full_windows else "true_length"]
+        forms += [(f"{form}, {where}", scores) for form, scores in _forms(other)]
     metrics = [
         {"type": name, "value": round(100 * rate.value, 2), "name": f"{name.upper()} ({form}), %"}
-        for form, scores in _forms(report)
+        for form, scores in forms
         for name, rate in (("wer", scores.wer), ("cer", scores.cer))
         if rate.value is not None
     ]
     result = {
         "task": {"type": "automatic-speech-recognition"},
-        "dataset": {"name": lineage["corpus"], "type": lineage["source"], "split": report.split},
+        "dataset": {
+            "name": lineage["corpus"],
+            "type": words.last_part(lineage["source"]),
+            "split": report.split,
+        },
         "metrics": metrics,
     }
     base = str(lineage["base_model"])
@@ -97,9 +118,13 @@ def _header(language: Language, report: EvaluationReport, lineage: Mapping[str, 
     return "\n".join(["---", *lines, "---"]) + "\n\n"
 
 
-def _scores(reports: Reports) -> str:
-    candidate = reports.candidate
-    rows = [_row("this model", candidate), _row("before fine-tuning", reports.base)]
+def _scores(reports: Reports, modes: TwoModes | None) -> str:
+    candidate, other = reports.candidate, reports.other
+    rows = [_row(f"this model, {NAMES[modes.served]}" if other and modes else "this model", candidate)]
+    if other and modes:
+        cut = f" ({cut_words(other.cut, other)})" if other.cut and other.cut != candidate.cut else ""
+        rows.append(_row(f"this model, {NAMES[OTHER[modes.served]]}{cut}", other))
+    rows.append(_row("before fine-tuning", reports.base))
     if reports.champion is not None:
         rows.append(_row("champion until then", reports.champion))
     rates = ("WER", "CER", "WER, raw", "CER, raw", *OTHER_RATES)
@@ -117,6 +142,39 @@ def _scores(reports: Reports) -> str:
     for sentence in unseen_words(candidate):
         about += f" **Mind: {sentence}.**"
     return f"{about}\n\n{words.table(header, rows)}\n\n{INTERVALS}"
+
+
+def _two_modes(modes: TwoModes) -> str:
+    """How it does in either, and what users of other programs may expect."""
+    if modes.left_out is not None:
+        return f"{modes.left_out}. {PADDED}: what this model says there is not known, and likely nonsense."
+    rows = [
+        (
+            NAMES[mode],
+            percent(score.wer),
+            percent(score.cer),
+            difference(score.against_base),
+            cut_clips(score),
+            f"{score.decoding.audio_s_per_s:g} s of audio a second ({score.decoding.device})",
+            "**refused**" if score.refused else "served" if mode == modes.served else "allowed",
+        )
+        for mode, score in modes.scores.items()
+    ]
+    header = ("mode", "WER", "CER", "WER minus before fine-tuning", "clips", "decoded", "verdict")
+    sentences = [f"{modes.reason[:1].upper()}{modes.reason[1:]}.", f"{PADDED}: {_expected(modes)}"]
+    return "\n\n".join([words.table(header, rows), *sentences])
+
+
+def _expected(modes: TwoModes) -> str:
+    """What who uses it in full windows will find."""
+    full = modes.scores["full"]
+    if full.refused is not None:
+        return f"**do not use it so.** In 30 s windows it is refused: {full.refused}."
+    return f"expect the word error rate that it has in 30 s windows, {percent(full.wer)}."
+
+
+def cut_clips(score: ModeScore) -> str:
+    return f"{words.number(score.clips)}{' (a cut)' if score.cut else ''}"
 
 
 def _forms(report: EvaluationReport) -> Iterator[tuple[str, Scores]]:
@@ -169,14 +227,27 @@ def _limits(report: EvaluationReport, checks: Sequence[Check]) -> str:
     return "\n".join(lines)
 
 
-def _use(language: Language) -> str:
-    return (
+def _use(language: Language, modes: TwoModes | None) -> str:
+    served = "as it was trained" if modes is None else NAMES[modes.served]
+    here = (
+        f"In Dagsverk, which takes recordings of any length, and this model {served}:\n\n"
+        "```python\nfrom pathlib import Path\n\n"
+        "from dagsverk.speech.serving.torch_engine import load_engine\n"
+        "from dagsverk.speech.serving.transcriber import Transcriber\n\n"
+        f'engine = load_engine(Path("this folder"), "this model", language="{language.code}")\n'
+        f'Transcriber(engine, "{language.code}").transcribe(Path("recording.wav")).text\n```'
+    )
+    fixed = f"Language ({language.token}) and task are in `generation_config.json`."
+    full = modes.scores.get("full") if modes else None
+    if modes is not None and (full is None or full.refused is not None):
+        return f"{here}\n\n{fixed} {PADDED}, and that does not suit this model: see above."
+    there = (
         "```python\nfrom transformers import pipeline\n\n"
         'transcribe = pipeline("automatic-speech-recognition", model="this folder")\n'
-        'transcribe("recording.wav")["text"]\n```\n\n'
-        f"Language ({language.token}) and task are in `generation_config.json`. In Dagsverk: "
-        "`dagsverk.speech.serving.champions.load_champion`, which takes recordings of any length."
+        'transcribe("recording.wav")["text"]\n```'
     )
+    expected = f" It pads every clip to 30 s: {_expected(modes)}" if modes else ""
+    return f"{there}\n\n{fixed}{expected}\n\n{here}"
 
 
 def borrowed_token(language: Language) -> str:
@@ -191,4 +262,13 @@ def borrowed_token(language: Language) -> str:
 
 
 def _origin(base: str) -> str:
-    return "of the size nano, trained from nothing" if base == "nano" else f"fine-tuned from {base}"
+    name = words.last_part(base)
+    return "of the size nano, trained from nothing" if base == "nano" else f"fine-tuned from {name}"
+
+
+def _without_folders(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, but of paths and addresses their last part: a card is published."""
+    return {
+        name: words.last_part(value) if name in FROM_PLACES and value else value
+        for name, value in facts.items()
+    }

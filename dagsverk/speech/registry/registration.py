@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +16,8 @@ from dagsverk.records import parse, plain, write_file
 from dagsverk.speech import results
 from dagsverk.speech.config import NANO, WINDOW_S, FinetuneConfig
 from dagsverk.speech.evaluation.forgetting import knows_english
-from dagsverk.speech.evaluation.report import Check, EvaluationReport, Retention, Verdict
+from dagsverk.speech.evaluation.modes import OTHER
+from dagsverk.speech.evaluation.report import Check, EvaluationReport, Retention, TwoModes, Verdict
 from dagsverk.speech.evaluation.sanity_checks import check_folder
 from dagsverk.speech.features.shards import Manifest
 from dagsverk.speech.languages import Language
@@ -80,7 +82,14 @@ def _reports(store: Store, language: Language, verdict: Verdict) -> Reports:
         candidate=results.report(store, language, verdict.candidate),
         base=results.report(store, language, verdict.base),
         champion=results.report(store, language, verdict.champion) if verdict.champion else None,
+        other=_other_report(store, language, verdict.modes),
     )
+
+
+def _other_report(store: Store, language: Language, modes: TwoModes | None) -> EvaluationReport | None:
+    """Of the candidate in the mode that it is not served in, if it was scored there."""
+    other = modes.scores.get(OTHER[modes.served]) if modes else None
+    return results.report(store, language, other.report) if other else None
 
 
 def _save(
@@ -93,12 +102,13 @@ def _save(
     key: Mapping[str, str],
 ) -> Model:
     reports = _reports(store, language, verdict)
-    candidate = reports.candidate
+    candidate, modes = reports.candidate, verdict.modes
     lineage = _lineage(verdict, model, manifest, config)
     settings = {"fine_tuning": config.to_dict(), "preparation": dict(manifest.settings)}
     with TemporaryDirectory(prefix="dagsverk-") as path:
         folder = Path(path)
-        save_model_folder(model, folder, language=language.code)
+        with _as_served(model, modes):
+            save_model_folder(model, folder, language=language.code)
         checks = (check_folder(folder, language.code), *verdict.checks)
         decision = decide(
             candidate,
@@ -108,9 +118,16 @@ def _save(
             against_champion=verdict.against_champion,
             checks=checks,
             problems=verdict.problems,
+            modes=modes,
         )
         card = model_card(
-            language, reports=reports, decision=decision, checks=checks, settings=settings, lineage=lineage
+            language,
+            reports=reports,
+            decision=decision,
+            checks=checks,
+            settings=settings,
+            lineage=lineage,
+            modes=modes,
         )
         (folder / "README.md").write_text(card, encoding="utf-8")
         write_file(folder / "evaluation.json", plain(reports))
@@ -121,22 +138,63 @@ def _save(
             description=f"{language.title}: Whisper fine-tuned from {config.model}",
             info={
                 **key,
-                "run": verdict.run,
-                "step": verdict.step,
-                "set": manifest.id,
-                "base_model": config.model,
+                **_about(verdict, model, manifest, config),
                 "evaluation": candidate.key,
                 "normaliser": candidate.normaliser,
-                "translates": _translates(model, config, verdict.retention),
+                **_mode_info(modes),
                 "retention": plain(verdict.retention) if verdict.retention else None,
                 **_longest(store, candidate, config),
                 "decision": plain(decision),
                 "verdict": plain(verdict),
                 "settings": settings,
                 "lineage": lineage,
-                "told": plain(_outcome(reports, checks)),
+                "told": plain(_outcome(reports, checks, modes)),
             },
         )
+
+
+def _about(
+    verdict: Verdict, model: SpeechModel, manifest: Manifest, config: FinetuneConfig
+) -> dict[str, Any]:
+    return {
+        "run": verdict.run,
+        "step": verdict.step,
+        "set": manifest.id,
+        "base_model": config.model,
+        "translates": _translates(model, config, verdict.retention),
+    }
+
+
+def _as_served(model: SpeechModel, modes: TwoModes | None) -> AbstractContextManager[object]:
+    """Meanwhile the model's configuration names the mode that it is served in, and those it is refused for.
+
+    A verdict of before says nothing of modes: then it is served as it was trained.
+    """
+    if modes is None:
+        return nullcontext()
+    return model.marked(modes.served, [mode for mode, one in modes.scores.items() if one.refused])
+
+
+def _mode_info(modes: TwoModes | None) -> dict[str, Any]:
+    """What a version's info says of the two modes; nothing where only one was looked at by a version of
+    before."""
+    if modes is None:
+        return {}
+    scores = {
+        mode: {
+            "wer": score.wer.value,
+            "wer_low": score.wer.low,
+            "wer_high": score.wer.high,
+            "clips": score.clips,
+            "audio_s_per_s": score.decoding.audio_s_per_s,
+            "device": score.decoding.device,
+            "evaluation": score.report,
+            "allowed": score.refused is None,
+            "refused": score.refused,
+        }
+        for mode, score in modes.scores.items()
+    }
+    return {"windows": modes.served, "modes": scores}
 
 
 def _lineage(
@@ -180,7 +238,7 @@ def _metrics(candidate: EvaluationReport, base: EvaluationReport) -> dict[str, f
     return {name: float(value) for name, value in metrics.items() if value is not None}
 
 
-def _outcome(reports: Reports, checks: tuple[Check, ...]) -> Outcome:
+def _outcome(reports: Reports, checks: tuple[Check, ...], modes: TwoModes | None) -> Outcome:
     """What summaries and pages say of a version without reading its reports."""
     candidate = reports.candidate
     return Outcome(
@@ -191,6 +249,7 @@ def _outcome(reports: Reports, checks: tuple[Check, ...]) -> Outcome:
         clips=candidate.clips,
         speakers=candidate.speakers,
         cut=candidate.cut,
+        modes=modes,
     )
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 
+from dagsverk.speech.config import Windows
+from dagsverk.speech.errors import ModelError
 from dagsverk.speech.features import log_mel
 from dagsverk.speech.model import decoding
 from dagsverk.speech.model.decoded import Decoded, Task
@@ -18,10 +20,25 @@ BATCH_ON_GPU_S = 600.0
 
 
 class TorchEngine:
-    """A model as an `Engine`."""
+    """A model as an `Engine`.
 
-    def __init__(self, model: SpeechModel) -> None:
+    Args: windows: the mode that it works in; None: the one that its configuration names.
+    Raises: ModelError if the model was found to be worse in that mode than before training.
+    """
+
+    def __init__(self, model: SpeechModel, windows: Windows | None = None) -> None:
+        if windows in model.refused_windows:
+            raise ModelError(
+                f"{model.name} is refused for {windows!r} windows: its test found it worse so than before "
+                f"training; use it in its own mode, {model.windows!r}"
+            )
         self._model = model
+        self._windows = windows or model.windows
+
+    @property
+    def windows(self) -> Windows:
+        """The mode that it works in."""
+        return self._windows
 
     @property
     def name(self) -> str:
@@ -53,18 +70,22 @@ class TorchEngine:
             task=task,
             beams=beams,
             batch_s=BATCH_ON_GPU_S,
+            full_windows=self._windows == "full",
             check=check,
         )
 
 
-def load_engine(folder: Path, name: str, *, language: str) -> TorchEngine:
+def load_engine(folder: Path, name: str, *, language: str, windows: Windows | None = None) -> TorchEngine:
     """The model in a folder, in half precision on a GPU that has it. Raises ModelError.
 
-    Args: name: that it is called by. language: Whisper's code; the model must know it.
+    Args:
+        name: that it is called by.
+        language: Whisper's code; the model must know it.
+        windows: the mode that it works in; None: the one that it is served in.
     """
     model = load_model(str(folder), language=language)
     model.name = name
     if torch.cuda.is_available():
         dtype = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
         torch.nn.Module.to(model.model, "cuda", dtype)
-    return TorchEngine(model)
+    return TorchEngine(model, windows)
