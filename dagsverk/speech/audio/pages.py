@@ -1,7 +1,7 @@
 """Formats that are rows of pages or frames: Ogg, MPEG transport streams, AMR, MP3, ADTS: is the last there?
 
-Sources: RFC 3533 (Ogg); RFC 4867 (AMR); ISO/IEC 13818-1, 11172-3 and 13818-7; the tags of Xing, LAME and
-Fraunhofer. Light.
+Sources: RFC 3533 (Ogg); RFC 4867 (AMR); ATSC A/52 (AC-3); ISO/IEC 13818-1, 11172-3 and 13818-7; the tags
+of Xing, LAME and Fraunhofer. Light.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ TS_PACKET = 188
 AMR_NARROW = (12, 13, 15, 17, 19, 20, 26, 31, 5, 6, 5, 5, 0, 0, 0, 0)  # bytes behind a frame's head, by kind
 AMR_WIDE = (17, 23, 32, 36, 40, 46, 50, 58, 60, 5, 0, 0, 0, 0, 0, 0)
 MPEG_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0)  # kbit/s of layer III
+MPEG_1_II = (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 0)  # of layer II
+AC3_KBPS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640)
 MPEG_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0)
 
 
@@ -107,14 +109,37 @@ def _lame_padding(tag: bytes) -> int:
 
 
 def last_frame_is_whole(container: str, packet: bytes) -> bool:
-    """Whether the last packet of an MP3 or ADTS file is as long as its head says; True for what has none."""
+    """Whether the last packet of a file of MP3, MP2, ADTS or AC-3 is as long as its head says; True for what
+    has none."""
+    if container in ("ac3", "eac3") and b"\x0b\x77".startswith(packet[:2]):
+        return len(packet) >= 7 and _ac3_frame_bytes(packet) <= len(packet)
     if len(packet) < 7 or packet[0] != 0xFF:
         return True
     if container == "aac" and packet[1] & 0xF6 == 0xF0:
         return (int.from_bytes(packet[3:6], "big") >> 5 & 0x1FFF) <= len(packet)
     if container == "mp3" and packet[1] & 0xE6 == 0xE2:
         return _mp3_frame_bytes(packet) <= len(packet) + 1
+    if container == "mp3" and packet[1] & 0xE6 == 0xE4:
+        return _mp2_frame_bytes(packet) <= len(packet) + 1
     return True
+
+
+def _mp2_frame_bytes(head: bytes) -> int:
+    """Length of a frame of layer II, of 1,152 samples at any rate; 0 where it says none."""
+    rate_hz, samples, _ = _mpeg_form(head)
+    kbps = (MPEG_1_II if samples == 1152 else MPEG_2)[head[2] >> 4]
+    return 144_000 * kbps // rate_hz + (head[2] >> 1 & 1) if rate_hz else 0
+
+
+def _ac3_frame_bytes(head: bytes) -> int:
+    """Length of a frame of AC-3 or E-AC-3; 0 where it says none."""
+    if head[5] >> 3 > 10:  # E-AC-3: its number of words, less one
+        return 2 * (((head[2] & 7) << 8 | head[3]) + 1)
+    rate, code = head[4] >> 6, head[4] & 0x3F
+    if rate == 3 or code >= 2 * len(AC3_KBPS):
+        return 0
+    kbps = AC3_KBPS[code // 2]
+    return (4 * kbps, 2 * (kbps * 320 // 147 + code % 2), 6 * kbps)[rate]  # at 48, 44.1 and 32 kHz
 
 
 def _mp3_frame_bytes(head: bytes) -> int:
