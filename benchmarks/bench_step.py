@@ -1,6 +1,6 @@
 """One step of training in several forms, each in a process of its own: processor seconds, memory, bytes sent.
 
-Run from the root: OMP_NUM_THREADS=1 python benchmarks/bench_step.py [--model-config base] [--batch-s 30]
+Run from the root: PYTHONPATH=. OMP_NUM_THREADS=1 python benchmarks/bench_step.py [--batch-s 30]
 
 "before" is the step as it was: the library's own forward of the decoder, logits of all tokens at once, fp32,
 figures waited for before the optimiser moves. The others are the step as it is, in fp32 and in bf16. "many
@@ -55,7 +55,7 @@ def draw(asked: argparse.Namespace, many: bool) -> Example:
     """A batch of noise."""
     chance = np.random.default_rng(0)
     frames = 20 if many else 2 * round(50 * asked.mean_s)
-    count = 64 if many else max(1, round(asked.batch_s / asked.mean_s))
+    count = asked.texts if many else max(1, round(asked.batch_s / asked.mean_s))
     length = 128 if many else round(asked.mean_s * TOKENS_PER_S)
     labels = [[*PROMPT, *chance.integers(0, 250, length).tolist(), END] for _ in range(count)]
     mels = torch.randn(count, 80, frames, generator=torch.Generator().manual_seed(0))
@@ -108,6 +108,10 @@ def main() -> None:
     parser.add_argument("--mean-s", type=float, default=3.96)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--at-once", type=int, default=learning.LOGITS_AT_ONCE, help="tokens (%(default)s)")
+    parser.add_argument(
+        "--texts", type=int, default=16, help="of 128 tokens, where there are many (%(default)s)"
+    )
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES)
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     learning.LOGITS_AT_ONCE = asked.at_once
@@ -117,7 +121,7 @@ def main() -> None:
     print(f"{asked.model_config}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     print("| step | clips | tokens taught | loss | processor s | GFLOP/s | memory added, GB |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for side in SIDES:
+    for side in asked.sides:
         command = [sys.executable, __file__, *sys.argv[1:], "--side", side]
         environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
         told = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout

@@ -1,3 +1,4 @@
+import contextlib
 import hashlib
 import itertools
 import json
@@ -178,6 +179,21 @@ def test_sigterm_saves_the_step_it_came_in_and_the_run_goes_on_from_there(place)
     resumed = fit(store, set_id, "sv", config)
     undisturbed = open_store(str(folder / "undisturbed"))
     assert end_of(store, resumed, folder / "cache") == end_of(undisturbed, ref, folder / "cache")
+
+
+def test_in_bf16_too_a_lost_run_ends_with_the_same_bytes(place):
+    folder, _, _ = place
+    config = tiny_config(str(folder / "model"), precision="bf16")
+    ends = []
+    for name, lost_after in (("bf16", -1), ("bf16, lost", 5)):
+        store, set_id = same_clips(folder, name)
+        with contextlib.suppress(Killed):
+            fit(store, set_id, "sv", config, KilledAfter(lost_after))
+        again = KilledAfter(-1)
+        ref = fit(store, set_id, "sv", config, again)
+        assert again.begun_after == ([3] if lost_after > 0 else [])  # a finished run is found
+        ends.append(end_of(store, ref, folder / "cache"))
+    assert ends[0] == ends[1]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
