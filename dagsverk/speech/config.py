@@ -156,6 +156,7 @@ class FinetuneConfig:
 
 
 RETENTION_CLIPS = 100
+MOST_RETENTION_CLIPS = 1000  # all are held in memory: 1 GB of full windows
 # Of EvaluationConfig: on these only a verdict depends, or which clips are asked for.
 BESIDE_REPORTS = ("retention_clips", "max_forgetting", "other_mode_clips")
 
@@ -175,7 +176,7 @@ class EvaluationConfig:
     seed: int = 0
     # what a published model knew before: test clips asked for English, half as many of each other language
     # in the store; None: RETENTION_CLIPS; 0: not measured
-    retention_clips: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    retention_clips: Annotated[int, Field(ge=0, le=1000)] | None = None
     # of word error rate: a model by which another language gets worse by more is refused; None: a warning
     max_forgetting: Annotated[float, Field(gt=0)] | None = None
 
@@ -184,6 +185,10 @@ class EvaluationConfig:
             _at_least(name, getattr(self, name), least)
         _at_least("other_mode_clips", self.other_mode_clips, 1)
         _at_least("retention_clips", self.retention_clips, 0)
+        if self.clips_asked > MOST_RETENTION_CLIPS:
+            raise ValueError(
+                f"retention_clips must be at most {MOST_RETENTION_CLIPS}, got {self.retention_clips}"
+            )
         for name in ("batch_s", "max_forgetting"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):

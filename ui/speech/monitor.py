@@ -15,6 +15,7 @@ from ui.parts import Html
 from ui.speech import charts, clips, modes, runs, texts
 from ui.speech import sections as speech_sections
 from ui.speech.desk import SpeechDesk, SpeechView
+from ui.speech.knew_before import knew_before
 from ui.speech.parts import REMEMBER_LANGUAGE, asked, language_choice
 from ui.tabular import sections
 
@@ -120,7 +121,7 @@ def _rest(view: SpeechView) -> Html:
     if view.blank:
         return Html("")
     boxes = parts.join(
-        modes.card(view), clips.worst(view),
+        modes.card(view), clips.worst(view), knew_before(view),
         speech_sections.groups(view), speech_sections.checks(view),
         speech_sections.champion(view), speech_sections.set_aside(view), texts.suspicious(view),
     )  # fmt: skip

@@ -98,7 +98,7 @@ def unbroken(cell: str) -> str:
     return cell.replace("–", "\u2060–\u2060") if len(cell) > 1 else cell
 
 
-def gap(difference: Interval | None) -> Html:
+def gap(difference: Interval | None, *, more_is_better: bool = False) -> Html:
     """A difference of rates in percentage points; a word where it is more than chance."""
     if difference is None or difference.value is None:
         return Html("–")
@@ -107,9 +107,10 @@ def gap(difference: Interval | None) -> Html:
     if low is None or high is None:
         return Html(words)
     words += f" [{_signed(low)} to {_signed(high)}]"
-    if low > 0:
-        return parts.join(words, " ", parts.chip("worse", "bad"))
-    return parts.join(words, " ", parts.chip("better", "good")) if high < 0 else Html(words)
+    if low <= 0 <= high:
+        return Html(words)
+    better = (low > 0) == more_is_better
+    return parts.join(words, " ", parts.chip("better", "good") if better else parts.chip("worse", "bad"))
 
 
 def _signed(share: float) -> str:

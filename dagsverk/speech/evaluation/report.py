@@ -261,6 +261,7 @@ class Translation:
     after: English
     change: Interval | None  # of chrF against the corpus' translations
     agreement: Interval  # chrF of what was written after against what was written before
+    missing_change: Interval  # of the share of clips without any English: in the language spoken, or empty
     examples: tuple[TranslatedClip, ...]
 
 
@@ -308,7 +309,7 @@ class Retention:
     timestamps: Timestamps | None
     not_measured: Mapping[str, str]  # English, other languages, timestamps -> why
     english: bool  # whether English is offered
-    why: str  # in a sentence
+    why: str  # as part of a sentence
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,10 +31,12 @@ from dagsverk.speech.model.decoding import decode
 from dagsverk.speech.model.models import SpeechModel
 from dagsverk.speech.model.timestamps import Stamped, decode_with_timestamps
 from dagsverk.store import Conflict, NotFound, Store, StoreError, Unavailable
+from dagsverk.words import counted
 
 MOST_LANGUAGES = 4  # heard: those whose clips were prepared last
 SHARDS = 1  # of another language's test clips that are looked at: 1,000 clips, as prepared by default
 OTHERS_SHARE = 0.5  # of `clips`, heard of each other language
+FEWEST_SENTENCES = 5  # by which English is judged; of fewer, times are asked of all clips
 TIMED_SHARE = 0.4  # of `clips`, asked for times
 
 Asked = Literal["transcribe", "translate", "timestamps"]
@@ -80,7 +82,7 @@ def retained(
     if timestamps is None:
         not_measured["timestamps"] = "there are no test clips"
     able_before = knows_english(before.model.config)
-    english, why = False, f"English is not offered: {reason}"
+    english, why = False, reason
     if translation:
         english, why = english_holds(translation, able_before=able_before)
     return Retention(
@@ -97,26 +99,35 @@ def _no_english(language: Language, pair: Pair, clips: PreparedClips, *, taught:
     """Why no English is asked for; empty: it is."""
     if language.spoken == "en":
         return "English is what is spoken"
-    if not len(clips):
-        return "there are no test clips"
-    if knows_english(pair.before.model.config):
-        return ""
-    if not taught:
+    able = knows_english(pair.before.model.config)
+    if not able and not taught:
         return "the model was not taught to translate, before or here"
-    if not any(clips.rows["translation"].fillna("")):
+    asked = clips.only(retention.sentences(clips.rows, language.code))
+    if len(asked) < FEWEST_SENTENCES:
+        return (
+            f"{len(asked)} of {counted(len(clips), 'test clip')} have {retention.MIN_WORDS} words or more, "
+            "too few to judge it by"
+        )
+    if able:
+        return ""
+    if not any(asked.rows["translation"].fillna("")):
         return "it was taught here alone, and no test clip has a translation to judge it by"
     return ""
 
 
 def _translation(store: Store, pair: Pair, clips: PreparedClips, config: EvaluationConfig) -> Translation:
-    drawn = clips.only(retention.draw(clips.rows, config.clips_asked, config.seed))
+    asked = clips.only(retention.sentences(clips.rows, clips.language))
+    drawn = asked.only(retention.draw(asked.rows, config.clips_asked, config.seed))
     before, after = (list(rows["text"]) for rows in answers(store, pair, drawn, config, "translate"))
     return retention.translation(drawn.rows, before, after, clips.language, config)
 
 
 def _timestamps(store: Store, pair: Pair, clips: PreparedClips, config: EvaluationConfig) -> Timestamps:
     most = max(1, round(TIMED_SHARE * config.clips_asked))
-    drawn = clips.only(retention.draw(clips.rows, most, config.seed))
+    asked = clips.only(retention.sentences(clips.rows, clips.language))
+    if len(asked) < FEWEST_SENTENCES:
+        asked = clips
+    drawn = asked.only(retention.draw(asked.rows, most, config.seed))
     sides = [
         [Stamped(text, tuple(begins), tuple(ends), whole=whole) for text, begins, ends, whole in rows]
         for rows in (

@@ -32,6 +32,7 @@ from dagsverk.speech.evaluation.report import (
 from dagsverk.speech.evaluation.scoring import NORMALISED, count_errors
 from dagsverk.speech.serving.repetition import loops
 
+MIN_WORDS = 3  # of a clip that is asked for English
 EXAMPLES = 6  # clips shown with their English
 LATE_S = 0.2  # a last time may lie so far beyond the clip's end: batches are given that much silence
 COPIED = 0.6  # chrF with the transcript from which a text may be called untranslated
@@ -68,6 +69,16 @@ def draw(rows: pd.DataFrame, most: int, seed: int = 0) -> list[int]:
     return sorted(place for _, _, place in sorted(turns)[:most])
 
 
+def sentences(rows: pd.DataFrame, language: str) -> list[int]:
+    """Places of the clips by whose English a model can be judged: of MIN_WORDS words or more.
+
+    Single words tell nothing: on human prompts of one and two words Whisper base guesses, and chrF against
+    its guesses puts a human translation below the transcript.
+    """
+    words = [len(normalise(text, language).split()) for text in rows["text"]]
+    return [place for place, count in enumerate(words) if count >= MIN_WORDS]
+
+
 def translation(
     rows: pd.DataFrame, before: Sequence[str], after: Sequence[str], language: str, config: EvaluationConfig
 ) -> Translation:
@@ -78,25 +89,22 @@ def translation(
     Args: rows: of PreparedClips. language: that was spoken.
     """
     texts, references = list(rows["text"]), list(rows["translation"].fillna(""))
-    sums = bootstrap(
-        np.column_stack(
-            [chrf_counts(before, references), chrf_counts(after, references), chrf_counts(after, before)]
-        ),
-        rows["speaker"],
-        resamples=config.resamples,
-        seed=config.seed,
-    )
-    has_reference = any(references)
     targets = [reference or text for reference, text in zip(references, before, strict=True)]
-    kinds = [_english(texts, targets, written, language) for written in (before, after)]
+    sides = [_kinds(texts, targets, written, language) for written in (before, after)]
+    columns = [chrf_counts(before, references), chrf_counts(after, references), chrf_counts(after, before)]
+    columns += [side[["missing"]].to_numpy(np.float64) for side in sides]
+    columns += [np.ones((len(rows), 1))]
+    sums = bootstrap(np.column_stack(columns), rows["speaker"], resamples=config.resamples, seed=config.seed)
+    has_reference, clip = any(references), 3 * COLUMNS + 2  # the place of the column of ones
     return Translation(
         clips=len(rows),
         speakers=_speakers(rows),
         references=sum(map(bool, references)),
-        before=English(chrf=_score(sums, 0) if has_reference else None, **kinds[0]),
-        after=English(chrf=_score(sums, 1) if has_reference else None, **kinds[1]),
+        before=_english(sides[0], _score(sums, 0) if has_reference else None),
+        after=_english(sides[1], _score(sums, 1) if has_reference else None),
         change=sums.measure(lambda of: chrf(_part(of, 1)) - chrf(_part(of, 0)), 1) if has_reference else None,
         agreement=_score(sums, 2),
+        missing_change=sums.difference((clip - 1, clip), (clip - 2, clip)),
         examples=_examples(texts, references, before, after),
     )
 
@@ -152,26 +160,37 @@ def _stamps(durations_s: Sequence[float], written: Sequence[Written]) -> Stamps:
     return Stamps(whole=sum(one.whole for one in written), within=within)
 
 
-def _english(
+def _kinds(
     texts: Sequence[str], targets: Sequence[str], written: Sequence[str], language: str
-) -> dict[str, int]:
-    """Counts of `English`. Args: targets: what the English should be, as far as anybody knows."""
-    spoken_words = {word for text in texts for word in normalise(text, language).split()}
-    evidence = ENGLISH - spoken_words
-    spoken = [
-        _is_copy(text, target, one, language)
-        for text, target, one in zip(texts, targets, written, strict=True)
-    ]
-    english = [
-        not copied and bool(evidence & set(normalise(one, "en").split()))
-        for copied, one in zip(spoken, written, strict=True)
-    ]
-    return {
-        "english": sum(english),
-        "spoken": sum(spoken),
-        "empty": sum(not one.strip() for one in written),
-        "loops": _loops(written, texts),
-    }
+) -> pd.DataFrame:
+    """A row per text: english, spoken, empty, loop, missing (no English at all); all true or false.
+
+    Args: targets: what the English should be, as far as anybody knows.
+    """
+    evidence = ENGLISH - {word for text in texts for word in normalise(text, language).split()}
+    rows = pd.DataFrame(
+        {
+            "spoken": [
+                _is_copy(text, target, one, language)
+                for text, target, one in zip(texts, targets, written, strict=True)
+            ],
+            "empty": [not one.strip() for one in written],
+            "loop": [loops(one) and not loops(text) for one, text in zip(written, texts, strict=True)],
+            "common": [bool(evidence & set(normalise(one, "en").split())) for one in written],
+        },
+        dtype=bool,
+    )
+    return rows.assign(english=rows["common"] & ~rows["spoken"], missing=rows["spoken"] | rows["empty"])
+
+
+def _english(kinds: pd.DataFrame, score: Interval | None) -> English:
+    return English(
+        chrf=score,
+        english=int(kinds["english"].sum()),
+        spoken=int(kinds["spoken"].sum()),
+        empty=int(kinds["empty"].sum()),
+        loops=int(kinds["loop"].sum()),
+    )
 
 
 def _is_copy(text: str, target: str, written: str, language: str) -> bool:

@@ -11,9 +11,10 @@ from typing import Any
 from dagsverk import words
 from dagsverk.promotion import Decision
 from dagsverk.speech.evaluation.modes import NAMES, OTHER
-from dagsverk.speech.evaluation.report import Check, EvaluationReport, ModeScore, Scores, TwoModes
+from dagsverk.speech.evaluation.report import Check, EvaluationReport, ModeScore, Retention, Scores, TwoModes
 from dagsverk.speech.languages import Language
 from dagsverk.speech.registry.gate import cut_words, difference, percent, unseen_words, voices
+from dagsverk.speech.registry.knew_before import knew_before
 
 OTHER_RATES = ("WER by Whisper's rules", "WER, new sentences")
 LIBRARIES = ("dagsverk", "torch", "transformers", "jiwer", "numpy")
@@ -50,6 +51,7 @@ def model_card(
     settings: Mapping[str, Any],
     lineage: Mapping[str, Any],
     modes: TwoModes | None = None,
+    retention: Retention | None = None,
 ) -> str:
     """The card's Markdown, with the YAML header that the Hub shows.
 
@@ -58,6 +60,7 @@ def model_card(
         settings: of the fine-tuning, of the preparation: {"fine_tuning": {...}, "preparation": {...}}.
         lineage: where it came from: corpus, set, run, step, base_model, code, ...
         modes: this model in both modes.
+        retention: what it still knows of what it was not tuned for, if that was measured.
     """
     candidate = reports.candidate
     sections = [
@@ -68,6 +71,7 @@ def model_card(
         "## Scores\n\n" + _scores(reports, modes),
         *(["## True length and 30 s windows\n\n" + _two_modes(modes)] if modes else []),
         "## Groups\n\n" + _groups(candidate),
+        "## What it knew before\n\n" + knew_before(retention),
         "## Limits\n\n" + _limits(candidate, checks),
         "## Data\n\n" + words.facts(_without_folders(lineage)),
         "## Settings\n\n"
@@ -213,7 +217,6 @@ def _groups(report: EvaluationReport) -> str:
 def _limits(report: EvaluationReport, checks: Sequence[Check]) -> str:
     lines = [
         "- Scores hold for recordings like the test clips; other rooms, accents and topics are unknown.",
-        "- Timestamps were not trained; translation into English was not judged.",
     ]
     lines += [
         f"- {by}: most errors for {worst.value}, WER {100 * worst.wer:.1f} %, "

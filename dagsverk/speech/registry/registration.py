@@ -128,6 +128,7 @@ def _save(
             settings=settings,
             lineage=lineage,
             modes=modes,
+            retention=verdict.retention,
         )
         (folder / "README.md").write_text(card, encoding="utf-8")
         write_file(folder / "evaluation.json", plain(reports))
@@ -142,7 +143,6 @@ def _save(
                 "evaluation": candidate.key,
                 "normaliser": candidate.normaliser,
                 **_mode_info(modes),
-                "retention": plain(verdict.retention) if verdict.retention else None,
                 **_longest(store, candidate, config),
                 "decision": plain(decision),
                 "verdict": plain(verdict),
@@ -162,6 +162,7 @@ def _about(
         "set": manifest.id,
         "base_model": config.model,
         "translates": _translates(model, config, verdict.retention),
+        **({"why_english": verdict.retention.why} if verdict.retention else {}),
     }
 
 

@@ -127,6 +127,10 @@ def transcribe_and_translate(store: Store, language: Language, source: Path) -> 
 
 
 def why_no_english(language: Language, model: Model) -> str:
+    if reason := model.info.get("why_english"):
+        return (
+            f"Version {model.version} of the {language.title} model writes {language.title} only: {reason}."
+        )
     return (
         f"Version {model.version} of the {language.title} model was not taught to translate: it writes "
         f"{language.title} only. A corpus with translations and a translate_share above 0 teach it."
