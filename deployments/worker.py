@@ -29,6 +29,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import AwaitingRetry
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
+from dagsverk import threads
 from deployments import claims, engine
 from deployments.launch import ROOT, prune_logs
 from deployments.reconcile import Reconciler
@@ -119,8 +120,7 @@ def prepare_environment(root: Path = ROOT) -> None:
     """What flow processes need from the worker that starts them: our code, and this Python as `python`."""
     os.environ["DAGSVERK_ROOT"] = str(root)  # the pull step of prefect.yaml asks for it
     os.environ[engine.WORKER] = str(os.getpid())
-    # Threads that wait shall sleep: on few cores, those of two learning flows else spin for nothing.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    threads.prepare_environment()  # on few cores, threads of two learning flows else spin for nothing
     os.environ.setdefault("DAGSVERK_LOGS", str(root / ".dagsverk" / "logs"))
     _prepend("PYTHONPATH", str(root))  # for the pools' command, which starts in a temporary folder
     _prepend("PATH", str(Path(sys.executable).parent))

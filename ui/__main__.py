@@ -13,6 +13,7 @@ from pathlib import Path
 
 import uvicorn
 
+from dagsverk import threads
 from dagsverk.doors import rules_from
 from dagsverk.login import DoorsError
 from ui.app import REFRESH_S, build_app
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rules, root_path = rules_from(os.environ, given.host), check_prefix(given.root_path)
     except (DoorsError, ValueError) as error:
         raise SystemExit(str(error)) from error
+    threads.prepare_environment()  # torch comes with the first recording
     # A folder of this user's own, with a name that nobody knows beforehand: Gradio's is the same for all.
     parent = Path(os.environ.get("GRADIO_TEMP_DIR", tempfile.gettempdir()))
     parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,6 @@ Nowok, Raab & Dibben 2016).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+from dagsverk import threads
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -173,7 +174,7 @@ class CartSampler:
             return _Step(table[:, :place], target, discrete=discrete, seed=seed, leaf_rows=leaf_rows)
 
         # A tree knows the real columns before it, never the drawn ones, so that all grow at once.
-        with ThreadPoolExecutor(min(os.cpu_count() or 1, MAX_THREADS)) as pool:
+        with ThreadPoolExecutor(min(threads.allowed(), MAX_THREADS)) as pool:
             self.steps = list(pool.map(grow, range(1, table.shape[1])))
 
     def __call__(self, rng: np.random.Generator, labels: Ints) -> Floats:

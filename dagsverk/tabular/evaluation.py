@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import RepeatedStratifiedKFold, StratifiedGroupKFold, train_test_split
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
+from dagsverk import threads
 from dagsverk.tabular.calibration import fit_calibration
 from dagsverk.tabular.config import EvaluationConfig
 from dagsverk.tabular.expected import Reliability, reliability
@@ -333,9 +333,9 @@ def _counted(results: Iterable[Fold], total: int, name: str, progress: Progress)
 def _in_threads(one: Callable[[Split], Fold], splits: list[Split]) -> Iterator[Fold]:
     """Folds side by side, each on one core: nested threads would only wait for one another."""
     libraries = ThreadpoolController()
-    threads = min(os.cpu_count() or 1, len(splits), MAX_THREADS)
+    most = min(threads.allowed(), len(splits), MAX_THREADS)
     limit = partial(libraries.limit, limits=1, user_api="openmp")  # OpenMP's limit is each thread's own
-    with libraries.limit(limits=1), ThreadPoolExecutor(threads, initializer=limit) as pool:
+    with libraries.limit(limits=1), ThreadPoolExecutor(most, initializer=limit) as pool:
         yield from pool.map(one, splits)
 
 

@@ -7,7 +7,6 @@ the area of the real-or-synthetic classifier then falls under 0.5.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import RepeatedStratifiedKFold, StratifiedKFold
 
+from dagsverk import threads
 from dagsverk.tabular import generators
 from dagsverk.tabular.cart import sample
 from dagsverk.tabular.days import check_method
@@ -111,7 +111,7 @@ def measure_with(
         return _measure_fold(*(generators.encode(system, part) for part in parts), seed=seed)
 
     results = []
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, MAX_THREADS)) as pool:
+    with ThreadPoolExecutor(min(threads.allowed(), MAX_THREADS)) as pool:
         parts = zip(*splits.split(labelled, labelled[system.label.name]), strict=True)
         for result in pool.map(one, range(folds * repeats), *parts):
             results.append(result)

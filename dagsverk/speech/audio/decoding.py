@@ -31,10 +31,14 @@ from dagsverk.speech.audio.timeline import STAMPED, Timeline
 from dagsverk.speech.errors import AudioError
 
 LOUDEST = 100.0  # 40 dB above full scale is no sound, but damage in a file of floats
-PART_SAMPLES = 1 << 18  # of all channels, at the file's own rate, joined before they are resampled
+PART_SAMPLES = 1 << 18  # of all channels, at the file's own rate, joined before they are made one
+MONO_PART_SAMPLES = 1 << 15  # of one channel, before they are resampled: what stays in the processor's cache
+FLOATS = ("flt", "fltp")  # of 32 bits, as FFmpeg calls them
 LONGEST_SILENCE_S = 2 * 3600.0  # before or between sound, where no longest length is asked for
 
-Part: TypeAlias = tuple[int, Audio]  # sample rate in Hz, mono samples
+Part: TypeAlias = tuple[
+    int, Any
+]  # sample rate in Hz; mono samples, or FFmpeg's frame of one channel of floats
 
 
 class Recording:
@@ -165,7 +169,8 @@ class _Attempt:
                 yield from _emptied(queue)
                 queue = av.AudioFifo()
                 queue.write(frame)
-            if queue.samples * frame.layout.nb_channels >= PART_SAMPLES:
+            channels = frame.layout.nb_channels
+            if queue.samples * channels >= (PART_SAMPLES if channels > 1 else MONO_PART_SAMPLES):
                 yield queue.read()
         yield from _emptied(queue)
 
@@ -217,14 +222,22 @@ class _Attempt:
             yield RATE_HZ, np.zeros(min(left, PART_SAMPLES), np.float32)
             left -= PART_SAMPLES
 
-    def _mono(self, frame: Any) -> Audio:
+    def _mono(self, frame: Any) -> Any:
+        """Mono samples; or the frame as it is where it is that already, for each copy costs time."""
+        if frame.layout.nb_channels == 1 and self.decoded_tracks == 1 and frame.format.name in FLOATS:
+            self._channels = 1
+            _check_loudest(samples_of(frame))
+            return frame
         raw = frame.to_ndarray()  # planar: (channels, samples); packed: (1, samples * channels)
         channels = raw if frame.format.is_planar else raw.reshape(-1, frame.layout.nb_channels).T
         offset, full = _zero_and_full_scale(raw.dtype)
         self._channels = len(channels)
         if self._way == MEAN and (self.decoded_tracks > 1 or self._channels > 1):
             self.loudness.add(channels, frame.sample_rate, float(full))
-        return _checked(_one_of(channels, self._way, offset, full))
+        mono = _one_of(channels, self._way, offset, full)
+        if raw.dtype.kind == "f":
+            _check_loudest(mono)
+        return mono
 
     def notes(self) -> list[str]:
         """What was chosen, and what is missing, as sentences."""
@@ -272,23 +285,33 @@ def _emptied(queue: Any) -> Iterator[Any]:
         yield queue.read()
 
 
+def samples_of(frame: Any) -> Audio:
+    """The samples of a frame of one channel of floats: no copy, so they live as long as it does."""
+    return np.frombuffer(frame.planes[0], np.float32, frame.samples)
+
+
 def _one_of(channels: NDArray[Any], way: int, offset: np.float32, full: np.float32) -> Audio:
     """One channel of all. The mean where there are fewer than the way was chosen for."""
     mono: Audio = channels[way if 0 <= way < len(channels) else 0].astype(np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):  # seen by `_checked`
+    with np.errstate(over="ignore", invalid="ignore"):  # seen by `_check_loudest`
         if way == DIFFERENCE and len(channels) == 2:
-            mono = (mono - channels[1]) / np.float32(2) + offset
-        elif way < 0:
+            mono -= channels[1]
+            mono /= np.float32(2)
+            mono += offset
+        elif way < 0 and len(channels) > 1:
             for channel in channels[1:]:  # several times as fast as mean(axis=0) over interleaved samples
                 mono += channel
-            mono = mono / np.float32(len(channels))
-        return (mono - offset) / full
+            mono /= np.float32(len(channels))
+        if offset:
+            mono -= offset
+        if full != 1:
+            mono *= np.float32(1) / full  # a power of two: exact
+    return mono
 
 
-def _checked(mono: Audio) -> Audio:
-    if not np.abs(mono).max(initial=0) <= LOUDEST:  # NaN is not, either
+def _check_loudest(mono: Audio) -> None:
+    if not (mono.max(initial=0) <= LOUDEST and mono.min(initial=0) >= -LOUDEST):  # NaN is not, either
         raise AudioError("undecodable", "some samples are no numbers, or far beyond full scale")
-    return np.asarray(mono, np.float32)
 
 
 def _zero_and_full_scale(kind: np.dtype[Any]) -> tuple[np.float32, np.float32]:

@@ -12,7 +12,7 @@ import wave
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
 from itertools import groupby
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
@@ -133,6 +133,14 @@ def loudness_dbfs(audio: Audio) -> float:
     return 10 * float(np.log10(power)) if power > 0 else -np.inf
 
 
+def _is_surely_louder(audio: Audio, than_dbfs: float) -> bool:
+    """By a first look at every eighth block of 0.1 s, a fifth of the work: ten times the power asked for."""
+    blocks = audio[: len(audio) // STEADY_SAMPLES * STEADY_SAMPLES].reshape(-1, STEADY_SAMPLES)
+    some = blocks[::8]
+    power = float(np.mean(np.var(some, axis=1))) if len(some) else 0.0
+    return power * len(some) > 10 * 10 ** (than_dbfs / 10) * len(blocks)
+
+
 def clipped_share(audio: Audio) -> float:
     """Share of samples at full scale, in [0, 1]. Raises ValueError if `audio` is empty or has channels."""
     return float(np.mean(np.abs(_one_channel(audio)) >= FULL_SCALE))
@@ -148,11 +156,12 @@ def check(audio: Audio, *, min_s: float, max_s: float, silence_dbfs: float, max_
         raise AudioError("too short", f"want at least {min_s:g} s, found {seconds:.2f} s")
     if seconds > max_s:
         raise AudioError("too long", f"want at most {max_s:g} s, found {seconds:.2f} s")
-    if not np.isfinite(audio).all():  # read_samples gives none; other makers of audio might
+    loudest = max(float(audio.max()), -float(audio.min()))
+    if not math.isfinite(loudest):  # read_samples gives none; other makers of audio might
         raise AudioError("undecodable", "some samples are no numbers")
-    if (loudness := loudness_dbfs(audio)) < silence_dbfs:
+    if not _is_surely_louder(audio, silence_dbfs) and (loudness := loudness_dbfs(audio)) < silence_dbfs:
         raise AudioError("silence", f"want at least {silence_dbfs:g} dBFS, found {loudness:.1f} dBFS")
-    if (share := clipped_share(audio)) > max_clipped_share:
+    if loudest >= FULL_SCALE and (share := clipped_share(audio)) > max_clipped_share:
         raise AudioError(
             "clipped", f"want at most {max_clipped_share:.1%} of samples at full scale, found {share:.1%}"
         )
@@ -181,15 +190,25 @@ def _one_channel(audio: Audio) -> Audio:
     return audio
 
 
-def _resampled(parts: Iterable[tuple[int, Audio]]) -> Iterator[Audio]:
+def _resampled(parts: Iterable[decoding.Part]) -> Iterator[Audio]:
     """Mono samples at 16 kHz. A new rate within a file begins anew."""
     for rate, group in groupby(parts, key=lambda part: part[0]):
         if rate == SAMPLE_RATE_HZ:
-            yield from (part for _, part in group)
+            for _, part in group:
+                yield decoding.samples_of(part) if isinstance(part, av.AudioFrame) else part
             continue
         resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
         for _, part in group:
-            frame = av.AudioFrame.from_ndarray(part[None], format="flt", layout="mono")
-            frame.sample_rate = rate
-            yield from (out.to_ndarray()[0] for out in resampler.resample(frame))
-        yield from (out.to_ndarray()[0] for out in resampler.resample(None))
+            for out in resampler.resample(_frame(part, rate)):
+                yield decoding.samples_of(out)
+        for out in resampler.resample(None):
+            yield decoding.samples_of(out)
+
+
+def _frame(part: Any, rate_hz: int) -> av.AudioFrame:
+    if isinstance(part, av.AudioFrame):
+        part.pts = None
+        return part
+    frame = av.AudioFrame.from_ndarray(part[None], format="flt", layout="mono")
+    frame.sample_rate = rate_hz
+    return frame

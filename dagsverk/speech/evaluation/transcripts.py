@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from dagsverk import threads
 from dagsverk.records import parse, plain
 from dagsverk.speech.config import EvaluationConfig
 from dagsverk.speech.evaluation.report import DecodingSpeed
@@ -94,13 +95,15 @@ def drawn(clips: PreparedClips, count: int) -> PreparedClips:
 def accelerated(model: SpeechModel) -> Iterator[None]:
     """Meanwhile the model is on the GPU, if there is one; afterwards where it was, to make room for
     others."""
-    before = model.device
+    before, threads_before = model.device, torch.get_num_threads()
+    torch.set_num_threads(threads.given())
     if torch.cuda.is_available():
         torch.nn.Module.to(model.model, "cuda")
     try:
         yield
     finally:
         torch.nn.Module.to(model.model, before)
+        torch.set_num_threads(threads_before)
 
 
 def digest(parts: list[Any]) -> str:

@@ -1,4 +1,4 @@
-"""Log-mel spectra as Whisper hears them, at the clip's true length, and in 8 bits. Light: numpy and scipy.
+"""Log-mel spectra as Whisper hears them, at the clip's true length, and in 8 bits. Light: numpy, scipy.
 
 Source: openai/whisper `audio.py`; transformers `WhisperFeatureExtractor`, which pads every clip to 30 s with
 zeros first. Here nothing is padded, and what remains is equal to the extractor's frames.
@@ -12,6 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 SAMPLE_RATE_HZ = 16_000
 WINDOW_SAMPLES = 400  # 25 ms
@@ -47,14 +48,21 @@ def log_mel(audio: Audio, n_mels: int = 80) -> Mel:
         )
     frames = -(-len(audio) // HOP_SAMPLES)
     touched = min(-(-(len(audio) + WINDOW_SAMPLES // 2) // HOP_SAMPLES), MAX_SAMPLES // HOP_SAMPLES)
+    _multiply_on_one_thread()
     padded = _padded(audio, touched)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW_SAMPLES)[::HOP_SAMPLES]
+    strides = (padded.itemsize * HOP_SAMPLES, padded.itemsize)
+    windows = np.ndarray((touched, WINDOW_SAMPLES), np.float32, padded, strides=strides)
     hann, filters = _hann(), mel_filters(n_mels)
     mel = np.empty((touched, n_mels), np.float32)
+    windowed = np.empty((min(touched, BLOCK_FRAMES), WINDOW_SAMPLES), np.float32)
+    powers = np.empty((2, len(windowed), len(filters)), np.float32)
     for first in range(0, touched, BLOCK_FRAMES):
         block = slice(first, first + BLOCK_FRAMES)
-        spectrum = fft.rfft(windows[block] * hann, axis=1)
-        np.matmul(spectrum.real**2 + spectrum.imag**2, filters, out=mel[block])
+        count = len(mel[block])
+        spectrum = fft.rfft(np.multiply(windows[block], hann, out=windowed[:count]), axis=1, overwrite_x=True)
+        power = np.square(spectrum.real, out=powers[0, :count])
+        power += np.square(spectrum.imag, out=powers[1, :count])
+        np.matmul(power, filters, out=mel[block])
     np.log(np.maximum(mel, LOG_FLOOR, out=mel), out=mel)  # numpy has no fast log10
     mel *= 1 / (4 * math.log(10))
     mel += 1  # (log10(power) + 4) / 4
@@ -101,6 +109,13 @@ def floor(peak: float) -> float:
     extractor's own floor comes first.
     """
     return max(peak - RANGE, SILENCE)
+
+
+@functools.cache
+def _multiply_on_one_thread() -> None:
+    """Of numpy's, from now on in this process: its products are too small to share here. Where others keep
+    the cores busy, two threads wait for each other twenty times as long as one computes."""
+    ThreadpoolController().select(internal_api="openblas").limit(limits=1)
 
 
 @functools.cache

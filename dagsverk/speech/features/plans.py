@@ -106,7 +106,7 @@ def save(store: Store, plan: Plan, clips: Iterable[Sequence[Clip]]) -> None:
     path = f"{shards.folder(plan.id)}/plan.parquet"
     if path in store.list(shards.folder(plan.id)):
         return
-    rows = [{**asdict(clip), "shard": number} for number, shard in enumerate(clips) for clip in shard]
+    rows = [{**vars(clip), "shard": number} for number, shard in enumerate(clips) for clip in shard]
     about = {METADATA: records.to_bytes(plan)}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "plan.parquet"
@@ -233,7 +233,7 @@ def _digest(
     cut: Mapping[str, tuple[int, int]],
 ) -> str:
     digest = hashlib.sha256()
-    for part in ([shards.FORMAT, fingerprint, settings, cut], *map(asdict, itertools.chain(*clips))):
+    for part in ([shards.FORMAT, fingerprint, settings, cut], *map(vars, itertools.chain(*clips))):
         digest.update(json.dumps(part, sort_keys=True, default=list).encode() + b"\n")
     return digest.hexdigest()[:16]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from dagsverk import threads
 from dagsverk.speech.config import Windows
 from dagsverk.speech.errors import ModelError
 from dagsverk.speech.features import log_mel
@@ -62,6 +63,7 @@ class TorchEngine:
         check: Check = go_on,
     ) -> list[Decoded]:
         """See `Engine.decode`."""
+        torch.set_num_threads(threads.given())
         return decoding.decode(
             self._model,
             mels,

@@ -24,6 +24,7 @@ import torch
 from accelerate import PartialState
 from accelerate.state import AcceleratorState
 
+from dagsverk import threads
 from dagsverk.records import encode
 from dagsverk.speech import runs
 from dagsverk.speech.cache import cache_folder
@@ -121,8 +122,8 @@ def _take_part(store: Store, request: Request, progress: Progress, stop: threadi
         _begin(store, _settings(run, fingerprint, config, inputs, process))
     process.wait_for_everyone()
     settings = run_config(store, run)
-    if settings.threads > (os.cpu_count() or 1):
-        logger.warning("%s began with %d threads, more than this machine has cores", run, settings.threads)
+    if settings.threads > threads.allowed():
+        logger.warning("%s began with %d threads, more than the cores that it has now", run, settings.threads)
     with repeatable(settings.threads) if on_cpu else nullcontext():
         return Loop(store, settings, inputs, progress, stop).run()
 
@@ -171,7 +172,7 @@ def _settings(
         finetune=chosen,
         groups_per_step=chosen.accumulate * process.num_processes,
         # nano is too small to share: on two threads it is slower wherever another process wants a core
-        threads=1 if is_small(network.config) else torch.get_num_threads(),
+        threads=1 if is_small(network.config) else threads.given(),
         clips=len(train),
         dev_clips=len(dev),
         set_aside=dict(Counter(clip.reason for clip in (*train.set_aside, *dev.set_aside))),
