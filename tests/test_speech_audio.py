@@ -345,35 +345,3 @@ def test_a_clip_that_cannot_be_used_is_told_by_its_reason(samples, expected):
 
 def test_an_ordinary_clip_passes():
     waveform.check(tone(1.0), **LIMITS)
-
-
-@pytest.mark.parametrize("rate_hz", [16_000, 44_100, 48_000])
-def test_one_channel_of_floats_and_the_same_of_integers_give_the_same_samples(rate_hz):
-    whole = (np.random.default_rng(1).normal(0, 3000, 2 * rate_hz).round() / 32768).astype("f4")
-    as_floats = encode([whole], rate_hz, "wav", "pcm_f32le")
-    as_integers = encode([whole], rate_hz, "wav", "pcm_s16le")
-    np.testing.assert_array_equal(waveform.read_samples(as_floats), waveform.read_samples(as_integers))
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, 1e4])
-@pytest.mark.parametrize("rate_hz", [16_000, 48_000])
-def test_a_value_that_is_no_sound_is_found_wherever_it_stands_in_one_channel_of_floats(value, rate_hz):
-    sound = tone(2.0, rate_hz)
-    sound[-7] = value
-    file = io.BytesIO()
-    soundfile.write(file, sound, rate_hz, format="WAV", subtype="FLOAT")
-    assert reason(file.getvalue()) == "undecodable"
-
-
-@pytest.mark.parametrize("above_db", [-0.1, 0.1, 9.9, 10.1])
-@pytest.mark.parametrize("block", [None, 0, 3, 8])
-def test_silence_is_found_as_if_every_block_were_measured(above_db, block):
-    sound = np.random.default_rng(2).normal(0, 1, 20 * 1600 + 77).astype("f4")
-    if block is not None:  # all that is heard is in one block of 0.1 s
-        sound[: block * 1600] = sound[(block + 1) * 1600 :] = 0
-    sound *= 10 ** ((LIMITS["silence_dbfs"] + above_db - waveform.loudness_dbfs(sound)) / 20)
-    if above_db < 0:
-        with pytest.raises(AudioError, match="dBFS"):
-            waveform.check(sound, **LIMITS)
-    else:
-        waveform.check(sound, **LIMITS)

@@ -150,7 +150,7 @@ class _Attempt:
 
     def _joined(self) -> Iterator[Any]:
         """Frames joined into large ones, since each costs more than its samples do; or seconds of silence."""
-        queue, base_s = av.AudioFifo(), 0.0
+        queue, base_s, form = av.AudioFifo(), 0.0, None
         for frame in self._frames():
             silence_s, length_s = 0.0, frame.samples / frame.sample_rate
             if self._is_stamped:
@@ -163,12 +163,11 @@ class _Attempt:
             if silence_s:
                 yield from _emptied(queue)
                 yield silence_s
-            try:
-                queue.write(frame)
-            except ValueError:  # of another rate, layout or format: a chained Ogg file
+            before, form = form, (frame.format.name, frame.layout.name, frame.sample_rate)
+            if form != before:  # a file that was joined to another; the queue would read behind the frame
                 yield from _emptied(queue)
                 queue = av.AudioFifo()
-                queue.write(frame)
+            queue.write(frame)
             channels = frame.layout.nb_channels
             if queue.samples * channels >= (PART_SAMPLES if channels > 1 else MONO_PART_SAMPLES):
                 yield queue.read()
@@ -224,7 +223,7 @@ class _Attempt:
 
     def _mono(self, frame: Any) -> Any:
         """Mono samples; or the frame as it is where it is that already, for each copy costs time."""
-        if frame.layout.nb_channels == 1 and self.decoded_tracks == 1 and frame.format.name in FLOATS:
+        if frame.layout.name == "mono" and self.decoded_tracks == 1 and frame.format.name in FLOATS:
             self._channels = 1
             _check_loudest(samples_of(frame))
             return frame

@@ -198,17 +198,23 @@ def _resampled(parts: Iterable[decoding.Part]) -> Iterator[Audio]:
                 yield decoding.samples_of(part) if isinstance(part, av.AudioFrame) else part
             continue
         resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
+        kind = ""
         for _, part in group:
-            for out in resampler.resample(_frame(part, rate)):
+            frame = _frame(part, rate, kind)
+            kind = frame.format.name
+            for out in resampler.resample(frame):
                 yield decoding.samples_of(out)
         for out in resampler.resample(None):
             yield decoding.samples_of(out)
 
 
-def _frame(part: Any, rate_hz: int) -> av.AudioFrame:
+def _frame(part: Any, rate_hz: int, kind: str) -> av.AudioFrame:
+    """What a resampler is given, which takes one kind only: that of its first; "" for the first."""
     if isinstance(part, av.AudioFrame):
-        part.pts = None
-        return part
-    frame = av.AudioFrame.from_ndarray(part[None], format="flt", layout="mono")
+        if kind in ("", part.format.name):
+            part.pts = None
+            return part
+        part = decoding.samples_of(part)
+    frame = av.AudioFrame.from_ndarray(part[None], format=kind or "flt", layout="mono")
     frame.sample_rate = rate_hz
     return frame
