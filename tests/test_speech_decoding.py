@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -12,9 +13,11 @@ from speech_models import Sound, small_model, sounds, taught_model, tone
 from transformers import GenerationConfig
 
 from dagsverk.speech.features import log_mel
+from dagsverk.speech.model.beam_search import Path, Rules, follow, search
+from dagsverk.speech.model.cached_decoder import CachedDecoder
 from dagsverk.speech.model.decoded import Decoded
 from dagsverk.speech.model.decoding import decode
-from dagsverk.speech.model.encoder import collate
+from dagsverk.speech.model.encoder import collate, encode
 from dagsverk.speech.model.models import SpeechModel
 from dagsverk.speech.model.tokens import end_id, prompt
 
@@ -117,6 +120,50 @@ def test_clips_that_end_early_leave_the_others_unchanged(babbler, many):
 @pytest.mark.parametrize("beams", [1, 4])
 def test_the_same_clips_give_the_same_result_again(babbler, many, beams):
     assert hypotheses_of(babbler, many, beams=beams) == hypotheses_of(babbler, many, beams=beams)
+
+
+def test_greedy_is_a_search_with_one_beam(babbler, many):
+    """Whose clips end at different places, some of them by themselves."""
+    limits = [5 + 6 * place for place in range(len(many))]
+    rule = torch.full((babbler.model.config.vocab_size,), -torch.inf)
+    rule[:256] = 0
+    with torch.inference_mode():
+        states = [encode(babbler.model, collate([one.mel], [one.floor], slack_frames=9))[0] for one in many]
+        start = torch.tensor([prompt(babbler.tokenizer, "sv")] * len(many))
+
+        def paths(end: int, *beams: int) -> list[Path]:
+            decoder = CachedDecoder(babbler.model, states)
+            logits = decoder.logits(decoder.read(start)[:, -1])
+            return (search if beams else follow)(decoder, logits, Rules(end, rule, rule), limits, *beams)
+
+        endless = paths(end_id(babbler.tokenizer))
+        often = collections.Counter(token for one in endless for token in one.tokens[3:]).most_common(3)
+        for token, _ in often:  # what it says often ends a text from now on
+            greedy, beam = paths(token), paths(token, 1)
+            assert [(one.tokens, one.ended) for one in greedy] == [(one.tokens, one.ended) for one in beam]
+            likelihoods = [[one.mean_log_probability for one in each] for each in (greedy, beam)]
+            assert likelihoods[0] == pytest.approx(likelihoods[1])
+            assert any(one.ended for one in greedy)
+    assert [len(one.tokens) for one in endless] == limits
+    assert not any(one.ended for one in endless)
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_broken_weights_give_no_text_and_no_end(many, beams):
+    model = small_model()
+    with torch.no_grad():
+        model.model.model.decoder.layer_norm.bias.fill_(torch.nan)
+    for one in hypotheses_of(model, many[:3], beams=beams):
+        assert (one.text, one.tokens, one.finished, one.mean_log_probability) == ("", (), False, 0.0)
+
+
+def test_more_tokens_than_the_decoder_has_positions_are_refused():
+    model = small_model()
+    with torch.inference_mode():
+        decoder = CachedDecoder(model.model, [torch.zeros(10, 48)])
+        decoder.read(torch.zeros((1, 448), dtype=torch.long))
+        with pytest.raises(ValueError, match="the decoder holds 448 tokens, asked for 449"):
+            decoder.read(torch.zeros((1, 1), dtype=torch.long))
 
 
 def test_beams_find_a_text_at_least_as_likely_as_greedy(babbler, many):

@@ -1,4 +1,4 @@
-"""The search for what a clip says: beam search, which with one beam is greedy.
+"""The search for what a clip says: greedy, or with beams.
 
 Texts are ranked by their mean log-probability, as in openai/whisper, `decoding.py`.
 """
@@ -39,11 +39,6 @@ class Path:
         """Per token, the end counted."""
         return self.log_probability / max(1, len(self.tokens) + self.ended)
 
-    def extended(self, token: int, log_probability: float, end: int) -> Path:
-        """This path and one token more."""
-        tokens = self.tokens if token == end else (*self.tokens, token)
-        return Path(tokens, self.log_probability + log_probability, token == end)
-
 
 @dataclass
 class _Search:
@@ -53,16 +48,27 @@ class _Search:
     paths: list[Path] = field(default_factory=lambda: [Path()])  # none: it is over
     finished: list[Path] = field(default_factory=list)
 
-    def extend(self, candidates: Sequence[tuple[int, Path]], beams: int) -> list[int]:
-        """Go on with the best of the candidates (beam it came from, path); returns the beams gone on with."""
+    def extend(
+        self, scores: Sequence[Sequence[float]], tokens: Sequence[Sequence[int]], end: int, beams: int
+    ) -> list[int]:
+        """Go on with the best of what may follow each path: tokens, and their log-probabilities, by path.
+
+        Returns: the beams gone on with, by their place.
+        """
+        candidates = [
+            (path.log_probability + score, beam, token)
+            for beam, (path, *own) in enumerate(zip(self.paths, scores, tokens, strict=False))
+            for score, token in zip(*own, strict=True)
+        ]
         chosen: list[tuple[int, Path]] = []
-        for beam, path in sorted(candidates, key=lambda candidate: -candidate[1].log_probability):
+        for total, beam, token in sorted(candidates, key=lambda candidate: -candidate[0]):
             if len(chosen) == beams:
                 break
-            if path.ended:
-                self.finished.append(path)
-            elif math.isfinite(path.log_probability):
-                chosen.append((beam, path))
+            before = self.paths[beam].tokens
+            if token == end:
+                self.finished.append(Path(before, total, ended=True))
+            elif math.isfinite(total):
+                chosen.append((beam, Path((*before, token), total)))
         self.paths = [path for _, path in chosen]
         if self.paths and len(self.paths[0].tokens) >= self.limit:
             self.finished += self.paths
@@ -78,6 +84,47 @@ class _Search:
 
     def best(self) -> Path:
         return max(self.finished, key=lambda path: path.mean_log_probability, default=Path())
+
+
+def follow(
+    decoder: CachedDecoder,
+    logits: torch.Tensor,
+    rules: Rules,
+    limits: Sequence[int],
+    check: Check = go_on,
+) -> list[Path]:
+    """The likeliest token after the likeliest token, of each clip. As `search`, and faster than it with one
+    beam: tokens and sums stay on the model's device, which is asked once per token who goes on.
+    """
+    device = logits.device
+    clips = torch.arange(len(limits), device=device)  # of each row
+    room = torch.tensor(limits, device=device)
+    tokens = torch.full((len(limits), max(limits)), rules.end, device=device)
+    sums = torch.zeros(len(limits), dtype=torch.float64, device=device)
+    ended = torch.zeros(len(limits), dtype=torch.bool, device=device)
+    going = ~ended
+    for place in range(max(limits)):
+        check()
+        logits += rules.always if place else rules.at_first
+        best, token = logits.max(-1)
+        score = best - logits.logsumexp(-1)
+        going = going & score.isfinite()  # it is not if the model's weights are broken
+        sums[clips] += score.where(going, 0)
+        ended[clips] |= going & (token == rules.end)
+        token = token.where(going, rules.end)
+        tokens[clips, place] = token
+        going = going & (token != rules.end) & (place + 1 < room)
+        rows = [row for row, goes in enumerate(going.tolist()) if goes]
+        if not rows:
+            break
+        if len(rows) <= KEPT_SHARE * len(going):
+            decoder.keep(rows)
+            kept = torch.tensor(rows, device=device)
+            clips, room, going, token = clips[kept], room[kept], going[kept], token[kept]
+        logits = decoder.logits(decoder.read(token[:, None])[:, -1])
+    lengths = (tokens != rules.end).sum(1)  # after a text there are ends alone
+    each = zip(tokens.tolist(), lengths.tolist(), sums.tolist(), ended.tolist(), strict=True)
+    return [Path(tuple(row[:length]), total, end) for row, length, total, end in each]
 
 
 def search(
@@ -114,7 +161,8 @@ def search(
             batch = [batch[place] for place in speaking]
         first = False
         tokens = [token for one in batch for token in _last_tokens(one, beams)]
-        logits = decoder.read(torch.tensor(tokens, device=logits.device)[:, None])[:, -1]
+        hidden = decoder.read(torch.tensor(tokens, device=logits.device)[:, None])
+        logits = decoder.logits(hidden[:, -1])
 
 
 def _step(batch: Sequence[_Search], logits: torch.Tensor, end: int, beams: int) -> list[list[int]]:
@@ -126,12 +174,8 @@ def _step(batch: Sequence[_Search], logits: torch.Tensor, end: int, beams: int) 
     scores, choices = best.tolist(), tokens.tolist()
     sources = []
     for place, one in enumerate(batch):
-        candidates = [
-            (beam, path.extended(token, score, end))
-            for beam, path in enumerate(one.paths)
-            for token, score in zip(choices[place * width + beam], scores[place * width + beam], strict=True)
-        ]
-        chosen = one.extend(candidates, beams) if one.paths else []
+        rows = slice(place * width, (place + 1) * width)
+        chosen = one.extend(scores[rows], choices[rows], end, beams) if one.paths else []
         sources.append([*chosen, *[0] * (beams - len(chosen))])  # rows to spare go on unread
     return sources
 

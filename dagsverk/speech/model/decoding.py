@@ -19,7 +19,7 @@ from torch import nn
 from transformers import WhisperForConditionalGeneration
 
 from dagsverk.speech.config import MEL_FRAMES_PER_S
-from dagsverk.speech.model.beam_search import Path, Rules, search
+from dagsverk.speech.model.beam_search import Path, Rules, follow, search
 from dagsverk.speech.model.cached_decoder import CachedDecoder
 from dagsverk.speech.model.decoded import Decoded, Task
 from dagsverk.speech.model.encoder import WINDOW_FRAMES, collate, encode
@@ -145,11 +145,17 @@ def _best_paths(
     check: Check,
 ) -> tuple[list[Path], list[float]]:
     """The likeliest path of each clip, and the probability that nothing is said in it."""
-    decoder = CachedDecoder(network, states, capacity=len(start) + max(limits))
-    logits = decoder.read(torch.tensor([list(start)] * len(states), device=network.device))
+    decoder = CachedDecoder(network, states)
+    hidden = decoder.read(torch.tensor([list(start)] * len(states), device=network.device))
     # Whisper's own place for it: before language and task are known
-    no_speech = logits[:, 0].softmax(-1)[:, start[-1] - 1]
-    return search(decoder, logits[:, -1], rules, limits, beams, check), no_speech.tolist()
+    no_speech = decoder.logits(hidden[:, 0]).softmax(-1)[:, start[-1] - 1]
+    first = decoder.logits(hidden[:, -1])
+    paths = (
+        follow(decoder, first, rules, limits, check)
+        if beams == 1
+        else search(decoder, first, rules, limits, beams, check)
+    )
+    return paths, no_speech.tolist()
 
 
 def _hypothesis(model: SpeechModel, path: Path, no_speech_probability: float) -> Decoded:
