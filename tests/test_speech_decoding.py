@@ -13,6 +13,7 @@ from speech_models import Sound, small_model, sounds, taught_model, tone
 from transformers import GenerationConfig
 
 from dagsverk.speech.features import log_mel
+from dagsverk.speech.model import precision
 from dagsverk.speech.model.beam_search import Path, Rules, follow, search
 from dagsverk.speech.model.cached_decoder import CachedDecoder
 from dagsverk.speech.model.decoded import Decoded
@@ -277,6 +278,28 @@ def test_a_model_in_half_precision_hears_the_same():
     model.model.to(torch.bfloat16)
     for beams in (1, 3):
         assert [one.text for one in hypotheses_of(model, sounds(), beams=beams)] == TEXTS
+
+
+@pytest.mark.parametrize(
+    "width, has_tiles, expected",
+    [(384, True, "bf16"), (384, False, "fp32"), (48, True, "fp32")],
+    ids=["published", "an older processor", "nano"],
+)
+def test_published_sizes_are_decoded_in_bf16_on_processors_made_for_it(
+    monkeypatch, width, has_tiles, expected
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": has_tiles}, raising=False)
+    precision._processor_multiplies_bf16.cache_clear()
+    model = small_model()
+    model.model.load_state_dict(taught_model().model.state_dict())
+    model.model.config.d_model = width  # as wide as it says, for this question
+    assert precision.precision(model.model) == expected
+    with precision.evaluating(model.model) as network:
+        assert network.dtype == (torch.bfloat16 if expected == "bf16" else torch.float32)
+        assert network is model.model or expected == "bf16"
+    assert [one.text for one in hypotheses_of(model, sounds())] == TEXTS
+    assert model.model.dtype == torch.float32
+    precision._processor_multiplies_bf16.cache_clear()
 
 
 def test_adapters_are_heard_without_being_merged():

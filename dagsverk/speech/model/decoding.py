@@ -1,21 +1,18 @@
 """Hypotheses of clips: batched, at true length, cached, greedy or with beams.
 
 The same clips give the same texts whatever else is in their batch: a clip is padded to a grid, not to its
-neighbours, and attends to nothing else. Deterministic; bf16 on GPUs that have it.
+neighbours, and attends to nothing else. Deterministic; in bf16 where the device is made for it (`precision`).
 """
 
 from __future__ import annotations
 
-import copy
 import itertools
 import math
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import nn
 from transformers import WhisperForConditionalGeneration
 
 from dagsverk.speech.config import MEL_FRAMES_PER_S
@@ -24,6 +21,7 @@ from dagsverk.speech.model.cached_decoder import CachedDecoder
 from dagsverk.speech.model.decoded import Decoded, Task
 from dagsverk.speech.model.encoder import WINDOW_FRAMES, collate, encode
 from dagsverk.speech.model.models import SpeechModel
+from dagsverk.speech.model.precision import evaluating
 from dagsverk.speech.model.tokens import decode_text, end_id, prompt
 from dagsverk.turns import Check, go_on
 
@@ -80,7 +78,7 @@ def decode(
     if max_tokens is not None:
         limits = [min(room, limit) for limit in max_tokens]
     decoded: dict[int, Decoded] = {}
-    with _evaluating(model.model) as network:
+    with evaluating(model.model) as network:
         rules = _rules(model, network)
         for batch in _batches(padded, batch_s * MEL_FRAMES_PER_S):
             states = _encoder_states(network, mels, floors, padded, batch)
@@ -179,31 +177,3 @@ def _forbid(tokens: set[int], size: int, device: torch.device) -> torch.Tensor:
     mask = torch.zeros(size)
     mask[[token for token in tokens if token < size]] = -math.inf
     return mask.to(device)
-
-
-@contextmanager
-def _evaluating(model: WhisperForConditionalGeneration) -> Iterator[WhisperForConditionalGeneration]:
-    """The model without dropout and gradients, in bf16 where the GPU has it; itself is left as it was."""
-    modes = {module: module.training for module in model.modules()}
-    try:
-        with torch.inference_mode():
-            network = _in_bf16(model) if _wants_bf16(model) else model
-            network.train(False)
-            yield network
-    finally:
-        for module, training in modes.items():
-            module.training = training
-
-
-def _wants_bf16(model: WhisperForConditionalGeneration) -> bool:
-    in_fp32_on_gpu = model.device.type == "cuda" and model.dtype == torch.float32
-    return in_fp32_on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
-
-
-def _in_bf16(model: WhisperForConditionalGeneration) -> WhisperForConditionalGeneration:
-    """A copy; each weight is cast as it is copied, so a second copy in fp32 never exists."""
-    cast: dict[int, object] = {}
-    for weight in model.parameters():
-        cast[id(weight)] = nn.Parameter(weight.detach().to(torch.bfloat16), requires_grad=False)
-    copied: WhisperForConditionalGeneration = copy.deepcopy(model, cast)
-    return copied

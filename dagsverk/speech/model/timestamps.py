@@ -5,6 +5,7 @@ By Whisper's own rules (the library's): a text begins with a time, times come in
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ from dagsverk.speech.config import MEL_FRAMES_PER_S
 from dagsverk.speech.model.cached_decoder import CachedDecoder
 from dagsverk.speech.model.encoder import collate, encode, padded_frames
 from dagsverk.speech.model.models import SpeechModel
+from dagsverk.speech.model.precision import evaluating
 from dagsverk.speech.model.tokens import (
     NO_TIMESTAMPS,
     TIMESTAMP_STEP_S,
@@ -51,7 +53,6 @@ class Stamped:
         return self.ends_s[-1] if self.whole and self.ends_s else None
 
 
-@torch.inference_mode()
 def decode_with_timestamps(
     model: SpeechModel,
     mels: Sequence[np.ndarray],
@@ -69,16 +70,17 @@ def decode_with_timestamps(
     slack = round(slack_s * MEL_FRAMES_PER_S)
     lengths = [padded_frames(len(mel), slack_frames=slack, full=model.full_windows) for mel in mels]
     stamped: dict[int, Stamped] = {}
-    for batch in _batches(lengths, batch_s * MEL_FRAMES_PER_S):
-        states: list[torch.Tensor] = []
-        for i in batch:
-            clip = collate(
-                [mels[i]], [floors[i]], slack_frames=lengths[i] - len(mels[i]), full=model.full_windows
-            )
-            states += encode(model.model, clip.to(model.device, model.model.dtype)).unbind(0)
-        seconds = [len(mels[i]) / MEL_FRAMES_PER_S for i in batch]
-        for i, tokens in zip(batch, _written(model, states, start, seconds), strict=True):
-            stamped[i] = read_stamps(model, tokens)
+    with evaluating(model.model) as network:
+        quick = dataclasses.replace(model, model=network)
+        for batch in _batches(lengths, batch_s * MEL_FRAMES_PER_S):
+            states: list[torch.Tensor] = []
+            for i in batch:
+                slack_frames = lengths[i] - len(mels[i])
+                clip = collate([mels[i]], [floors[i]], slack_frames=slack_frames, full=model.full_windows)
+                states += encode(network, clip.to(network.device, network.dtype)).unbind(0)
+            seconds = [len(mels[i]) / MEL_FRAMES_PER_S for i in batch]
+            for i, tokens in zip(batch, _written(quick, states, start, seconds), strict=True):
+                stamped[i] = read_stamps(model, tokens)
     return [stamped[i] for i in range(len(mels))]
 
 
@@ -124,20 +126,20 @@ def _written(
     network, end, first = model.model, end_id(model.tokenizer), _first_stamp(model)
     room = network.config.max_target_positions - len(start)
     limits = [min(room, max(MIN_TOKENS, math.ceil(length * TOKENS_PER_S))) for length in seconds]
-    decoder = CachedDecoder(network, states, capacity=len(start) + max(limits))
+    decoder = CachedDecoder(network, states)
     tokens = torch.tensor([list(start)] * len(states), device=network.device)
     about = _Config(no_timestamps_token_id=first - 1, eos_token_id=end, max_initial_timestamp_index=50)
     rules, forbidden = _Processor(about, begin_index=len(start)), _forbidden(model, first, end)
     over = torch.zeros(len(states), dtype=torch.bool, device=network.device)
     most = torch.tensor(limits, device=network.device)
-    logits = decoder.read(tokens)[:, -1]
+    logits = decoder.logits(decoder.read(tokens)[:, -1])
     for count in range(1, max(limits) + 1):
         chosen = torch.where(over, end, rules(tokens, logits + forbidden).argmax(-1))
         tokens = torch.cat([tokens, chosen[:, None]], dim=1)
         over |= (chosen == end) | (count >= most)
         if bool(over.all()):
             break
-        logits = decoder.read(chosen[:, None])[:, -1]
+        logits = decoder.logits(decoder.read(chosen[:, None])[:, -1])
     written = tokens[:, len(start) :].tolist()
     return [row[:limit] for row, limit in zip(written, limits, strict=True)]
 
