@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 from sound_corpus import SoundCorpus, prepared_sounds
 from speech_models import small_model, sounds, taught_model
 
@@ -18,6 +19,7 @@ from dagsverk.speech.evaluation.evaluation import evaluate
 from dagsverk.speech.evaluation.playback import keep_audio
 from dagsverk.speech.evaluation.report import Cut
 from dagsverk.speech.languages import language
+from dagsverk.speech.model import precision
 from dagsverk.speech.runs import TrainingPoint, run_folder
 from dagsverk.store import open_store
 
@@ -82,6 +84,19 @@ def test_beams_and_weights_are_heard_anew(store, clips):
     assert len({report.key for report in reports}) == 3
     assert len(store.list("speech/swedish/transcripts")) == 3
     assert results.reports(store, SWEDISH) == sorted(reports, key=lambda r: r.at)
+
+
+def test_what_was_decoded_in_two_precisions_is_kept_apart(store, clips, monkeypatch):
+    reports = [evaluate(store, SWEDISH, taught_model(), clips, CONFIG)]
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
+    monkeypatch.setattr(precision, "LEAST_WIDTH", 1)
+    precision._processor_multiplies_bf16.cache_clear()
+    reports.append(evaluate(store, SWEDISH, taught_model(), clips, CONFIG))
+    precision._processor_multiplies_bf16.cache_clear()
+    assert [report.decoding.precision for report in reports] == ["fp32", "bf16"]
+    assert reports[0].key != reports[1].key
+    assert len(store.list("speech/swedish/transcripts")) == 2
+    assert reports[0].scores == reports[1].scores  # it knows the sounds by heart
 
 
 def test_a_taught_model_is_told_from_an_untaught_one_on_the_same_clips(store, clips):

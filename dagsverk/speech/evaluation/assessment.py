@@ -69,7 +69,7 @@ def assess(
     champion, problems = None, []
     if in_use is not None:
         try:
-            champion = _champion_report(store, language, in_use, clips, config, cache)
+            champion = _champion_report(store, language, in_use, clips, config, cache, _precision(report))
         except Unavailable:
             raise  # it can take part, in a moment
         except (SpeechError, StoreError, ValueError) as error:
@@ -166,10 +166,12 @@ def _champion_report(
     clips: PreparedClips,
     config: EvaluationConfig,
     cache: Path,
+    precision: str,
 ) -> EvaluationReport:
     """The champion on these clips. Raises SpeechError, StoreError or ValueError if it cannot take part.
 
-    The report that it was registered with will do, if it is of these clips: the model need not be loaded.
+    The report that it was registered with will do, if it is of these clips and was decoded in the same
+    precision as the candidate's: the model need not be loaded.
     A model as published has none.
     """
     if key := champion.info.get("evaluation"):
@@ -177,7 +179,12 @@ def _champion_report(
             report = results.report(store, language, key)
             wanted = (language.code, clips.set_id, "test", normaliser.VERSION, config.of_report())
             made = (report.language, report.set, report.split, report.normaliser, report.config.of_report())
-            if made == wanted:
+            if made == wanted and _precision(report) == precision:
                 return report
     folder = store.download(champion, cache / f"{champion.name}-{champion.version}")
     return evaluate(store, language, load_model(str(folder)), clips, config)
+
+
+def _precision(report: EvaluationReport) -> str:
+    """Those that do not say were decoded in fp32: they are of processors, before there was a choice."""
+    return report.decoding.precision or "fp32"

@@ -124,6 +124,7 @@ def _key(listening: Listening, clips: PreparedClips, drawn_of: int | None = None
     subject: list[Any] = [listening.fingerprint, code, clips.set_id, split, full]
     settings = listening.config.of_report()
     subject += [settings] if drawn_of is None else [settings, ["drawn", len(clips), drawn_of]]
+    subject += [] if listening.precision == "fp32" else [listening.precision]
     return digest([FORMAT, normaliser.VERSION, *subject])
 
 

@@ -161,6 +161,7 @@ class DecodingSpeed:
     audio_s_per_s: float
     device: str
     beams: int
+    precision: str = ""  # fp32 or bf16; of those kept before there was a choice on processors, ""
 
 
 @dataclass(frozen=True, kw_only=True)

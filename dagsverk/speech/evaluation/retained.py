@@ -22,7 +22,7 @@ from dagsverk.speech.errors import SpeechError
 from dagsverk.speech.evaluation import retention
 from dagsverk.speech.evaluation.forgetting import english_holds, knows_english
 from dagsverk.speech.evaluation.report import OtherLanguage, Retention, Timestamps, Translation
-from dagsverk.speech.evaluation.transcripts import accelerated
+from dagsverk.speech.evaluation.transcripts import accelerated, accelerated_precision
 from dagsverk.speech.features import shards
 from dagsverk.speech.features.prepared import PreparedClips, open_prepared
 from dagsverk.speech.languages import Language
@@ -212,7 +212,9 @@ def _answer(
 ) -> pd.DataFrame:
     ids = list(clips.rows["id"])
     beams = 1 if asked == "timestamps" else config.beams
-    path = _path(clips.language, asked, [fingerprint, clips.set_id, ids, beams, model.full_windows])
+    subject: list[object] = [fingerprint, clips.set_id, ids, beams, model.full_windows]
+    subject += [] if (kind := accelerated_precision(model)) == "fp32" else [kind]
+    path = _path(clips.language, asked, subject)
     try:
         return pd.read_parquet(io.BytesIO(store.get(path)))
     except NotFound:

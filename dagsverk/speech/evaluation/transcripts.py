@@ -25,6 +25,7 @@ from dagsverk.speech.features.prepared import PreparedClips
 from dagsverk.speech.languages import Language
 from dagsverk.speech.model.decoding import decode
 from dagsverk.speech.model.models import SpeechModel
+from dagsverk.speech.model.precision import Precision, precision
 from dagsverk.speech.results import folder
 from dagsverk.store import Conflict, NotFound, Store
 
@@ -43,6 +44,11 @@ class Listening:
     full_windows: bool
     fingerprint: str  # of the model's weights
     tick: Tick | None = None
+
+    @property
+    def precision(self) -> Precision:
+        """What it is decoded in here: hypotheses of two precisions are kept, and compared, apart."""
+        return accelerated_precision(self.model)
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ def completed(store: Store, listening: Listening, clips: PreparedClips, draw: in
         return kept or transcripts(store, listening, clips)
     done = set(before.texts["clip_id"])
     rest = clips.only([place for place, name in enumerate(clips.rows["id"]) if name not in done])
-    return _keep(store, path, _joined(before, _decode(listening, rest), clips))
+    return _keep(store, path, _joined(before, _decode(listening, rest), clips, listening))
 
 
 def drawn(clips: PreparedClips, count: int) -> PreparedClips:
@@ -106,6 +112,11 @@ def accelerated(model: SpeechModel) -> Iterator[None]:
         torch.set_num_threads(threads_before)
 
 
+def accelerated_precision(model: SpeechModel) -> Precision:
+    """What it is decoded in while `accelerated`."""
+    return precision(model.model, torch.device("cuda") if torch.cuda.is_available() else None)
+
+
 def digest(parts: list[Any]) -> str:
     """The name of what depends on these."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
@@ -116,6 +127,7 @@ def _path(listening: Listening, clips: PreparedClips, drawn_of: int | None) -> s
     (split,) = set(clips.rows["split"])
     subject = [listening.fingerprint, code, clips.set_id, split, config.beams, listening.full_windows]
     subject += [] if drawn_of is None else [["drawn", len(clips), drawn_of]]
+    subject += [] if listening.precision == "fp32" else [listening.precision]
     return f"{folder(listening.language)}/transcripts/{digest(subject)}.parquet"
 
 
@@ -175,25 +187,26 @@ def _decode(listening: Listening, clips: PreparedClips) -> Transcripts:
         "finished": [texts[name][1] for name in ids],
     }
     audio_s = float(clips.rows["duration_s"].sum())
-    return Transcripts(pd.DataFrame(columns), _speed(seconds, len(ids), audio_s, device, config.beams))
+    return Transcripts(pd.DataFrame(columns), _speed(seconds, len(ids), audio_s, device, listening))
 
 
-def _joined(one: Transcripts, other: Transcripts, clips: PreparedClips) -> Transcripts:
+def _joined(one: Transcripts, other: Transcripts, clips: PreparedClips, listening: Listening) -> Transcripts:
     """The texts of both, in the order of the clips."""
     texts = pd.concat([one.texts, other.texts]).set_index("clip_id")
     texts = texts.reindex(clips.rows["id"]).rename_axis("clip_id").reset_index()
     seconds = one.speed.seconds + other.speed.seconds
     audio_s, speed = float(clips.rows["duration_s"].sum()), other.speed
-    return Transcripts(texts, _speed(seconds, len(clips), audio_s, speed.device, speed.beams))
+    return Transcripts(texts, _speed(seconds, len(clips), audio_s, speed.device, listening))
 
 
-def _speed(seconds: float, clips: int, audio_s: float, device: str, beams: int) -> DecodingSpeed:
+def _speed(seconds: float, clips: int, audio_s: float, device: str, listening: Listening) -> DecodingSpeed:
     return DecodingSpeed(
         seconds=round(seconds, 2),
         clips_per_s=round(clips / seconds, 2),
         audio_s_per_s=round(audio_s / seconds, 1),
         device=device,
-        beams=beams,
+        beams=listening.config.beams,
+        precision=listening.precision,
     )
 
 

@@ -14,6 +14,7 @@ from dagsverk.speech.features import log_mel
 from dagsverk.speech.model import decoding
 from dagsverk.speech.model.decoded import Decoded, Task
 from dagsverk.speech.model.models import SpeechModel, load_model
+from dagsverk.speech.model.precision import wants_bf16
 from dagsverk.turns import Check, go_on
 
 BATCH_S = 60.0
@@ -78,7 +79,7 @@ class TorchEngine:
 
 
 def load_engine(folder: Path, name: str, *, language: str, windows: Windows | None = None) -> TorchEngine:
-    """The model in a folder, in half precision on a GPU that has it. Raises ModelError.
+    """The model in a folder, in half precision on a GPU or processor made for it. Raises ModelError.
 
     Args:
         name: that it is called by.
@@ -87,7 +88,7 @@ def load_engine(folder: Path, name: str, *, language: str, windows: Windows | No
     """
     model = load_model(str(folder), language=language)
     model.name = name
-    if torch.cuda.is_available():
-        dtype = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-        torch.nn.Module.to(model.model, "cuda", dtype)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = torch.bfloat16 if wants_bf16(model.model, device) else torch.float32
+    torch.nn.Module.to(model.model, device, dtype)
     return TorchEngine(model, windows)
