@@ -44,14 +44,15 @@ def _examples(of: Retention, code: str) -> Html:
     """Clips whose English changed most."""
     if of.translation is None or not of.translation.examples:
         return Html("")
-    items = parts.join(*(_example(each, code) for each in of.translation.examples))
+    heads = [Head(title=title, wide=True) for title in ("Spoken", "Before", "After", "Should be")]
+    listed = [
+        (_spoken(each, code), *(parts.short(words or "–", 200) for words in (each.before, each.after)),
+         parts.short(each.reference, 200) or "not known")
+        for each in of.translation.examples
+    ]  # fmt: skip
     words = "Clips whose English changed most"
-    return Html(f"<details><summary>{words}</summary>{items}</details>")
+    return Html(f"<details><summary>{words}</summary>{parts.table('Their English', heads, listed)}</details>")
 
 
-def _example(each: TranslatedClip, code: str) -> Html:
-    spoken = f'<p class="wrap" lang="{parts.text(code)}">{parts.text(parts.short(each.text, 200))}</p>'
-    pairs = [("Before", each.before), ("After", each.after)]
-    if each.reference:
-        pairs.append(("Should be", each.reference))
-    return parts.join(Html(spoken), parts.facts((name, parts.short(words, 200)) for name, words in pairs))
+def _spoken(each: TranslatedClip, code: str) -> Html:
+    return Html(f'<span lang="{parts.text(code)}">{parts.text(parts.short(each.text, 200))}</span>')

@@ -63,12 +63,12 @@ def _english_failures(of: Translation, able_before: bool) -> Iterator[str]:
         yield "too many loop"
     if not able_before:
         if after.chrf is not None and (after.chrf.value or 0.0) < LEAST_CHRF:
-            yield "the English is not what the corpus has"
+            yield "their English is not what the corpus has"
     elif of.change is not None and of.change.value is not None:
         if of.change.value < -MOST_CHRF_LOST and (of.change.high is None or of.change.high < 0):
-            yield "the English is worse than before training"
+            yield "their English is worse than before training"
     elif (of.agreement.value or 0.0) < LEAST_AGREEMENT:
-        yield "the English is another than before training"
+        yield "their English is not what it was before training"
 
 
 def english_words(of: Translation) -> str:

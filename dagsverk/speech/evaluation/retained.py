@@ -155,8 +155,8 @@ def _other_languages(
             reasons[language.title] = str(error)
     if not measured and not reasons:
         reasons["other languages"] = (
-            "the store has clips of no other language; prepare some that it should still know, for example "
-            "prepare those with the deployment speech-features of that language, and score again"
+            "the store has clips of no other language; prepare some of one that the model should still know "
+            "(deployment speech-features), and score again"
         )
     return tuple(measured), reasons
 

@@ -83,7 +83,7 @@ def _english_rows(of: Translation) -> Iterator[Row]:
         )
     yield Row(what="English, chrF against what it wrote before", before="", after=percent(of.agreement))
     yield Row(
-        what=f"English, {counted(of.clips, 'text')} that stay in the language spoken or empty",
+        what=f"English, of {counted(of.clips, 'text')} those left in the language spoken, or empty",
         before=_missing(before),
         after=_missing(after),
         change=of.missing_change,
@@ -92,7 +92,7 @@ def _english_rows(of: Translation) -> Iterator[Row]:
 
 
 def _missing(one: English) -> str:
-    return f"{one.spoken} + {one.empty}"
+    return str(one.spoken + one.empty)
 
 
 def _timestamp_rows(of: Timestamps) -> Iterator[Row]:
