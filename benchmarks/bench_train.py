@@ -290,7 +290,9 @@ def keep(path: Path | None, asked: argparse.Namespace, name: str, sides: dict[st
     if path is None:
         return
     about = {"model": asked.model_config, "mean_s": asked.mean_s, "steps": asked.steps}
-    path.write_text(json.dumps({"device": name, **about, "sides": sides}, indent=1))
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text(json.dumps({"device": name, **about, "sides": sides}, indent=1))
+    unfinished.replace(path)
 
 
 def main() -> None:

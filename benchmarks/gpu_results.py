@@ -92,7 +92,10 @@ def begin(file: Path) -> None:
 
 def end(file: Path, status: int, log: Path) -> None:
     """Stamp a part's figures; where there are none, say why."""
-    figures = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    try:
+        figures = dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+    except ValueError:  # stopped while it wrote
+        figures = {}
     if status:
         words = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no word"]
         late = status in (124, 137)

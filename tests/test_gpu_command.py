@@ -121,6 +121,9 @@ def test_a_part_that_begins_again_shows_no_figures_of_before_and_one_that_is_lat
     gpu_results.end(kept / "small.json", 124, kept / "small.log")
     shown = gpu_results.report(kept)
     assert "This part took longer than its limit." in shown and "| ours |" in shown
+    (kept / "small.json").write_text(before[:-20])  # killed while it wrote
+    gpu_results.end(kept / "small.json", 137, kept / "small.log")
+    assert "This part took longer than its limit." in gpu_results.report(kept)
 
 
 @pytest.mark.parametrize("content", ["{", '{"sides": {"ours": {"clips": 3}}}', "[]", '{"table": 3}'])
