@@ -164,6 +164,14 @@ def test_synthetic_rows_are_fitted_on_and_never_scored():
     assert mixed.log_loss > alone.log_loss + 0.3  # they were learned from
 
 
+def test_the_shares_of_what_is_predicted_are_kept_and_sum_to_one():
+    system, rows = system_and_rows("iris")
+    shares = cross_validate(system, rows, recipe("lda"), SHORT).predicted
+    assert list(shares) == list(system.classes)
+    assert sum(shares.values()) == pytest.approx(1)
+    assert all(0.28 < share < 0.39 for share in shares.values())
+
+
 def test_rows_without_an_outcome_are_left_out():
     system, rows = system_and_rows("iris")
     unknown = rows.head(10).assign(species=None, row_id=[f"new-{i}" for i in range(10)])

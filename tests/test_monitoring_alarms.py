@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 
 import pandas as pd
 
@@ -40,6 +41,43 @@ def test_what_an_older_champion_got_wrong_breaks_no_promise_of_the_new_one():
     predictions.loc[predictions.index[58:], "prediction"] = "virginica"
     alarms = [report(IRIS, features, predictions, promised(0.95, v), now=NOW).accuracy.alarm for v in (1, 2)]
     assert alarms == [True, None]
+
+
+def named(classes: list[str], *, version: int = 1, shares: dict[str, float] | None = None):
+    """The report of rows predicted so, none of which has an outcome yet."""
+    later = flowers([None] * len(classes), start=pd.Timestamp(NOW.date()) - pd.Timedelta(days=len(classes)))
+    rows = pd.concat([flowers(["setosa"] * 150, name="h", start=pd.Timestamp("1936-09-01")), later])
+    shares = {"setosa": 0.6, "versicolor": 0.3, "virginica": 0.1} if shares is None else shares
+    promise = replace(promised(0.95, version), predicted=shares)
+    return report(IRIS, rows.reset_index(drop=True), predicted(later, classes), promise, now=NOW)
+
+
+MIXED = ["setosa", "versicolor", "setosa", "setosa", "versicolor", "setosa", "virginica", "setosa"]
+
+
+def test_a_model_that_begins_to_name_another_class_is_an_alert_before_any_outcome_is_known():
+    made = named([*MIXED * 8, *["virginica"] * 12])
+    (alert,) = [a for a in made.alerts if a.kind == "prediction"]
+    assert alert.key == "prediction"
+    assert abs((alert.since - (NOW - dt.timedelta(days=12))).days) <= 3
+    assert "% in cross-validation" in alert.message
+    assert "virginica in 9" in alert.message
+    assert made.accuracy.alarm is None
+
+
+def test_a_model_that_predicts_as_in_cross_validation_or_of_which_that_is_not_kept_raises_no_such_alert():
+    for made in (
+        named(MIXED * 10),
+        named(["virginica"] * 60, shares={}),
+        named(["virginica"] * 60, version=2),
+    ):
+        assert "prediction" not in {a.kind for a in made.alerts}
+
+
+def test_predictions_that_are_as_before_again_end_their_alarm():
+    made = named([*MIXED * 3, *["virginica"] * 12, *MIXED * 40])
+    assert "prediction" not in {a.kind for a in made.alerts}
+    assert [past.key for past in made.past_alarms if past.key == "prediction"] == ["prediction"]
 
 
 def test_an_alarm_stays_on_later_days_and_is_kept_as_past_once_later_rows_outweigh_it():

@@ -280,6 +280,7 @@ def test_a_range_of_days_runs_from_the_older_to_the_newer():
 
 def test_alerts_of_the_monitor_are_returned_kept_and_told(store):
     day(count=60)
+    assert sum(monitoring.promise_of(store.champion("iris")).predicted.values()) == pytest.approx(1)
     table = features_table(IRIS)
     rows = store.read(table)
     rows.loc[rows["origin"] == "synthetic", "species"] = rows["species"].map(

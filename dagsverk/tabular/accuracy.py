@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -32,6 +33,9 @@ class Promise:
     low: float | None = None  # its 95 % interval, when it was kept
     version: int | None = None  # of the model; None: whichever
     reliability: tuple[Reliability, ...] = ()  # of its probabilities; empty: not kept
+    predicted: Mapping[str, float] = field(
+        default_factory=dict
+    )  # class -> share of its predictions; as above
 
     def __post_init__(self) -> None:
         if not 0 <= self.accuracy <= 1:
@@ -80,6 +84,7 @@ def promise_of(champion: Model | None) -> Promise | None:
         low=spread[0] if spread else None,
         version=champion.version,
         reliability=tuple(parse(part, Reliability) for part in champion.info.get("reliability", ())),
+        predicted=dict(champion.info.get("predicted", {})),
     )
 
 

@@ -20,7 +20,7 @@ UNTIL = "It stands until a new champion is in use, or until later rows speak as 
 class Alert:
     """Something that a person should look at."""
 
-    kind: Literal["drift", "accuracy", "stale"]
+    kind: Literal["drift", "accuracy", "prediction", "stale"]
     message: str  # one sentence, with its numbers
     since: dt.datetime | None  # UTC; the day on which it most likely began
     noticed: dt.datetime | None = None  # UTC; the first day on which the evidence sufficed

@@ -137,6 +137,11 @@ class _Folds:
 
         return tuple(of(int(which)) for which in np.flatnonzero(counts))
 
+    def predicted(self, system: System) -> dict[str, float]:
+        """class -> share of the rows tested that the model names so."""
+        counts = np.bincount(np.concatenate(self.named), minlength=len(system.classes))
+        return {name: float(share) for name, share in zip(system.classes, counts / counts.sum(), strict=True)}
+
     def calibration_gain(self) -> float:
         probabilities, codes, _ = self.pooled
         calibrated = fit_calibration(probabilities, codes).apply(probabilities)
@@ -200,6 +205,7 @@ def cross_validate(
         measure=system.measure,
         positive="" if positive is None else system.classes[positive],
         per_class=folds.per_class(system, data.scored, config.folds),
+        predicted=folds.predicted(system),
     )
 
 

@@ -16,6 +16,7 @@ from dagsverk.tabular.accuracy import AccuracyAlarm, Promise, promise_of, watch_
 from dagsverk.tabular.alarms import Alert, PastAlarm, accuracy_alerts, drift_alerts, past_alarms, stale_alerts
 from dagsverk.tabular.drift import MIN_ROWS, ColumnDrift, drift, label_drift
 from dagsverk.tabular.expected import ExpectedAccuracy, expect
+from dagsverk.tabular.predicted import KEY, prediction_alerts, watch_predictions
 from dagsverk.tabular.system import System
 from dagsverk.tabular.tables import HISTORIC, SYNTHETIC, features_table, identity, predictions_table
 from dagsverk.tabular.watched import watch_table, with_evidence
@@ -195,6 +196,9 @@ def report(
     version = promise.version if promise else None
     reference = _reference(system, features, predictions, past, version)
     alarm, watched, clock = watch_accuracy(real, promise, len(reference), window_rows=window_rows)
+    shift, shifted, shift_clock = watch_predictions(
+        system, real, promise.predicted if promise else {}, version, len(reference)
+    )
     rows = invented if real.empty else real
     rows = rows[rows["origin"].notna()]  # else their inputs are gone
     window = rows.tail(window_rows)
@@ -217,9 +221,14 @@ def report(
         alerts=(
             *stale_alerts(predicted_at, now, stale_days),
             *accuracy_alerts(alarm),
+            *prediction_alerts(system, shift),
             *drift_alerts(system, columns, invented=real.empty),
         ),
-        past_alarms=(*past_alarms({"accuracy": watched}, clock), *past_alarms(table.by_key, table.clock)),
+        past_alarms=(
+            *past_alarms({"accuracy": watched}, clock),
+            *past_alarms({KEY: shifted}, shift_clock),
+            *past_alarms(table.by_key, table.clock),
+        ),
     )
 
 

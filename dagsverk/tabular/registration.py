@@ -123,6 +123,7 @@ def _save(
                 "compared": [plain(_compared(s)) for s in sorted(compared, key=lambda s: s.loss)],
                 "baseline": dict(chosen.baseline),
                 "reliability": [plain(part) for part in chosen.reliability],
+                "predicted": dict(chosen.predicted),
                 "typical": typical_case(system, real_rows(rows)),
                 "measure": chosen.measure,
                 "positive": chosen.positive,

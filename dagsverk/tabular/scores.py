@@ -66,6 +66,7 @@ class Scores:
     measure: str = "log_loss"  # that models are chosen by
     positive: str = ""  # class that recall, precision, F1 and average precision are about; "": their mean
     per_class: tuple[ClassScores, ...] = ()
+    predicted: Mapping[str, float] = field(default_factory=dict)  # class -> share of the predictions
 
     @property
     def recipe(self) -> Recipe:

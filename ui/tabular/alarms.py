@@ -19,6 +19,12 @@ def listed(view: View) -> Html:
     return parts.join(standing, _past(view))
 
 
+PAST = {
+    "accuracy": "Accuracy was below its promise",
+    "prediction": "The model predicted otherwise than in cross-validation",
+}
+
+
 def _alert(alert: Alert) -> Html:
     """Since when, and what to do."""
     since = f" Since {parts.moment(alert.since)}." if alert.since else ""
@@ -33,7 +39,7 @@ def _past(view: View) -> Html:
     lines = [
         f"{view.system.column(alarm.key.removeprefix('drift:')).description} had drifted"
         if alarm.key.startswith("drift:")
-        else "Accuracy was below its promise"
+        else PAST[alarm.key]
         for alarm in view.report.past_alarms
     ]
     dates = [
