@@ -144,6 +144,7 @@ def configured(
             "checkpoint_every": max(1, min(steps, 50)),
             "keep_checkpoints": 1,
             "dev_clips": 16,  # test is what counts here
+            "replay_share": 0.0,  # what is in the store besides changes no arm
             "processes": 1,
             **arm.changes,
             **changes,

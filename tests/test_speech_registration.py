@@ -229,3 +229,15 @@ def test_the_day_is_told_in_a_few_lines(store, clips, tmp_path):
     assert lines[2].startswith("  test             WER 0.000 [0.000, 0.")
     assert lines[3].endswith("before fine-tuning")
     assert lines[4].startswith("  champion         version 1: Promoted: word error rate 0.0 % (0.0 to ")
+
+
+def test_the_card_names_the_licences_of_clips_of_other_languages_that_were_replayed(store, clips, tmp_path):
+    gone = "en-0123456789abcdef"
+    replayed = replace(NANO, replay_share=0.1, replay_sets=(clips.set_id, gone))
+    registered(store, clips, tmp_path, config=replayed)
+    version = champion_of(store)
+    told = version.info["lineage"]["replayed"]
+    assert told[clips.set_id]["licences"] == dict(manifest(store, clips.set_id).licences)
+    assert told[gone] == "not in the store any more"
+    card = (store.download(version, tmp_path / "m") / "README.md").read_text()
+    assert all(name in card for name in replayed.replay_sets)

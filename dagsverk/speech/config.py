@@ -22,6 +22,7 @@ Windows: TypeAlias = Literal["true_length", "full"]  # full: every clip is padde
 NANO = "nano"  # the model that is built in and learns from nothing
 WINDOW_S = 30.0  # Whisper's window: the encoder has positions for no more
 MEL_FRAMES_PER_S = 100  # the encoder has a position for two
+MOST_REPLAY = 0.9  # of an epoch's clips
 MAX_LABEL_TOKENS = 448  # the decoder has positions for no more, prompt and end included
 
 
@@ -113,6 +114,11 @@ class FinetuneConfig:
     slack_s: Annotated[float, Field(ge=0, le=5)] = 0.1  # of silence after a batch's longest clip
     spec_augment: bool | None = None
     translate_share: Share = 0.0  # of clips that teach translation, where the corpus has one
+    own_english_share: Share = 0.0  # of clips that teach the English that the model wrote of them at first
+    # of an epoch's clips, those of other languages; 0: none; empty: a fifth, if the store has some
+    replay_share: Annotated[float, Field(ge=0, le=MOST_REPLAY)] | None = None  # nano: none
+    replay_sets: tuple[str, ...] = ()  # empty: the newest sets of the store's other languages
+    average_with_base: bool = False  # the best checkpoint, with a share that is chosen on dev
     freeze_encoder: bool = False
     lora_rank: Annotated[int, Field(ge=0, le=1024)] = 0  # 0: all weights are trained
     gradient_checkpointing: bool = False
@@ -141,12 +147,19 @@ class FinetuneConfig:
             "keep_checkpoints",
         ):
             _at_least(name, getattr(self, name), 1)
-        for name in ("warmup_share", "full_window_share", "translate_share"):
+        for name in ("warmup_share", "full_window_share", "translate_share", "own_english_share"):
             _share(name, getattr(self, name) or 0.0)
         for name in ("learning_rate", "batch_s", "max_grad_norm"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{name} must be above 0, got {value!r}")
+        _check_replay(self.replay_share, self.replay_sets)
+        if self.own_english_share and (self.translate_share or self.model == NANO):
+            raise ValueError(
+                "own_english_share teaches the English that a published model writes: leave it 0 with nano, "
+                f"which writes none, and with a translate_share; got {self.own_english_share!r}, model "
+                f"{self.model!r}, translate_share {self.translate_share!r}"
+            )
         if self.lora_rank < 0 or self.processes < 0:
             raise ValueError("lora_rank and processes must be 0 or more")
 
@@ -207,6 +220,15 @@ class EvaluationConfig:
 def _at_least(name: str, value: int | None, least: int) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
         raise ValueError(f"{name} must be a whole number from {least}, got {value!r}")
+
+
+def _check_replay(share: float | None, sets: tuple[str, ...]) -> None:
+    if share is not None and not 0 <= share <= MOST_REPLAY:
+        raise ValueError(f"replay_share must be in [0, {MOST_REPLAY:g}], got {share!r}")
+    if share == 0 and sets:
+        raise ValueError(f"replay_share is 0, and replay_sets names {', '.join(sets)}; leave out one of them")
+    if len(set(sets)) < len(sets) or not all(isinstance(one, str) and one.strip() for one in sets):
+        raise ValueError(f"replay_sets names a set twice, or none: got {list(sets)!r}")
 
 
 def _share(name: str, value: float) -> None:

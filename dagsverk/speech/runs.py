@@ -13,7 +13,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import Field
@@ -28,6 +28,8 @@ from dagsverk.store import NotFound, Store, StoreError
 from dagsverk.version import package_version
 
 RUN = re.compile(r"([a-z_]{2,30})-[0-9a-f]{16}")
+OFF_BEFORE = ("average_with_base", "own_english_share")  # unset, a run is named as before there were these
+REPLAY = ("replay_share", "replay_sets")
 NEUTRAL = ("processes", "checkpoint_every", "keep_checkpoints", "push_to_hub")  # change no weight
 
 
@@ -45,6 +47,9 @@ def run_id(fingerprint: str, set_id: str, config: FinetuneConfig, language: Lang
     Args: fingerprint: of the model that it starts from.
     """
     settings = {name: value for name, value in config.to_dict().items() if name not in NEUTRAL}
+    if not config.replay_share:  # the name that older versions gave such a run
+        settings = {name: value for name, value in settings.items() if name not in REPLAY or value}
+    settings = {name: value for name, value in settings.items() if name not in OFF_BEFORE or value}
     what = [fingerprint, set_id, settings, language.code, package_version()]
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
     return f"{language.code}-{digest[:16]}"
@@ -113,6 +118,7 @@ class RunConfig:
     dev_clips: int  # looked at
     set_aside: Mapping[str, int]  # clips of the set that are not trained on, by reason
     version: str  # of this package
+    replayed: Mapping[str, int] = field(default_factory=dict)  # set of another language -> clips to draw from
 
     def to_dict(self) -> dict[str, Any]:
         """In JSON types; the settings below "config"."""
@@ -140,6 +146,17 @@ class Finish:
     step: int  # the best one
     steps: int | None = None  # all of them
     trail: str = ""  # SHA-256 over all clips trained on, in order
+    tuned_share: float = 1.0  # of what the weights learnt; the rest is of the model that it started from
+    averaged: tuple[tuple[float, float | None], ...] = ()  # shares that were tried, and WER on dev with them
+
+
+def tuned_share(store: Store, ref: CheckpointRef) -> float:
+    """Of what a checkpoint learnt, the part that its model keeps; 1 but for the best of a finished run."""
+    try:
+        finish = read(store, f"{run_folder(ref.run)}/finished.json", Finish)
+    except NotFound:
+        return 1.0
+    return finish.tuned_share if finish.step == ref.step else 1.0
 
 
 def finished(store: Store, run: str) -> CheckpointRef | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from speech_models import small_model, tone
@@ -26,9 +28,10 @@ class Counting:
     name = "counting"
     sequential = False
 
-    def __init__(self, extra: Sequence[Clip] = ()) -> None:
+    def __init__(self, extra: Sequence[Clip] = (), code: str = "sv") -> None:
         numbers = [(split, number) for split, size in SIZES.items() for number in range(size)]
-        self._clips = [_clip(split, number) for split, number in numbers] + list(extra)
+        clips = [_clip(split, number) for split, number in numbers]
+        self._clips = [replace(clip, language=code) for clip in clips] + list(extra)
 
     def listing(self) -> Listing:
         return Listing(clips=self._clips, rejected=[], fingerprint=f"counting {len(self._clips)}")
@@ -53,10 +56,11 @@ def _clip(split: str, number: int) -> Clip:
     )
 
 
-def make_set(store: Store, extra: Sequence[Clip] = ()) -> str:
-    """A complete set of such clips; its id."""
-    corpus = Counting(extra)
-    set_id = plan(store, corpus, "sv", PrepareConfig(shard_clips=10), "counting")
+def make_set(store: Store, extra: Sequence[Clip] = (), code: str = "sv", **changes: Any) -> str:
+    """A complete set of such clips; its id. Args: changes: of the preparation."""
+    corpus = Counting(extra, code)
+    settings = PrepareConfig(**{"shard_clips": 10, **changes})
+    set_id = plan(store, corpus, code, settings, "counting")
     prepare_all(store, set_id, corpus, pending(store, set_id))
     complete(store, set_id)
     return set_id
@@ -106,3 +110,18 @@ class Recorder(Quiet):
 
     def finished(self, step: int) -> None:
         self.best = step
+
+
+class Killed(BaseException):
+    """Thrown into a run where a machine would be lost."""
+
+
+class KilledAfter(Quiet):
+    """Throws it after a step."""
+
+    def __init__(self, step: int) -> None:
+        self._step = step
+
+    def step(self, step: int, *_: float) -> None:
+        if step == self._step:
+            raise Killed

@@ -77,18 +77,28 @@ class PreparedClips:
 
 
 def open_prepared(
-    store: Store, set_id: str, splits: Sequence[Split], cache: Path, *, first_shards: int | None = None
+    store: Store,
+    set_id: str,
+    splits: Sequence[Split],
+    cache: Path,
+    *,
+    first_shards: int | None = None,
+    most_clips: int | None = None,
 ) -> PreparedClips:
     """The clips of the given splits of a complete set.
 
     Every shard's SHA-256 is compared with the manifest's before anything is given out. The spectra are then
     unpacked once into files below `cache` (28.8 MB per hour of audio at 80 bins), which are mapped, not
     loaded, and found again by the next process.
-    Args: first_shards: of all of these splits, where a part will do; None: all.
+    Args:
+        first_shards: of all of these splits, where a part will do; None: all.
+        most_clips: of more, whole shards are left out, drawn by their content; None: none are.
     Raises: NotFound; DamagedShard naming the first shard that is missing or not what was written.
     """
     about = shards.manifest(store, set_id)
     chosen = [shard for shard in about.shards if shard.split in splits][:first_shards]
+    if most_clips is not None:
+        chosen = _enough(chosen, most_clips)
     whole = [_verified(store, about, shard, cache) for shard in chosen]
     files = tuple(_unpacked(path, shard, about, cache) for path, shard in zip(whole, chosen, strict=True))
     tables = [pq.read_table(path, columns=[*ROW_COLUMNS, "peak"]) for path in whole]
@@ -112,6 +122,25 @@ def open_prepared(
         _file_of=np.repeat(np.arange(len(files), dtype=np.int32), counts),
         _files=files,
     )
+
+
+def draw(clips: PreparedClips, count: int, seed: int) -> list[int]:
+    """The same `count` clips for the same seed, ascending; all, if there are no more."""
+    order = sorted(
+        range(len(clips)),
+        key=lambda i: hashlib.sha256(f"{seed} {clips.rows['id'].iat[i]}".encode()).digest(),
+    )
+    return sorted(order[:count])
+
+
+def _enough(chosen: Sequence[Shard], most_clips: int) -> list[Shard]:
+    """As few shards as hold so many clips, in a random order that is always the same."""
+    kept: list[Shard] = []
+    for shard in sorted(chosen, key=lambda one: one.sha256):
+        if sum(one.clips for one in kept) >= most_clips:
+            break
+        kept.append(shard)
+    return sorted(kept, key=lambda one: one.path)
 
 
 def _in_train(store: Store, set_id: str, texts: pd.Series[str], splits: Sequence[Split]) -> NDArray[np.bool_]:

@@ -19,6 +19,7 @@ from dagsverk.speech.evaluation.forgetting import knows_english
 from dagsverk.speech.evaluation.modes import OTHER
 from dagsverk.speech.evaluation.report import Check, EvaluationReport, Retention, TwoModes, Verdict
 from dagsverk.speech.evaluation.sanity_checks import check_folder
+from dagsverk.speech.features import shards
 from dagsverk.speech.features.shards import Manifest
 from dagsverk.speech.languages import Language
 from dagsverk.speech.model.models import SpeechModel, save_model_folder
@@ -27,7 +28,7 @@ from dagsverk.speech.registry.gate import decide
 from dagsverk.speech.registry.publishing import publish
 from dagsverk.speech.results import clip_rows
 from dagsverk.speech.steps import Outcome, Registered, model_scores
-from dagsverk.store import Model, Store
+from dagsverk.store import Model, NotFound, Store
 from dagsverk.version import code_version
 
 
@@ -103,7 +104,7 @@ def _save(
 ) -> Model:
     reports = _reports(store, language, verdict)
     candidate, modes = reports.candidate, verdict.modes
-    lineage = _lineage(verdict, model, manifest, config)
+    lineage = {**_lineage(verdict, model, manifest, config), **_replayed(store, config)}
     settings = {"fine_tuning": config.to_dict(), "preparation": dict(manifest.settings)}
     with TemporaryDirectory(prefix="dagsverk-") as path:
         folder = Path(path)
@@ -219,6 +220,20 @@ def _lineage(
         "weights": model.fingerprint(),
         "code": code_version(),
     }
+
+
+def _replayed(store: Store, config: FinetuneConfig) -> dict[str, Any]:
+    """Whose clips were trained on besides, for the licences' sake; nothing, if none were."""
+    sets: dict[str, Any] = {}
+    for set_id in config.replay_sets:
+        try:
+            about = shards.manifest(store, set_id)
+        except NotFound:
+            sets[set_id] = "not in the store any more"
+            continue
+        licences = {licence or "not stated": clips for licence, clips in about.licences.items()}
+        sets[set_id] = {"corpus": about.corpus, "source": about.source, "licences": licences}
+    return {"replayed": sets} if sets else {}
 
 
 def _metrics(candidate: EvaluationReport, base: EvaluationReport) -> dict[str, float]:

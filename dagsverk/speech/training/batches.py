@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from dagsverk.speech.config import MEL_FRAMES_PER_S
 from dagsverk.speech.model.encoder import padded_frames
 
+REPLAY = 1  # beside seed and epoch, what the draw of replayed clips comes from
 BUCKET_WIDTH = 1.02  # clips whose lengths differ by less than this factor change places from epoch to epoch
 
 
@@ -38,7 +39,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Sampler:
-    """Batches over clips of the given lengths. Each epoch holds every clip exactly once.
+    """Batches over clips of the given lengths. Each epoch holds every clip exactly once, replayed ones aside.
 
     A batch of full windows has few clips, so it makes no step by itself: it joins the group of another one.
 
@@ -48,6 +49,10 @@ class Sampler:
         slack_s: silence after a batch's longest clip.
         full_share: of the clips, drawn anew each epoch, that are given as full windows.
         shortest_first: the first epoch goes from short to long; what it learns first is easier.
+        pools: how many of the clips are the run's own, and how many of each replayed language follow; empty:
+            all are its own.
+        replay_share: of an epoch's clips, those of the replayed languages, drawn anew each epoch, of each
+            equally many; fewer, if there are not so many.
     """
 
     frames: NDArray[np.int64]
@@ -56,6 +61,8 @@ class Sampler:
     full_share: float
     seed: int
     shortest_first: bool = False
+    pools: tuple[int, ...] = ()
+    replay_share: float = 0.0
 
     def __post_init__(self) -> None:
         if not len(self.frames):
@@ -64,7 +71,7 @@ class Sampler:
     def epoch(self, epoch: int) -> list[list[Batch]]:
         """All batches of an epoch, in groups that are learnt from together, in order."""
         random = np.random.default_rng([self.seed, epoch])
-        order = random.permutation(len(self.frames))
+        order = random.permutation(self._drawn(epoch))
         full = order[: round(self.full_share * len(order))]
         rest = order[len(full) :]
         bucket = np.floor(np.log(np.maximum(self.frames[rest], 1)) / math.log(BUCKET_WIDTH))
@@ -77,6 +84,21 @@ class Sampler:
         if self.shortest_first and epoch == 0:
             return sorted(groups, key=lambda group: int(self.frames[group[0].clips].max()))
         return [groups[place] for place in random.permutation(len(groups))]
+
+    def seconds(self) -> float:
+        """Of audio in the first epoch; the others have about as many."""
+        return float(self.frames[self._drawn(0)].sum()) / MEL_FRAMES_PER_S
+
+    def _drawn(self, epoch: int) -> NDArray[np.int64]:
+        """The clips of an epoch: all of the run's own, and its draw of those that are replayed."""
+        own, *others = self.pools or (len(self.frames),)
+        wanted = round(own * self.replay_share / (1 - self.replay_share))
+        random = np.random.default_rng([self.seed, epoch, REPLAY])
+        drawn, first = [np.arange(own)], own
+        for size, count in zip(others, even_parts(wanted, others), strict=True):
+            drawn.append(first + random.permutation(size)[:count])
+            first += size
+        return np.concatenate(drawn)
 
     def steps(self, position: Position, groups_per_step: int) -> Iterator[tuple[list[Batch], Position]]:
         """Endlessly from `position` on: the batches of a step, and the position after it.
@@ -117,6 +139,14 @@ class Sampler:
         if first < len(clips):
             batches.append(Batch(clips[first:], full, epoch))
         return batches
+
+
+def even_parts(wanted: int, sizes: Sequence[int]) -> list[int]:
+    """How many to take of each of several heaps: equally many, more of others where one has not so many."""
+    parts = [0] * len(sizes)
+    for done, place in enumerate(sorted(range(len(sizes)), key=lambda i: sizes[i])):
+        parts[place] = min(sizes[place], (wanted - sum(parts)) // (len(sizes) - done))
+    return parts
 
 
 def frames_ratio(sampler: Sampler, batches: Sequence[Batch]) -> float:

@@ -72,6 +72,8 @@ class Examples:
     Raises: SpeechError if no clip is left.
     """
 
+    pools: tuple[int, ...] = ()  # of a mixture: how many clips are the run's own, and of each other language
+
     def __init__(
         self,
         clips: PreparedClips,

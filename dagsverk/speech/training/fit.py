@@ -28,13 +28,14 @@ from dagsverk import threads
 from dagsverk.records import encode
 from dagsverk.speech import runs
 from dagsverk.speech.cache import cache_folder
-from dagsverk.speech.config import MEL_FRAMES_PER_S, FinetuneConfig
-from dagsverk.speech.errors import ModelError, SpeechError
-from dagsverk.speech.features.prepared import open_prepared
+from dagsverk.speech.config import FinetuneConfig
+from dagsverk.speech.errors import Interrupted, ModelError, SpeechError
+from dagsverk.speech.features.prepared import draw, open_prepared
 from dagsverk.speech.languages import language as language_of
 from dagsverk.speech.model.models import SpeechModel, load_model
 from dagsverk.speech.runs import CheckpointRef, RunConfig, run_config, run_id
-from dagsverk.speech.training import checkpoints, launching
+from dagsverk.speech.training import checkpoints, launching, own_english, replay
+from dagsverk.speech.training.averaging import average, start_of
 from dagsverk.speech.training.defaults import find_batch_s, is_small, resolve
 from dagsverk.speech.training.examples import Examples
 from dagsverk.speech.training.launching import Request
@@ -43,8 +44,8 @@ from dagsverk.speech.training.loop import Inputs, Loop, make_sampler
 from dagsverk.speech.training.memory_fit import step_fits
 from dagsverk.speech.training.progress import Progress, quiet
 from dagsverk.speech.training.stopping import repeatable, stop_requests
-from dagsverk.speech.training.validation import draw_dev
 from dagsverk.store import Conflict, Store
+from dagsverk.turns import Check
 from dagsverk.version import package_version
 
 PATIENCE = timedelta(hours=2)  # with the other processes of a run
@@ -78,15 +79,18 @@ def fit(
 def load_checkpoint(store: Store, ref: CheckpointRef, cache: Path) -> SpeechModel:
     """The model of a checkpoint, ready to speak; LoRA is merged into its weights.
 
+    The best one of a finished run is averaged with its base as dev chose, if its configuration asks for that.
+
     Raises: NotFound; SpeechError if the checkpoint is damaged; ModelError if the model that it started from
     cannot be had any more.
     """
     config = run_config(store, ref.run).finetune
     model = base_model(store, ref.run)
     learner = make_learner(model.model, replace(config, compile=False, gradient_checkpointing=False))
-    checkpoints.load_weights(
-        checkpoints.whole(store, ref.run, ref.step, cache)[checkpoints.MODEL], trained(learner)
-    )
+    weights, share = trained(learner), runs.tuned_share(store, ref)
+    start = start_of(weights) if share < 1 else {}
+    checkpoints.load_weights(checkpoints.whole(store, ref.run, ref.step, cache)[checkpoints.MODEL], weights)
+    average(weights, start, share)
     merge_adapters(model.model)
     model.model.requires_grad_(False)
     named = replace(model, name=f"{model.name}, fine-tuned: {ref.run} after step {ref.step}")
@@ -110,13 +114,15 @@ def _take_part(store: Store, request: Request, progress: Progress, stop: threadi
     """Train, alone or as one of several processes."""
     on_cpu = not torch.cuda.is_available()
     process = PartialState(cpu=on_cpu, **({"timeout": PATIENCE} if "RANK" in os.environ else {}))
-    config = request.config
-    model = load_model(config.model, language=request.language, seed=config.seed)
+    of = language_of(request.language)
+    model = load_model(request.config.model, language=of.code, seed=request.config.seed)
     fingerprint = model.fingerprint()
-    run = run_id(fingerprint, request.set_id, config, language_of(request.language))
+    config = replay.fill_in(store, request.config, request.set_id, of, model, fingerprint)
+    request = replace(request, config=config)
+    run = run_id(fingerprint, request.set_id, config, of)
     if best := runs.finished(store, run):
         return best
-    inputs = _inputs(store, request, model, process)
+    inputs = _inputs(store, request, run, model, process, lambda: _unless(stop, run))
     folder = runs.run_folder(run)
     if process.is_main_process and f"{folder}/config.json" not in store.list(folder):
         _begin(store, _settings(run, fingerprint, config, inputs, process))
@@ -128,7 +134,15 @@ def _take_part(store: Store, request: Request, progress: Progress, stop: threadi
         return Loop(store, settings, inputs, progress, stop).run()
 
 
-def _inputs(store: Store, request: Request, model: SpeechModel, process: PartialState) -> Inputs:
+def _unless(stop: threading.Event, run: str) -> None:
+    """Raises Interrupted when the process was told to stop."""
+    if stop.is_set():
+        raise Interrupted(f"{run} was told to stop before its first step; start it again")
+
+
+def _inputs(
+    store: Store, request: Request, run: str, model: SpeechModel, process: PartialState, check: Check
+) -> Inputs:
     """The model made ready to learn, and the clips of the set."""
     config = request.config
     train, dev = (
@@ -144,10 +158,15 @@ def _inputs(store: Store, request: Request, model: SpeechModel, process: Partial
             f"{model.name} hears {model.n_mels} mel bins, {request.set_id} has {train.n_mels}; prepare a set "
             f"with n_mels {model.n_mels}, or take another model (large-v3 and turbo: 128, all others: 80)"
         )
-    share, seed = config.translate_share, config.seed
-    train_examples = Examples(train, model.tokenizer, translate_share=share, seed=seed)
-    dev_examples = Examples(dev, model.tokenizer, chosen=draw_dev(dev, config.dev_clips, seed))
     model.model.to(process.device)
+    share, seed = config.translate_share, config.seed
+    if config.own_english_share:
+        with process.main_process_first():
+            train, share = own_english.taught(store, run, train, model, config, check)
+    train_examples = Examples(train, model.tokenizer, translate_share=share, seed=seed)
+    if others := replay.open_replayed(store, config, language_of(request.language), model):
+        train_examples = replay.Mixture(train_examples, others)
+    dev_examples = Examples(dev, model.tokenizer, chosen=draw(dev, config.dev_clips, seed))
     return Inputs(model, make_learner(model.model, config), train_examples, dev_examples)
 
 
@@ -159,7 +178,7 @@ def _settings(
     chosen = resolve(
         config,
         network.config,
-        clips_s=float(train.frames.sum()) / MEL_FRAMES_PER_S,
+        clips_s=make_sampler(train, config).seconds(),
         processes=process.num_processes,
         cuda=process.device.type == "cuda",
         largest_batch_s=lambda bound: _largest_batch_s(config, inputs, process.device, bound),
@@ -173,7 +192,8 @@ def _settings(
         groups_per_step=chosen.accumulate * process.num_processes,
         # nano is too small to share: on two threads it is slower wherever another process wants a core
         threads=1 if is_small(network.config) else threads.given(),
-        clips=len(train),
+        clips=train.pools[0] if train.pools else len(train),
+        replayed=dict(zip(config.replay_sets, train.pools[1:], strict=True)),
         dev_clips=len(dev),
         set_aside=dict(Counter(clip.reason for clip in (*train.set_aside, *dev.set_aside))),
         version=package_version(),

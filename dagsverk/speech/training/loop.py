@@ -21,6 +21,7 @@ from dagsverk.speech.errors import Interrupted, SpeechError
 from dagsverk.speech.model.models import SpeechModel
 from dagsverk.speech.runs import CheckpointRef, Finish, RunConfig, TrainingPoint, ValidationPoint, run_folder
 from dagsverk.speech.training import checkpoints
+from dagsverk.speech.training.averaging import SHARES, average, choose_share, start_of
 from dagsverk.speech.training.batches import Batch, Position, Sampler
 from dagsverk.speech.training.checkpoints import Best, State
 from dagsverk.speech.training.defaults import full_window_share
@@ -80,6 +81,7 @@ class Loop:
         self._sampler = make_sampler(inputs.train, self._config)
         self._weights = trained(inputs.learner)
         self._optimiser = make_optimiser(self._weights, self._config)
+        self._start = start_of(self._weights) if self._config.average_with_base else {}
         self._state = self._resume()
         self._network = self._accelerator.prepare_model(inputs.learner)
         self._step_began = time.perf_counter()
@@ -249,21 +251,43 @@ class Loop:
 
     def _finish(self) -> CheckpointRef:
         best = self._state.best.step if self._state.best else self._total
+        rates = self._average(best) if self._config.average_with_base else {}
         if self._main:
             self._write_curve()
-            finish = Finish(step=best, steps=self._total, trail=self._state.trail)
+            share = choose_share(rates) if rates else 1.0
+            trail = self._state.trail
+            tried = tuple((each, None if math.isnan(wer) else wer) for each, wer in rates.items())
+            finish = Finish(step=best, steps=self._total, trail=trail, tuned_share=share, averaged=tried)
             write(self._store, f"{run_folder(self._run)}/finished.json", finish)
             self._progress.finished(best)
         self._accelerator.wait_for_everyone()
         return CheckpointRef(self._run, best)
+
+    def _average(self, step: int) -> dict[float, float]:
+        """The WER on dev of means of a checkpoint and the start, by the checkpoint's share."""
+        saved = checkpoints.whole(self._store, self._run, step, cache_folder())[checkpoints.MODEL]
+        rates = {}
+        for share in (*SHARES, 1.0):
+            checkpoints.load_weights(saved, self._weights)
+            average(self._weights, self._start, share)
+            rates[share] = self._validator.validate().dev_wer
+        return rates
 
 
 def make_sampler(train: Examples, config: FinetuneConfig) -> Sampler:
     """The batches of a run. Takes a configuration that has a `batch_s`."""
     share = full_window_share(config)
     batch_s = float(config.batch_s or 0)
-    from_scratch = config.model == NANO  # short clips first: where in them is what, is learnt there sooner
-    return Sampler(train.frames, batch_s, config.slack_s, share, config.seed, shortest_first=from_scratch)
+    return Sampler(
+        train.frames,
+        batch_s,
+        config.slack_s,
+        share,
+        config.seed,
+        shortest_first=config.model == NANO,  # where in them is what, is learnt there sooner
+        pools=train.pools,
+        replay_share=config.replay_share or 0.0,
+    )
 
 
 def _intervals(config: FinetuneConfig) -> tuple[int, int, int]:

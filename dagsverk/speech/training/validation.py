@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 
@@ -12,7 +11,6 @@ from accelerate import Accelerator
 
 from dagsverk.speech.config import FinetuneConfig
 from dagsverk.speech.evaluation.scoring import NORMALISED, count_errors, word_errors
-from dagsverk.speech.features.prepared import PreparedClips
 from dagsverk.speech.model.decoding import decode
 from dagsverk.speech.model.models import SpeechModel
 from dagsverk.speech.runs import ValidationPoint
@@ -39,15 +37,6 @@ class Validation:
         """Its point on the run's curve."""
         values = {name: None if math.isnan(value) else value for name, value in vars(self).items()}
         return ValidationPoint(step=step, **values)
-
-
-def draw_dev(clips: PreparedClips, count: int, seed: int) -> list[int]:
-    """The same `count` clips at every validation, ascending; all, if there are no more."""
-    order = sorted(
-        range(len(clips)),
-        key=lambda i: hashlib.sha256(f"{seed} {clips.rows['id'].iat[i]}".encode()).digest(),
-    )
-    return sorted(order[:count])
 
 
 @dataclass(frozen=True)
