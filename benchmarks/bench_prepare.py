@@ -313,7 +313,7 @@ def main() -> None:
         corpus = record(asked.clips, asked.mean_s, asked.seed, FORMATS[name].encode)
         warm = record(20, asked.mean_s, asked.seed + 1, FORMATS[name].encode)
         costs[name], tables[name] = compare(name, corpus, warm, sides, asked.rounds, asked.n_mels)
-        print("\n".join([*tables[name], ""]), flush=True)
+        print("\n".join([*tables[name], *floors({name: costs[name]}, asked.clips), ""]), flush=True)
     tables["floors"] = floors(costs, asked.clips)
     print("\n".join(tables["floors"]))
     if asked.json:
