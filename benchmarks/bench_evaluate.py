@@ -39,6 +39,7 @@ from transformers import GenerationConfig, Seq2SeqTrainer, Seq2SeqTrainingArgume
 from dagsverk.speech.features import log_mel
 from dagsverk.speech.model.decoding import GRID_FRAMES, decode
 from dagsverk.speech.model.models import SpeechModel, random_model
+from dagsverk.speech.model.precision import as_kept
 from dagsverk.speech.model.tokens import BYTES, end_id, prompt
 
 SIGMA = 0.35  # of the lengths' logarithm: nine in ten clips between 2.1 and 6.6 s
@@ -114,7 +115,8 @@ def precision(model: SpeechModel, name: str) -> Iterator[None]:
     if name == "bf16":
         torch.nn.Module.to(model.model, torch.bfloat16)
     try:
-        yield
+        with as_kept():  # else `decode` casts to what the device is made for
+            yield
     finally:
         torch.set_float32_matmul_precision(before)
         torch.nn.Module.to(model.model, torch.float32)

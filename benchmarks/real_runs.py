@@ -41,6 +41,7 @@ from dagsverk.speech.features.prepared import PreparedClips, open_prepared
 from dagsverk.speech.model.decoding import decode
 from dagsverk.speech.model.encoder import encode, encode_with
 from dagsverk.speech.model.models import SpeechModel, load_model, save_model_folder
+from dagsverk.speech.model.precision import as_kept
 from dagsverk.speech.runs import CheckpointRef, curve, run_folder
 from dagsverk.speech.training import fit as fitting
 from dagsverk.speech.training.batches import Batch, Position, Sampler
@@ -310,15 +311,16 @@ def score(
     if bf16:
         torch.nn.Module.to(model.model, torch.bfloat16)
     began = time.process_time()
-    decoded = decode(
-        model,
-        [clips.mel(i) for i in range(len(clips))],
-        [clips.floor(i) for i in range(len(clips))],
-        language=clips.language,
-        full_windows=full,
-        slack_s=slack_s,
-        batch_s=240.0,
-    )
+    with as_kept():  # else a processor made for bf16 would take it for fp32 too
+        decoded = decode(
+            model,
+            [clips.mel(i) for i in range(len(clips))],
+            [clips.floor(i) for i in range(len(clips))],
+            language=clips.language,
+            full_windows=full,
+            slack_s=slack_s,
+            batch_s=240.0,
+        )
     cpu_s = time.process_time() - began
     table = pd.DataFrame(
         {

@@ -297,6 +297,8 @@ def test_published_sizes_are_decoded_in_bf16_on_processors_made_for_it(
     with precision.evaluating(model.model) as network:
         assert network.dtype == (torch.bfloat16 if expected == "bf16" else torch.float32)
         assert network is model.model or expected == "bf16"
+    with precision.as_kept():
+        assert precision.precision(model.model) == "fp32"
     assert [one.text for one in hypotheses_of(model, sounds())] == TEXTS
     assert model.model.dtype == torch.float32
     precision._processor_multiplies_bf16.cache_clear()

@@ -1,7 +1,8 @@
 """Hypotheses of clips: batched, at true length, cached, greedy or with beams.
 
 The same clips give the same texts whatever else is in their batch: a clip is padded to a grid, not to its
-neighbours, and attends to nothing else. Deterministic; in bf16 where the device is made for it (`precision`).
+neighbours, and attends to nothing else. Deterministic. In bf16, where the device is made for it
+(`precision`), sums of another order are rounded otherwise: another size of batch may turn a near tie.
 """
 
 from __future__ import annotations

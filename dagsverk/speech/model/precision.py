@@ -9,6 +9,7 @@ import copy
 import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Literal
 
 import torch
@@ -19,6 +20,8 @@ Precision = Literal["fp32", "bf16"]
 
 LEAST_WIDTH = 384  # of the published models; nano gains nothing on a processor, and speaks the same on all
 
+_as_kept = ContextVar("as_kept", default=False)
+
 
 def precision(model: WhisperForConditionalGeneration, device: torch.device | None = None) -> Precision:
     """What the model is decoded in, on this device (default: where it is)."""
@@ -28,11 +31,21 @@ def precision(model: WhisperForConditionalGeneration, device: torch.device | Non
 def wants_bf16(model: WhisperForConditionalGeneration, device: torch.device | None = None) -> bool:
     """Whether it is kept in fp32 and the device is faster in bf16."""
     kind = (device or model.device).type
-    if model.dtype != torch.float32:
+    if model.dtype != torch.float32 or _as_kept.get():
         return False
     if kind == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return kind == "cpu" and model.config.d_model >= LEAST_WIDTH and _processor_multiplies_bf16()
+
+
+@contextmanager
+def as_kept() -> Iterator[None]:
+    """Meanwhile nothing is cast: for measurements of fp32 itself."""
+    before = _as_kept.set(True)
+    try:
+        yield
+    finally:
+        _as_kept.reset(before)
 
 
 @contextmanager
