@@ -10,11 +10,12 @@ from real_data import needs_real_data, prompts, weights
 from training_process import Trainer
 
 from benchmarks.real_runs import clips_of, prepare
-from dagsverk.speech.config import FinetuneConfig
+from dagsverk.speech.config import EvaluationConfig, FinetuneConfig
+from dagsverk.speech.evaluation.assessment import Candidate, assess
 from dagsverk.speech.evaluation.scoring import count_errors, total
 from dagsverk.speech.model.decoding import decode
 from dagsverk.speech.model.models import load_model
-from dagsverk.speech.runs import ValidationPoint, curve
+from dagsverk.speech.runs import CheckpointRef, ValidationPoint, curve
 from dagsverk.speech.serving.repetition import loops
 from dagsverk.speech.training import checkpoints
 from dagsverk.speech.training.fit import fit
@@ -96,3 +97,16 @@ def test_real_weights_killed_at_random_steps_end_with_the_bytes_of_an_undisturbe
     assert (one.step, one.trail) == (other.step, other.trail) == (9, one.trail)
     for name in (checkpoints.MODEL, checkpoints.OPTIMISER):
         assert first[name].read_bytes() == second[name].read_bytes(), (name, at)
+
+
+def test_a_model_that_was_never_tuned_is_refused_at_true_length_and_served_in_windows(room):
+    store = room.store("modes")
+    clips = clips_of(store, prepare(store, prompts("it"), "it", weights()))
+    untuned = load_model(weights()).served("true_length")
+    candidate = Candidate(ref=CheckpointRef("run", 1), model=untuned, base=load_model(weights()))
+    config = EvaluationConfig(retention_clips=0)
+    modes = assess(store, candidate, clips, config, room.folder / "cache").modes
+    assert modes.served == "full", modes
+    assert modes.scores["full"].refused is None, modes
+    assert modes.scores["true_length"].refused, modes
+    assert len(store.list("speech/italian/transcripts")) == 2  # in windows it is its own base: once decoded
