@@ -16,7 +16,6 @@ from dagsverk.speech.evaluation.scoring import count_errors, total
 from dagsverk.speech.model.decoding import decode
 from dagsverk.speech.model.models import load_model
 from dagsverk.speech.runs import CheckpointRef, ValidationPoint, curve
-from dagsverk.speech.serving.repetition import loops
 from dagsverk.speech.training import checkpoints
 from dagsverk.speech.training.fit import fit
 from dagsverk.store import Store, open_store
@@ -60,9 +59,9 @@ def test_whisper_as_published_writes_what_was_said_in_windows(room, language):
         language=language,
     )
     hypotheses = [one.text for one in decoded]
-    rates = total(count_errors(list(clips.rows["text"].iloc[longest]), hypotheses, language))
+    texts = list(clips.rows["text"].iloc[longest])
+    rates = total(count_errors(texts, hypotheses, language))
     assert rates.wer < 0.5, hypotheses
-    assert not any(map(loops, hypotheses)), hypotheses
 
 
 def test_a_few_steps_at_true_length_bring_a_model_that_loops_there_to_writing_what_was_said(room):
