@@ -24,6 +24,7 @@ LAYERS = {  # a package -> what it must not import
 SPEECH = {  # a package of dagsverk.speech -> those that it may import, besides the light modules beside them
     "corpora": set(),
     "audio": set(),
+    "subtitles": set(),
     "model": set(),
     "features": {"audio", "corpora", "model"},
     "serving": {"audio", "features", "model"},

@@ -64,6 +64,27 @@ def test_a_recording_comes_back_as_text_with_times_and_the_version_that_wrote_it
     assert 0 <= segment["start_s"] < segment["end_s"] <= said["duration_s"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "format, media_type, begins",
+    [
+        ("srt", "application/x-subrip", "1\n00:00:00,"),
+        ("vtt", "text/vtt", "WEBVTT\n\n00:00:00."),
+        ("txt", "text/plain", "en låg ton\n"),
+        ("tsv", "text/tab-separated-values", "start\tend\ttext\n"),
+        ("lrc", "text/plain", "[00:00."),
+        ("json", "application/json", "["),
+    ],
+)
+def test_a_recording_comes_back_as_subtitles_of_the_form_that_was_asked_for(
+    client, format, media_type, begins
+):
+    answer = client.post(f"/api/transcribe/swedish?format={format}", content=LOW_TONE)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, f"{media_type}; charset=utf-8")
+    assert answer.text.startswith(begins)
+    assert "en låg ton" in answer.text
+
+
 @pytest.mark.parametrize(
     "body, reason",
     [
@@ -86,6 +107,7 @@ def test_what_is_no_recording_is_refused_with_its_reason(client, body, reason):
         ("/api/transcribe/italian", 503, "prefect deployment run speech-day/italian"),
         ("/api/transcribe/sv?task=translate", 422, "was not taught to translate"),
         ("/api/transcribe/sv?task=sing", 422, "transcribe"),
+        ("/api/transcribe/sv?format=docx", 422, "srt"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_in_words(client, path, status, words):

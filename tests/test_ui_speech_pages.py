@@ -154,9 +154,13 @@ def test_a_file_becomes_text_that_can_be_taken_along(page, room):
     expect(transcript).to_contain_text("was not taught to translate")
     expect(page.locator("#answer")).to_contain_text("95% interval")
     with page.expect_download() as download:
-        transcript.get_by_role("link", name="Download .txt").click()
+        transcript.get_by_role("link", name="Text", exact=True).click()
     assert download.value.suggested_filename == "transcript-sv.txt"
     assert Path(download.value.path()).read_text(encoding="utf-8") == "en låg ton\noch en som stiger\n"
+    with page.expect_download() as download:
+        transcript.get_by_role("link", name="Subtitles .srt").click()
+    assert download.value.suggested_filename == "subtitles-sv.srt"
+    assert "\nen låg ton\n\n2\n" in Path(download.value.path()).read_text(encoding="utf-8")
     assert look_over(page) == ([], PHONE["width"])
 
 

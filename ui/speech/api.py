@@ -21,6 +21,8 @@ from dagsverk.speech.errors import AudioError, Busy, SpeechError
 from dagsverk.speech.model.decoded import Task
 from dagsverk.speech.serving import service
 from dagsverk.speech.serving.champions import NoSpeechModel, promoted
+from dagsverk.speech.subtitles.cues import cues, spread
+from dagsverk.speech.subtitles.formats import MEDIA_TYPES, WRITERS, Format
 from dagsverk.store import NotFound
 from dagsverk.turns import ASK_EVERY_S, Check, Left, Stop
 from ui.speech.desk import SpeechDesk, UnknownLanguage, named_language
@@ -46,8 +48,11 @@ def add_speech_routes(app: FastAPI, speech: SpeechDesk) -> None:
 
     @app.post("/api/transcribe/{language}", summary="The text of a recording", openapi_extra=BODY)
     async def transcribe(
-        language: str, request: Request, task: Annotated[Task, Query()] = "transcribe"
-    ) -> dict[str, Any]:
+        language: str,
+        request: Request,
+        task: Annotated[Task, Query()] = "transcribe",
+        format: Annotated[Format | None, Query()] = None,
+    ) -> Any:
         spoken = named_language(language)
         store = await run_in_threadpool(lambda: speech.store)
         await run_in_threadpool(promoted, store, spoken)  # before megabytes are sent for nothing
@@ -59,7 +64,10 @@ def add_speech_routes(app: FastAPI, speech: SpeechDesk) -> None:
                     file.write(block)
             work = partial(service.transcribe, store, spoken, path, task)
             answer = await _while_asked(request, work)
-        return answer.to_dict()
+        if format is None:
+            return answer.to_dict()
+        written = WRITERS[format](cues(spread(answer.transcript.segments)))
+        return Response(written, media_type=f"{MEDIA_TYPES[format]}; charset=utf-8")
 
     @app.get("/api/speech/{language}", summary="The scores that the speech monitor draws")
     def report(language: str) -> dict[str, Any]:

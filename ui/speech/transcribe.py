@@ -15,6 +15,7 @@ from dagsverk.speech.languages import language as language_of
 from dagsverk.speech.serving.champions import NoSpeechModel, adopt_command, promoted, speech_command
 from dagsverk.speech.serving.service import (
     MAX_S,
+    Answer,
     Both,
     Decoding,
     Loading,
@@ -23,6 +24,8 @@ from dagsverk.speech.serving.service import (
     Waiting,
     transcribe_and_translate,
 )
+from dagsverk.speech.subtitles.cues import cues, spread
+from dagsverk.speech.subtitles.formats import WRITERS, Format
 from dagsverk.store import Model, StoreError
 from dagsverk.tabular.system import System
 from ui import frame, parts
@@ -55,6 +58,7 @@ ADVICE = {
     "too long": f"At most {MAX_S / 3600:g} hours are written down at once: cut it into parts.",
     "missing audio": "It is kept here for an hour only: give it again.",
 }
+SUBTITLES: tuple[Format, ...] = ("srt", "vtt")
 VISITORS = 10  # each has a thread of the server; who comes later waits without a word on how long
 COPY = """
 element.addEventListener("click", async (event) => {
@@ -240,19 +244,26 @@ def _line_of(at: Html, line: Html, english: Html | str, classes: str) -> Html:
 
 def _ways(both: Both) -> Html:
     """Copy and download, without asking the server again."""
-    text = both.original.transcript.text
-    ways = [
-        Html(f'<button type="button" data-copy="{parts.text(text)}">Copy the text</button>'),
-        _download("Download .txt", text, both.original.language.code),
-    ]
-    if both.english:
-        ways.append(_download("Download the English", both.english.transcript.text, "en"))
+    original, english = both.original, both.english
+    text, code = original.transcript.text, original.language.code
+    ways = [Html(f'<button type="button" data-copy="{parts.text(text)}">Copy the text</button>')]
+    ways.append(_download("Text", f"{text}\n", f"transcript-{code}.txt"))
+    ways += [_subtitles(original, name, code) for name in SUBTITLES]
+    if english:
+        ways.append(_download("English text", f"{english.transcript.text}\n", "transcript-en.txt"))
+        ways += [_subtitles(english, name, "en") for name in SUBTITLES]
     return Html(f'<div class="dv-ways">{parts.join(*ways)}</div>')
 
 
-def _download(words: str, text: str, code: str) -> Html:
-    content = f"data:text/plain;charset=utf-8,{quote(text + chr(10))}"
-    return Html(f'<a download="transcript-{code}.txt" href="{content}">{parts.text(words)}</a>')
+def _subtitles(answer: Answer, name: Format, code: str) -> Html:
+    words = f"English .{name}" if answer.transcript.task == "translate" else f"Subtitles .{name}"
+    written = WRITERS[name](cues(spread(answer.transcript.segments)))
+    return _download(words, written, f"subtitles-{code}.{name}")
+
+
+def _download(words: str, content: str, name: str) -> Html:
+    address = f"data:text/plain;charset=utf-8,{quote(content)}"
+    return Html(f'<a download="{name}" href="{address}">{parts.text(words)}</a>')
 
 
 def promise(speech: SpeechDesk, language: Language, model: Model) -> Html:

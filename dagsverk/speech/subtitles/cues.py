@@ -10,8 +10,9 @@ import itertools
 import math
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 _UNITS = "% ‰ ° °c °f € $ £ kr :- km m cm mm kg g l dl h min s gb mb kwh km/h"
 _CONJUNCTIONS = """
@@ -54,6 +55,17 @@ class Cue:
     lines: tuple[str, ...]
 
 
+class Piece(Protocol):
+    """A stretch of speech with its text, such as a window's."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def start_s(self) -> float: ...
+    @property
+    def end_s(self) -> float: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rules:
     """Of what can be read.
@@ -87,6 +99,23 @@ def cues(words: Sequence[Word], rules: Rules = Rules()) -> list[Cue]:
     """
     atoms = _atoms(_in_order(words), rules)
     return _timed([_laid_out(atoms[first:last], rules) for first, last in _breaks(atoms, rules)], rules)
+
+
+def spread(pieces: Iterable[Piece]) -> list[Word]:
+    """The words of longer stretches, each with a share of the stretch's time by its length.
+
+    An estimate: right where a stretch begins and ends, and off by what the pauses in it take.
+    """
+    words: list[Word] = []
+    for piece in pieces:
+        parts = piece.text.split()
+        lengths = [width(part) + 1 for part in parts]
+        length_s, total, passed = max(0.0, piece.end_s - piece.start_s), sum(lengths), 0
+        for part, length in zip(parts, lengths, strict=True):
+            at_s = piece.start_s + length_s * passed / total
+            passed += length
+            words.append(Word(part, at_s, at_s + length_s * (length - 1) / total))
+    return words
 
 
 def hurried(shown: Sequence[Cue], rules: Rules = Rules()) -> int:

@@ -69,6 +69,15 @@ WRITERS: Mapping[Format, Callable[[Sequence[Cue]], str]] = {
     "lrc": lrc,
 }
 
+MEDIA_TYPES: Mapping[Format, str] = {
+    "srt": "application/x-subrip",
+    "vtt": "text/vtt",
+    "txt": "text/plain",
+    "json": "application/json",
+    "tsv": "text/tab-separated-values",
+    "lrc": "text/plain",
+}
+
 
 def _lines(cue: Cue) -> str:
     """A cue's lines. An arrow would be read as a time, a line without ink as the cue's end."""
