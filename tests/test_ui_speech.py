@@ -105,7 +105,7 @@ def test_what_is_no_recording_is_refused_with_its_reason(client, body, reason):
     [
         ("/api/transcribe/klingon", 404, "Whisper knows no language 'klingon'"),
         ("/api/transcribe/italian", 503, "prefect deployment run speech-day/italian"),
-        ("/api/transcribe/sv?task=translate", 422, "was not taught to translate"),
+        ("/api/transcribe/sv?task=translate", 422, "writes Swedish only"),
         ("/api/transcribe/sv?task=sing", 422, "transcribe"),
         ("/api/transcribe/sv?format=docx", 422, "srt"),
     ],
@@ -131,7 +131,7 @@ def test_the_page_tells_the_stages_and_then_the_text_or_why_there_is_no_english(
     promised = speech.champion(SWEDISH).metrics["wer"]
     assert f"its word error rate was {promised:.1%} (95% interval" in last
     assert "none of which it had heard in training" in last
-    assert "was not taught to translate" in last
+    assert "writes Swedish only" in last
 
 
 @pytest.mark.parametrize(

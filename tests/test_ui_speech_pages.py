@@ -151,7 +151,7 @@ def test_a_file_becomes_text_that_can_be_taken_along(page, room):
     expect(transcript).to_contain_text("en låg ton", timeout=PATIENCE_MS)
     expect(transcript).to_contain_text("och en som stiger")
     expect(transcript).to_contain_text("real-time factor")
-    expect(transcript).to_contain_text("was not taught to translate")
+    expect(transcript).to_contain_text("writes Swedish only")
     expect(page.locator("#answer")).to_contain_text("95% interval")
     with page.expect_download() as download:
         transcript.get_by_role("link", name="Text", exact=True).click()
