@@ -271,7 +271,8 @@ def test_published_models_learn_at_a_fortieth_of_their_training_rate(size, expec
     )
     assert made.learning_rate == expected
     assert made.batch_s == 60 and made.steps == math.ceil(5 * 29_000 / 60)
-    assert None not in made.to_dict().values()
+    open_yet = {name for name, value in made.to_dict().items() if value is None}
+    assert open_yet == {"replay_share"}  # it depends on what else the store holds
 
 
 def test_on_a_gpu_the_largest_batch_that_fits_is_asked_for_within_what_the_corpus_bears(monkeypatch):

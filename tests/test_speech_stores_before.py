@@ -54,7 +54,7 @@ def without_new(again, content):
     """What is written now, without the fields that came later: where nobody looked, they are empty."""
     if not isinstance(again, dict) or not isinstance(content, dict):
         return again
-    assert {again[name] for name in again.keys() - content.keys()} <= {None}
+    assert not any(again[name] for name in again.keys() - content.keys())
     return {name: without_new(again[name], content[name]) for name in content}
 
 

@@ -128,6 +128,11 @@ def working(words: str, share: float | None = None) -> Html:
     )
 
 
+def command_line(run: str) -> Html:
+    """A command to copy; in the order of the keyboard, for it scrolls where it is longer than the page."""
+    return Html(f'<pre tabindex="0"><code>{text(run)}</code></pre>')
+
+
 def loading(words: str, *, boxes: int = 2) -> Html:
     """What stands on a page until its content has been read: a line, and the shapes of what comes."""
     shapes = '<div class="dv-tiles">' + "<div></div>" * 4 + "</div>" + "<div></div>" * boxes
@@ -137,10 +142,7 @@ def loading(words: str, *, boxes: int = 2) -> Html:
 def empty(title: str, words: str, command: str | None = None, *more: tuple[str, str]) -> Html:
     """What stands where there is nothing yet, with the next move; `more`: words and commands of others."""
     moves = [(words, command), *more]
-    pieces = [
-        join(element("p", why, "soft"), element("pre", element("code", run)) if run else "")
-        for why, run in moves
-    ]
+    pieces = [join(element("p", why, "soft"), command_line(run) if run else "") for why, run in moves]
     return Html(f'<div class="dv-empty">{LOGO}{element("h2", title)}{join(*pieces)}</div>')
 
 

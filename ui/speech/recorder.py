@@ -268,7 +268,7 @@ def kept_page(recordings: Recordings, language: Language, clips: Sequence[Record
             f"Kept in {recordings.name}", total_words,
             parts.table("The last ones, newest first", heads, rows),
             parts.element("h3", "Train on it"),
-            parts.element("pre", parts.element("code", training_command(recordings, language))),
+            parts.command_line(training_command(recordings, language)),
         )
     )  # fmt: skip
 

@@ -64,7 +64,7 @@ def evaluating(model: WhisperForConditionalGeneration) -> Iterator[WhisperForCon
 
 @functools.cache
 def _processor_multiplies_bf16() -> bool:
-    """Whole tiles at a time (AMX); without that bf16 is slower than fp32."""
+    """Whole tiles at a time (AMX). Processors without it were not measured, and stay in fp32."""
     capabilities: Any = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.8 cannot be asked
     built_for_it: Any = torch.backends.mkldnn.is_available  # the library's carries no types
     return bool(capabilities.get("amx_bf16") and built_for_it())
