@@ -40,9 +40,12 @@ COPIED = 0.6  # chrF with the transcript from which a text may be called untrans
 _COMMON_WORDS = """
 the and of to is that it was for with you this are not have from they be been were will would could should
 what which when where who their there your she his her him its our we if but my me has had did does about
-than then these those some into just because only very can please i'm i am do don't no yes on at by an or
+than then these those some into just because only very can
 """
-ENGLISH = frozenset(_COMMON_WORDS.split())
+COMMON_ENGLISH = frozenset(_COMMON_WORDS.split())
+# Where English was asked for, words that other languages have, too, speak for it.
+_SHARED_WORDS = "please i'm i am do don't no yes on at by an or"
+ENGLISH = COMMON_ENGLISH | frozenset(_SHARED_WORDS.split())
 
 
 class Written(Protocol):

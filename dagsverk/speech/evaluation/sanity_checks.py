@@ -20,6 +20,7 @@ from dagsverk.speech.config import Windows
 from dagsverk.speech.errors import ModelError
 from dagsverk.speech.evaluation.normaliser import normalise
 from dagsverk.speech.evaluation.report import Check
+from dagsverk.speech.evaluation.retention import COMMON_ENGLISH
 from dagsverk.speech.features import log_mel
 from dagsverk.speech.languages import language as whisper_language
 from dagsverk.speech.languages import token_code
@@ -34,16 +35,9 @@ WORSE_BY = 0.02  # a WER this much above the run's best is more than chance on a
 MAX_LOOPING_SHARE = 0.001  # of clips
 MAX_ENGLISH_SHARE = 0.01  # of clips with enough words to tell
 ENOUGH_WORDS = 3  # to tell a text's language
-ENGLISH_SHARE = 0.3  # of a text's words, two at least; of running English about half are in ENGLISH
+ENGLISH_SHARE = 0.3  # of a text's words, two at least; of running English about half are in COMMON_ENGLISH
 NOISE_S = 10.0  # of silence, and of noise at each level
 NOISE_DBFS = (-60.0, -40.0, -20.0)
-
-_COMMON_WORDS = """
-the and of to is that it was for with you this are not have from they be been were will would could should
-what which when where who their there your she his her him its our we if but my me has had did does about
-than then these those some into just because only very can
-"""
-ENGLISH = frozenset(_COMMON_WORDS.split())
 
 
 def check_model(
@@ -130,7 +124,7 @@ def check_language(hypotheses: Sequence[str], references: Sequence[str], languag
     name = "the right language"
     if language == "en":
         return Check(name, True, True, "English was asked for")
-    evidence = ENGLISH - {word for text in references for word in _words(text, language)}
+    evidence = COMMON_ENGLISH - {word for text in references for word in _words(text, language)}
     texts = [text for text in (_words(text, language) for text in hypotheses) if len(text) >= ENOUGH_WORDS]
     english = [
         text for text in texts if sum(word in evidence for word in text) >= max(2, ENGLISH_SHARE * len(text))

@@ -81,7 +81,7 @@ def decode(
     decoded: dict[int, Decoded] = {}
     with evaluating(model.model) as network:
         rules = _rules(model, network)
-        for batch in _batches(padded, batch_s * MEL_FRAMES_PER_S):
+        for batch in alike_batches(padded, batch_s * MEL_FRAMES_PER_S):
             states = _encoder_states(network, mels, floors, padded, batch)
             own = [limits[i] for i in batch]
             paths, no_speech = _best_paths(network, states, start, rules, own, beams, check)
@@ -104,7 +104,7 @@ def _padded_frames(frames: int, slack_frames: int, *, full: bool) -> int:
     return min(WINDOW_FRAMES, GRID_FRAMES * math.ceil((frames + slack_frames) / GRID_FRAMES))
 
 
-def _batches(padded: Sequence[int], most_frames: float) -> Iterator[list[int]]:
+def alike_batches(padded: Sequence[int], most_frames: float) -> Iterator[list[int]]:
     """Clips of like length together, the longest first: if memory is short it shows at once."""
     batch: list[int] = []
     for clip in sorted(range(len(padded)), key=lambda i: (-padded[i], i)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from transformers.generation.logits_process import WhisperTimeStampLogitsProcess
 
 from dagsverk.speech.config import MEL_FRAMES_PER_S
 from dagsverk.speech.model.cached_decoder import CachedDecoder
+from dagsverk.speech.model.decoding import MIN_TOKENS, TOKENS_PER_S, alike_batches
 from dagsverk.speech.model.encoder import collate, encode, padded_frames
 from dagsverk.speech.model.models import SpeechModel
 from dagsverk.speech.model.precision import evaluating
@@ -30,9 +31,6 @@ from dagsverk.speech.model.tokens import (
     end_id,
     prompt,
 )
-
-TOKENS_PER_S = 50  # as `decoding`: nobody says more
-MIN_TOKENS = 50
 
 _Config: Any = GenerationConfig
 _Processor: Any = WhisperTimeStampLogitsProcessor  # the library's carry no types
@@ -72,7 +70,7 @@ def decode_with_timestamps(
     stamped: dict[int, Stamped] = {}
     with evaluating(model.model) as network:
         quick = dataclasses.replace(model, model=network)
-        for batch in _batches(lengths, batch_s * MEL_FRAMES_PER_S):
+        for batch in alike_batches(lengths, batch_s * MEL_FRAMES_PER_S):
             states: list[torch.Tensor] = []
             for i in batch:
                 slack_frames = lengths[i] - len(mels[i])
@@ -102,17 +100,6 @@ def read_stamps(model: SpeechModel, tokens: Sequence[int]) -> Stamped:
         begins, is_open = begins[:-1], False
     text = decode_text(model.tokenizer, written).strip()
     return Stamped(text, tuple(begins), tuple(ends), whole=ended and not is_open and not outside)
-
-
-def _batches(lengths: Sequence[int], most_frames: float) -> Iterator[list[int]]:
-    batch: list[int] = []
-    for clip in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if batch and (len(batch) + 1) * lengths[batch[0]] > most_frames:
-            yield batch
-            batch = []
-        batch.append(clip)
-    if batch:
-        yield batch
 
 
 def _first_stamp(model: SpeechModel) -> int:
