@@ -127,11 +127,8 @@ def decoders_of(parent: int) -> dict[int, float]:
     """Processes that decode for another one: pid -> seconds of work so far."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:  # it has ended
-            continue
-        if int(fields[1]) == parent and b"audio.process" in _command(folder) and fields[0] != "Z":
+        fields = _stat(folder)
+        if fields and int(fields[1]) == parent and b"audio.process" in _command(folder) and fields[0] != "Z":
             found[int(folder.name)] = (int(fields[11]) + int(fields[12])) / 100
     return found
 
@@ -139,12 +136,22 @@ def decoders_of(parent: int) -> dict[int, float]:
 def server_of(address: str) -> int:
     """The process of the pages that listen there."""
     port = address.rpartition(":")[2].encode()
-    (found,) = [
-        int(folder.name)
+    called_so = {
+        int(folder.name): _stat(folder)
         for folder in Path("/proc").glob("[0-9]*")
         if b"ui\0--port\0" + port in _command(folder)
-    ]
+    }
+    # A child that it has just begun is called so, too, until it runs a program of its own.
+    (found,) = [pid for pid, fields in called_so.items() if fields and int(fields[1]) not in called_so]
     return found
+
+
+def _stat(process: Path) -> list[str]:
+    """State, parent and so on, from the third field on; none of a process that has ended."""
+    try:
+        return (process / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def _command(process: Path) -> bytes:
