@@ -317,7 +317,9 @@ def main() -> None:
     tables["floors"] = floors(costs, asked.clips)
     print("\n".join(tables["floors"]))
     if asked.json:
-        asked.json.write_text(json.dumps({"clips": asked.clips, "mean_s": asked.mean_s, **tables}, indent=1))
+        table = [line for part in tables.values() for line in (*part, "")]
+        figures = {"clips": asked.clips, "mean_s": asked.mean_s, "table": table}
+        asked.json.write_text(json.dumps(figures, indent=1))
 
 
 def started_s() -> float:
