@@ -73,9 +73,7 @@ def decode(
         frames = [_checked_frames(i, mel, model.n_mels) for i, mel in enumerate(mels)]
     padded = [_padded_frames(count, slack_frames, full=full) for count in frames]
     room = model.model.config.max_target_positions - len(start)
-    limits = [
-        min(room, max(MIN_TOKENS, math.ceil(count / MEL_FRAMES_PER_S * TOKENS_PER_S))) for count in frames
-    ]
+    limits = [most_tokens(count, room) for count in frames]
     if max_tokens is not None:
         limits = [min(room, limit) for limit in max_tokens]
     decoded: dict[int, Decoded] = {}
@@ -102,6 +100,11 @@ def _padded_frames(frames: int, slack_frames: int, *, full: bool) -> int:
     if full:
         return WINDOW_FRAMES
     return min(WINDOW_FRAMES, GRID_FRAMES * math.ceil((frames + slack_frames) / GRID_FRAMES))
+
+
+def most_tokens(frames: int, room: int) -> int:
+    """How many tokens a clip of so many frames may take, where the decoder holds `room`."""
+    return min(room, max(MIN_TOKENS, math.ceil(frames / MEL_FRAMES_PER_S * TOKENS_PER_S)))
 
 
 def alike_batches(padded: Sequence[int], most_frames: float) -> Iterator[list[int]]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,7 @@ from transformers.generation.logits_process import WhisperTimeStampLogitsProcess
 
 from dagsverk.speech.config import MEL_FRAMES_PER_S
 from dagsverk.speech.model.cached_decoder import CachedDecoder
-from dagsverk.speech.model.decoding import MIN_TOKENS, TOKENS_PER_S, alike_batches
+from dagsverk.speech.model.decoding import alike_batches, most_tokens
 from dagsverk.speech.model.encoder import collate, encode, padded_frames
 from dagsverk.speech.model.models import SpeechModel
 from dagsverk.speech.model.precision import evaluating
@@ -76,8 +75,8 @@ def decode_with_timestamps(
                 slack_frames = lengths[i] - len(mels[i])
                 clip = collate([mels[i]], [floors[i]], slack_frames=slack_frames, full=model.full_windows)
                 states += encode(network, clip.to(network.device, network.dtype)).unbind(0)
-            seconds = [len(mels[i]) / MEL_FRAMES_PER_S for i in batch]
-            for i, tokens in zip(batch, _written(quick, states, start, seconds), strict=True):
+            frames = [len(mels[i]) for i in batch]
+            for i, tokens in zip(batch, _written(quick, states, start, frames), strict=True):
                 stamped[i] = read_stamps(model, tokens)
     return [stamped[i] for i in range(len(mels))]
 
@@ -107,12 +106,12 @@ def _first_stamp(model: SpeechModel) -> int:
 
 
 def _written(
-    model: SpeechModel, states: Sequence[torch.Tensor], start: Sequence[int], seconds: Sequence[float]
+    model: SpeechModel, states: Sequence[torch.Tensor], start: Sequence[int], frames: Sequence[int]
 ) -> list[list[int]]:
     """The likeliest next token, again and again, until every clip has ended or is at its limit."""
     network, end, first = model.model, end_id(model.tokenizer), _first_stamp(model)
     room = network.config.max_target_positions - len(start)
-    limits = [min(room, max(MIN_TOKENS, math.ceil(length * TOKENS_PER_S))) for length in seconds]
+    limits = [most_tokens(count, room) for count in frames]
     decoder = CachedDecoder(network, states)
     tokens = torch.tensor([list(start)] * len(states), device=network.device)
     about = _Config(no_timestamps_token_id=first - 1, eos_token_id=end, max_initial_timestamp_index=50)
