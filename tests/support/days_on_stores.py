@@ -49,6 +49,8 @@ SYSTEMS = tuple(ROWS)
 # took, and files that hold these; a model.skops names objects by where they lay in memory
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(\+00:00|Z)?|\b1[78]\d{11}\b")
 PASSING = re.compile(r".*_per_s|seconds|.*_at|at|created|data_commit|sha256|state\.json|.*\.skops")
+# What the last attempt at a step did: nothing any more, where one before it was cut off after its write
+NEWS = re.compile(r"inserted|updated|predicted|unseen|new|.*summary.*")
 SPEED = re.compile(r"[\d.]+ clips/s|-dirty")  # a tree that is being worked on
 
 
@@ -152,6 +154,16 @@ def pages(systems: Sequence[str]) -> dict[str, object]:
     }
     found["speech summary"] = speech_summary(store, language("sv"))
     return found
+
+
+def without_news(found: object) -> object:
+    """All but what the last attempt at a step did itself, and the summaries, which say that in words."""
+    if dataclasses.is_dataclass(found):
+        found = vars(found)
+    if isinstance(found, Mapping):
+        kept = (key for key in found if not NEWS.fullmatch(str(key)))
+        return {key: without_news(found[key]) for key in kept}
+    return list(map(without_news, found)) if isinstance(found, (list, tuple)) else found
 
 
 def content(path: str, data: bytes) -> object:

@@ -45,10 +45,11 @@ class Files:
         routes.add("DELETE", project + "/dataset/{path*}", self.delete)
 
     def look(self, request: Request, path: str = "") -> Any:
-        place = self._existing(path)
-        if request.get("action") == "listing" or place == self.home:
-            return self._listing(request, place)
-        return self._described(place)
+        with self.lock:  # a folder that is described is not taken away meanwhile
+            place = self._existing(path)
+            if request.get("action") == "listing" or place == self.home:
+                return self._listing(request, place)
+            return self._described(place)
 
     def act(self, request: Request, path: str) -> Answer:
         action = (request.get("action") or "create").lower()
@@ -126,7 +127,7 @@ class Files:
             if not place.parent.is_dir():
                 raise Refusal(422, 120004, "Path for parent folder does not exist")
             place.mkdir()
-        return Answer(self._described(place), 201)
+            return Answer(self._described(place), 201)
 
     def _copy(self, source: Path, target: Path) -> None:
         whole = self.uploads / uuid.uuid4().hex
