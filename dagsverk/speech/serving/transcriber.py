@@ -21,19 +21,11 @@ from dagsverk.speech.features import log_mel
 from dagsverk.speech.model.decoded import Decoded, Task
 from dagsverk.speech.serving import windows
 from dagsverk.speech.serving.engine import Engine
-from dagsverk.speech.serving.repetition import (
-    MAX_COMPRESSION_RATIO,
-    compression_ratio,
-    loops,
-    without_loops,
-)
+from dagsverk.speech.serving.guard import guarded
 from dagsverk.speech.serving.windows import SAMPLE_RATE_HZ, Window
 from dagsverk.turns import Check, go_on
 
 BLOCK_S = 30.0  # of a recording read at a time
-NO_SPEECH = 0.6  # Whisper's own limits: nothing is said if <|nospeech|> is likelier than this ...
-UNSURE = -1.0  # ... and the mean log-probability of the text is below this
-BEAMS_AGAINST_LOOPS = 5
 
 Source: TypeAlias = bytes | Path | Audio | SamplesFile
 Turn: TypeAlias = Callable[[], AbstractContextManager[object]]
@@ -160,12 +152,10 @@ class Transcriber:
     def _segments(
         self, batch: list[tuple[Window, Audio]], mels: list[log_mel.Mel], task: Task, check: Check
     ) -> list[Segment]:
-        decoded = self._decode(mels, task, check, beams=1)
-        looping = [place for place, one in enumerate(decoded) if _repeats(one)]
-        if looping:
-            again = self._decode([mels[place] for place in looping], task, check, beams=BEAMS_AGAINST_LOOPS)
-            for place, one in zip(looping, again, strict=True):
-                decoded[place] = one
+        def again(places: list[int], beams: int) -> list[Decoded]:
+            return self._decode([mels[place] for place in places], task, check, beams=beams)
+
+        decoded = guarded(self._decode(mels, task, check, beams=1), again)
         segments = [_segment(window, one) for (window, _), one in zip(batch, decoded, strict=True)]
         return [segment for segment in segments if segment.text]
 
@@ -175,9 +165,8 @@ class Transcriber:
 
 
 def _segment(window: Window, decoded: Decoded) -> Segment:
-    text = without_loops(decoded.text) if _is_speech(decoded) else ""
     sureness = decoded.mean_log_probability, decoded.no_speech_probability
-    return Segment(window.start_s, window.end_s, text, *sureness)
+    return Segment(window.start_s, window.end_s, decoded.text, *sureness)
 
 
 @contextmanager
@@ -215,14 +204,6 @@ def _batches(cut: Iterator[tuple[Window, Audio]], most_s: float) -> Iterator[lis
             batch, held_s = [], 0.0
     if batch:
         yield batch
-
-
-def _repeats(decoded: Decoded) -> bool:
-    return loops(decoded.text) or compression_ratio(decoded.text) > MAX_COMPRESSION_RATIO
-
-
-def _is_speech(decoded: Decoded) -> bool:
-    return decoded.no_speech_probability <= NO_SPEECH or decoded.mean_log_probability >= UNSURE
 
 
 def _report_to_nobody(done_s: float, total_s: float) -> None:
