@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 INTERRUPTED = 130  # as shells report Ctrl-C
 COPY = """Copy a whole store: tables with their history, model versions, promotions and artefacts.
@@ -61,7 +62,27 @@ def parser() -> argparse.ArgumentParser:
     doctor.add_argument("--state", metavar="DIR", help="state folder (default: .dagsverk of the checkout)")
     doctor.add_argument("--json", action="store_true", help="for programs")
     doctor.set_defaults(run=_doctor)
+    _add_transcribe(groups)
     return command
+
+
+def _add_transcribe(groups: Any) -> None:
+    from dagsverk.speech.transcription import arguments
+
+    transcribe = groups.add_parser(
+        "transcribe",
+        help="recordings -> texts and subtitles",
+        description=arguments.DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    arguments.add_arguments(transcribe)
+    transcribe.set_defaults(run=_transcribe)
+
+
+def _transcribe(arguments: argparse.Namespace) -> int:
+    from dagsverk.speech.transcription import terminal
+
+    return terminal.run(arguments)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

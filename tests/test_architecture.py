@@ -29,6 +29,7 @@ SPEECH = {  # a package of dagsverk.speech -> those that it may import, besides 
     "features": {"audio", "corpora", "model"},
     "serving": {"audio", "features", "model"},
     "evaluation": {"audio", "corpora", "features", "model", "serving"},
+    "transcription": {"audio", "corpora", "features", "model", "serving", "subtitles", "evaluation"},
     "training": {"corpora", "features", "model", "evaluation"},
     "registry": {"features", "model", "evaluation"},
 }
@@ -48,6 +49,7 @@ LIGHT = (  # imported in this order, in one process
     *(f"dagsverk.speech.{name}" for name in ("steps", "summary", "corpora.opening", "registry.gate")),
     *(f"dagsverk.speech.{name}" for name in ("registry.card", "evaluation.groups")),
     *(f"dagsverk.speech.serving.{name}" for name in ("engine", "transcriber", "champions", "service")),
+    *(f"dagsverk.speech.transcription.{name}" for name in ("files", "models", "terminal")),
     "tasks.tabular",
     "tasks.speech",
     "flows.tabular",
