@@ -26,7 +26,7 @@ class DoorsError(ValueError):
 
 @dataclass(frozen=True)
 class Login:
-    """A user's name and password, as HTTP Basic sends them."""
+    """A user's name and password, as HTTP Basic sends them, or as the key of a program for OpenAI's API."""
 
     user: str
     password: str = field(repr=False)
@@ -38,6 +38,8 @@ class Login:
     def opens(self, authorization: str) -> bool:
         """Whether an Authorization header holds this login; it takes as long for every wrong one."""
         kind, _, given = authorization.partition(" ")
+        if kind.lower() == "bearer":
+            return hmac.compare_digest(given.strip().encode(), self.pair.encode())
         try:
             pair = base64.b64decode(given.strip(), validate=True)
         except (binascii.Error, ValueError):

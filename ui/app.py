@@ -13,6 +13,7 @@ from dagsverk.doors import Doors, Rules
 from ui import api, frame, home, look
 from ui.gate import Gate
 from ui.limits import MAX_MEDIA_BYTES, BodyLimit, SafeHeaders
+from ui.openai_errors import OpenAIErrors
 from ui.prefix import Prefixed, Unprefixed
 from ui.speech import monitor as speech_monitor
 from ui.speech import recorder, transcribe
@@ -67,6 +68,7 @@ def build_app(
     app.add_middleware(Gate, pages=_paths(pages), inputs=_inputs(pages), uploads=_uploads())
     app.add_middleware(BodyLimit)
     app.add_middleware(Doors, rules=rules, open_paths=["/healthz"])
+    app.add_middleware(OpenAIErrors)
     app.add_middleware(SafeHeaders)  # on what is refused, too
     app.add_middleware(Unprefixed, prefix=root_path)
     with warnings.catch_warnings():

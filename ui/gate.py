@@ -26,7 +26,9 @@ LOG = logging.getLogger(__name__)
 
 _BELOW = r"(?:/\w[\w.-]*)+"  # no segment that begins with a dot
 # Our own routes, and files that came with a package. Found by recording what real browsers ask for.
-OPEN = re.compile(rf"/(?:healthz|robots\.txt|favicon\.ico|theme\.css|(?:look|assets|static){_BELOW}|api/.*)")
+OPEN = re.compile(
+    rf"/(?:healthz|robots\.txt|favicon\.ico|theme\.css|(?:look|assets|static){_BELOW}|(?:api|v1)/.*)"
+)
 HEARTBEAT = re.compile(rf"/gradio_api/heartbeat/{SESSION.pattern}")
 FILE = "/gradio_api/file="
 LEAST_FREE_BYTES = 5 * MAX_MEDIA_BYTES  # of the disk; the store and the runs need it more

@@ -33,6 +33,10 @@ ROUTES = (
         "POST /api/transcribe/{language}",
         "an audio or video file as the body, its text out; ?task=translate for English, where the model can",
     ),
+    (
+        "POST /v1/audio/transcriptions",
+        "the same for programs written for OpenAI's audio API; also /v1/audio/translations and /v1/models",
+    ),
     ("GET /api/speech/{language}", "scores, groups, worst clips and runs that the speech monitor draws"),
     ("GET /api/openapi.json", "this API for programs (OpenAPI)"),
 )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import tempfile
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,16 +22,21 @@ from dagsverk.speech.serving.champions import NoSpeechModel, promoted
 from dagsverk.speech.subtitles.cues import cues, spread
 from dagsverk.speech.subtitles.formats import MEDIA_TYPES, WRITERS, Format
 from dagsverk.store import NotFound
-from dagsverk.turns import ASK_EVERY_S, Check, Left, Stop
+from dagsverk.turns import Left
+from ui.forms import BadForm, received
+from ui.speech.asked import while_asked
 from ui.speech.desk import SpeechDesk, UnknownLanguage, named_language
 
 KEY = r"^[0-9A-Za-z_-]{1,80}$"
-THREADS = ThreadPoolExecutor(16, thread_name_prefix="recording")  # more than there are places, in line too
 ONE_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
+BINARY = {"type": "string", "format": "binary"}
 BODY = {
     "requestBody": {
         "required": True,
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        "content": {
+            "application/octet-stream": {"schema": BINARY},
+            "multipart/form-data": {"schema": {"type": "object", "properties": {"file": BINARY}}},
+        },
     }
 }
 
@@ -58,12 +61,10 @@ def add_speech_routes(app: FastAPI, speech: SpeechDesk) -> None:
         await run_in_threadpool(promoted, store, spoken)  # before megabytes are sent for nothing
         service.RECORDINGS.refuse_if_full()
         with tempfile.TemporaryDirectory(prefix="dagsverk-recording-") as folder:
-            path = Path(folder) / "recording"
-            with path.open("wb") as file:
-                async for block in request.stream():
-                    file.write(block)
-            work = partial(service.transcribe, store, spoken, path, task)
-            answer = await _while_asked(request, work)
+            sent = await received(request, Path(folder))
+            no_fields(sent.fields)
+            work = partial(service.transcribe, store, spoken, sent.path, task)
+            answer = await while_asked(request, work)
         if format is None:
             return answer.to_dict()
         written = WRITERS[format](cues(spread(answer.transcript.segments)))
@@ -91,21 +92,10 @@ def add_speech_routes(app: FastAPI, speech: SpeechDesk) -> None:
         return ranged(wav, request.headers.get("range", ""))
 
 
-async def _while_asked(request: Request, work: Callable[[Check], service.Answer]) -> service.Answer:
-    """What comes of the work, which ends if the caller goes; in a thread that no other route waits for."""
-    stop = Stop()
-
-    async def watch() -> None:
-        while not await request.is_disconnected():
-            await asyncio.sleep(ASK_EVERY_S)
-        stop.press()
-
-    watching = asyncio.create_task(watch())
-    try:
-        return await asyncio.get_running_loop().run_in_executor(THREADS, work, stop)
-    finally:
-        stop.press()
-        watching.cancel()
+def no_fields(fields: Mapping[str, object]) -> None:
+    """Refuse what would have no effect. Raises BadForm."""
+    for name in fields:
+        raise BadForm(f"want the form to hold the file alone; give {name} in the address: ?{name}=...", name)
 
 
 def speech_report(speech: SpeechDesk, name: str) -> dict[str, Any]:
@@ -149,6 +139,10 @@ def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(AudioError)
     def no_audio(_: Request, error: AudioError) -> JSONResponse:
         return JSONResponse({"error": str(error), "problems": {"recording": error.reason}}, status_code=422)
+
+    @app.exception_handler(BadForm)
+    def bad_form(_: Request, error: BadForm) -> JSONResponse:
+        return JSONResponse({"error": str(error), "problems": {error.field: "form"}}, status_code=422)
 
     @app.exception_handler(service.CannotTranslate)
     def no_english(_: Request, error: service.CannotTranslate) -> JSONResponse:

@@ -1,0 +1,147 @@
+"""The routes of OpenAI's audio API, so that programs written for it are pointed here and work.
+
+`POST /v1/audio/transcriptions`, `POST /v1/audio/translations`, `GET /v1/models`, `GET /v1/models/{id}`. A
+model is a language's champion, such as whisper_swedish; whisper-1 is that of the language that is asked for.
+What is asked for and cannot be done is refused by name, never left out in silence.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, Response
+
+from dagsverk.speech.languages import Language
+from dagsverk.speech.model.decoded import Task
+from dagsverk.speech.serving import service
+from dagsverk.speech.serving.champions import NoSpeechModel, promoted
+from dagsverk.store import Model
+from ui.forms import BadForm, is_form, received
+from ui.speech.asked import while_asked
+from ui.speech.desk import SpeechDesk, named_language
+from ui.speech.openai_forms import ANY_MODEL, Refused, Wish, body_of, events_of, wish_of
+
+MULTIPART = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file", "model"],
+                    "properties": {
+                        "file": {"type": "string", "format": "binary"},
+                        "model": {"type": "string"},
+                        "language": {"type": "string"},
+                        "prompt": {"type": "string"},
+                        "response_format": {"enum": ["json", "text", "srt", "verbose_json", "vtt"]},
+                        "temperature": {"type": "number"},
+                        "timestamp_granularities[]": {
+                            "type": "array",
+                            "items": {"enum": ["word", "segment"]},
+                        },
+                        "stream": {"type": "boolean"},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+def add_openai_routes(app: FastAPI, speech: SpeechDesk) -> None:
+    """Add the routes. `OpenAIErrors` words what goes wrong, here and before them."""
+
+    @app.exception_handler(Refused)
+    def refused(_: Request, error: Refused) -> JSONResponse:
+        return JSONResponse({"error": error.to_dict()}, status_code=error.status)
+
+    @app.post(
+        "/v1/audio/transcriptions", summary="A recording's text, as OpenAI's API", openapi_extra=MULTIPART
+    )
+    async def transcriptions(request: Request) -> Response:
+        return await _answered(request, speech, "transcribe")
+
+    @app.post(
+        "/v1/audio/translations", summary="A recording's English, as OpenAI's API", openapi_extra=MULTIPART
+    )
+    async def translations(request: Request) -> Response:
+        return await _answered(request, speech, "translate")
+
+    @app.get("/v1/models", summary="The champions, as OpenAI's API lists models")
+    def models() -> dict[str, Any]:
+        listed = [_listed(model.name, model) for _, model in champions_of(speech)]
+        newest = max((model for _, model in champions_of(speech)), key=lambda m: m.created, default=None)
+        return {"object": "list", "data": [*listed, *([_listed(ANY_MODEL, newest)] if newest else [])]}
+
+    @app.get("/v1/models/{name}", summary="One of them")
+    def one(name: str) -> dict[str, Any]:
+        for model in models()["data"]:
+            if model["id"] == name:
+                return dict(model)
+        raise unknown_model(name, champions_of(speech))
+
+
+def champions_of(speech: SpeechDesk) -> list[tuple[Language, Model]]:
+    """Each language with a model in use, and that model."""
+    both = [(of, speech.champion(of)) for of in speech.languages()]
+    return [(of, model) for of, model in both if model is not None]
+
+
+def unknown_model(name: str, champions: Sequence[tuple[Language, Model]]) -> Refused:
+    ids = ", ".join([ANY_MODEL, *(model.name for _, model in champions)])
+    return Refused(
+        f"the model {name[:100]!r} does not exist; there are {ids}", "model", "model_not_found", 404
+    )
+
+
+def language_of(speech: SpeechDesk, wish: Wish) -> Language:
+    """Which champion is asked for. Raises Refused, UnknownLanguage, NoSpeechModel."""
+    named = named_language(wish.language) if wish.language else None
+    champions = champions_of(speech)
+    if wish.model != ANY_MODEL:
+        spoken = next((of for of, model in champions if model.name == wish.model), None)
+        if spoken is None:
+            raise unknown_model(wish.model, champions)
+        if named not in (None, spoken):
+            raise Refused(
+                f"{wish.model} writes {spoken.title}, not {named.title}", "language", "wrong_language"
+            )
+        return spoken
+    if named is not None:
+        promoted(speech.store, named)
+        return named
+    if len(champions) == 1:
+        return champions[0][0]
+    if not champions:
+        raise NoSpeechModel("no model is in use yet; train one: prefect deployment run speech-day/swedish")
+    codes = ", ".join(of.code for of, _ in champions)
+    raise Refused(f"say which language is spoken: one of {codes}", "language", "language_needed")
+
+
+async def _answered(request: Request, speech: SpeechDesk, task: Task) -> Response:
+    if not is_form(request):
+        raise Refused("want multipart/form-data with the fields file and model", "file", "no_form")
+    service.RECORDINGS.refuse_if_full()
+    with tempfile.TemporaryDirectory(prefix="dagsverk-recording-") as folder:
+        try:
+            sent = await received(request, Path(folder))
+        except BadForm as error:
+            raise Refused(str(error), error.field, "invalid_form") from error
+        wish = wish_of(sent.fields, task)
+        language = await run_in_threadpool(language_of, speech, wish)
+        work = partial(service.transcribe, speech.store, language, sent.path, task)
+        answer = await while_asked(request, work)
+    if wish.stream:
+        return Response("".join(events_of(answer)), media_type="text/event-stream")
+    return body_of(answer, wish)
+
+
+def _listed(name: str, model: Model) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": int(model.created.timestamp()), "owned_by": "dagsverk"}
