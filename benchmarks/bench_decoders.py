@@ -131,11 +131,11 @@ def prepare(model: SpeechModel, mels: Sequence[np.ndarray], asked: argparse.Name
     start = prompt(model.tokenizer, asked.language)
     full = asked.full or model.full_windows
     floors = [log_mel.floor(float(mel.max())) for mel in mels]
-    padded = [decoding._padded_frames(len(mel), 10, full=full) for mel in mels]
+    padded = [decoding.grid_frames(len(mel), 10, full=full) for mel in mels]
     room = network.config.max_target_positions - len(start)
     limits = [asked.tokens or min(room, max(decoding.MIN_TOKENS, len(mel) // 2)) for mel in mels]
     batches = [
-        Batch(clips, decoding._encoder_states(network, mels, floors, padded, clips))
+        Batch(clips, decoding.encoder_states(network, mels, floors, padded, clips))
         for clips in decoding._batches(padded, asked.batch_s * 100)
     ]
     return Work(network, batches, start, decoding._rules(model, network), limits)

@@ -27,7 +27,7 @@ SPEECH = {  # a package of dagsverk.speech -> those that it may import, besides 
     "subtitles": set(),
     "model": set(),
     "features": {"audio", "corpora", "model"},
-    "serving": {"audio", "features", "model"},
+    "serving": {"audio", "features", "model", "subtitles"},
     "evaluation": {"audio", "corpora", "features", "model", "serving"},
     "transcription": {"audio", "corpora", "features", "model", "serving", "subtitles", "evaluation"},
     "training": {"corpora", "features", "model", "evaluation"},

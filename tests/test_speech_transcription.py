@@ -63,16 +63,23 @@ import sys
 import numpy as np
 from dagsverk.speech.model.decoded import Decoded
 from dagsverk.speech.serving.transcriber import Transcriber
+from dagsverk.speech.subtitles.cues import spread, Word
 
 class Engine:
-    name, n_mels, batch_s = "other", 80, 30.0
-    def decode(self, mels, *, language, task="transcribe", beams=1, check=None):
+    name, n_mels, batch_s, word_times = "other", 80, 30.0, "spread"
+    def decode(self, mels, *, language, task="transcribe", beams=1, prompt="", check=None):
         return [Decoded(f"{language} {task} {mel.shape[1]} bins", (), -0.5, 0.25, True) for mel in mels]
+    def align(self, mels, decoded, *, language, task="transcribe", check=None):
+        return [tuple(spread([Word(one.text, 0.0, len(mel) / 100)])) for mel, one in zip(mels, decoded)]
+    def languages(self, mels, *, check=None):
+        return [{"sv": 1.0} for _ in mels]
 
 time_s = np.arange(32_000) / 16_000
 tone = np.sin(2 * np.pi * 300 * time_s) * (0.55 + 0.45 * np.sin(2 * np.pi * 4 * time_s))
 audio = np.concatenate([np.zeros(16_000), 0.3 * tone, np.zeros(16_000)]).astype(np.float32)
-(segment,) = Transcriber(Engine(), "sv").transcribe(audio).segments
+(segment,) = Transcriber(Engine(), "sv").transcribe(audio, words=True).segments
+assert [word.text for word in segment.words] == segment.text.split()
+assert segment.words[0].start_s < 1.1 and segment.words[-1].end_s > 2.9
 assert (segment.mean_log_probability, segment.no_speech_probability) == (-0.5, 0.25)
 assert not {"torch", "transformers"} & sys.modules.keys()
 print(segment.text)

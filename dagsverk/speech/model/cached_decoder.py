@@ -31,10 +31,17 @@ class _Layer:
 class CachedDecoder:
     """The decoder over a batch of clips. Begins with one row per clip; `take` makes several for beams.
 
-    Args: states: the encoder's output for each clip, (positions, d_model), at its own length.
+    Args:
+        states: the encoder's output for each clip, (positions, d_model), at its own length.
+        watched: heads of cross-attention, (layer, head), whose attention is kept in `attention`.
     """
 
-    def __init__(self, model: WhisperForConditionalGeneration, states: Sequence[torch.Tensor]) -> None:
+    def __init__(
+        self,
+        model: WhisperForConditionalGeneration,
+        states: Sequence[torch.Tensor],
+        watched: Sequence[tuple[int, int]] = (),
+    ) -> None:
         decoder = model.model.decoder
         self._embed = decoder.embed_tokens
         self._positions = decoder.embed_positions.weight
@@ -45,6 +52,10 @@ class CachedDecoder:
         self._audio_mask = _mask(self._lengths, padded.device)
         self._written = 0
         self._layers = [_remember(layer, padded) for layer in decoder.layers]
+        self._watched = [[head for at, head in watched if at == place] for place in range(len(self._layers))]
+        self.attention: list[
+            torch.Tensor
+        ] = []  # of the tokens read last: float32 (rows, heads, n, positions)
 
     def read(self, tokens: torch.Tensor) -> torch.Tensor:
         """Take in each row's next tokens, (rows, n); n > 1 only at the beginning.
@@ -56,8 +67,11 @@ class CachedDecoder:
         if end > len(self._positions):
             raise ValueError(f"the decoder holds {len(self._positions)} tokens, asked for {end}")
         hidden = self._embed(tokens) + self._positions[self._written : end]
-        for layer in self._layers:
+        self.attention = []
+        for layer, watched in zip(self._layers, self._watched, strict=True):
             hidden = hidden + self._attend_to_text(layer, hidden, end)
+            if watched:
+                self.attention.append(self._attention(layer, hidden, watched))
             hidden = hidden + self._attend_to_audio(layer, hidden)
             modules = layer.modules
             widened = modules.activation_fn(modules.fc1(modules.final_layer_norm(hidden)))
@@ -109,6 +123,17 @@ class CachedDecoder:
         keys, values = layer.audio_keys[:, :, :longest], layer.audio_values[:, :, :longest]
         attended = _attend(layer.modules.encoder_attn, by_clip, keys, values, mask=self._audio_mask)
         return attended.view_as(hidden)
+
+    def _attention(self, layer: _Layer, hidden: torch.Tensor, heads: Sequence[int]) -> torch.Tensor:
+        """What these heads attend to in the audio, in float32."""
+        attention = layer.modules.encoder_attn
+        normed = layer.modules.encoder_attn_layer_norm(hidden)
+        query = _heads(attention, attention.q_proj(normed) * attention.scaling)[:, list(heads)]
+        keys = layer.audio_keys[:, list(heads)].repeat_interleave(len(query) // len(layer.audio_keys), dim=0)
+        scores = query.float() @ keys.float().transpose(2, 3)
+        if self._audio_mask is not None:
+            scores = scores.masked_fill(~self._audio_mask, -torch.inf)
+        return scores.softmax(-1)
 
 
 def _remember(layer: WhisperDecoderLayer, states: torch.Tensor) -> _Layer:

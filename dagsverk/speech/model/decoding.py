@@ -23,7 +23,7 @@ from dagsverk.speech.model.decoded import Decoded, Task
 from dagsverk.speech.model.encoder import WINDOW_FRAMES, collate, encode
 from dagsverk.speech.model.models import SpeechModel
 from dagsverk.speech.model.precision import evaluating
-from dagsverk.speech.model.tokens import decode_text, end_id, prompt
+from dagsverk.speech.model.tokens import decode_text, end_id, language_ids, previous, prompt
 from dagsverk.turns import Check, go_on
 
 GRID_FRAMES = 50  # of log-mel: a clip and its slack are padded to a multiple of this
@@ -46,6 +46,7 @@ def decode(
     full_windows: bool | None = None,
     frames: Sequence[int] | None = None,
     max_tokens: Sequence[int] | None = None,
+    before: str = "",
     check: Check = go_on,
 ) -> list[Decoded]:
     """The hypothesis of each clip, in the order given.
@@ -61,17 +62,20 @@ def decode(
         frames: of each clip, if known; `mels` may then be lazy, each is read once, when its batch is due.
         max_tokens: of each clip; else TOKENS_PER_S of its duration, at least MIN_TOKENS, at most what the
             decoder holds.
+        before: a text that is taken to come before every clip: its words and spelling are likelier then. Of
+            a long one the end counts, up to half of what the decoder holds.
         check: asked again and again; what it raises ends the work.
     Raises: ValueError for beams < 1, or a clip that is empty, too long or of another number of mel bins.
     """
     if beams < 1:
         raise ValueError(f"beams must be 1 or more, got {beams}")
-    start = prompt(model.tokenizer, language, task)
+    earlier = previous(model.tokenizer, before, model.model.config.max_target_positions // 2)
+    start = [*earlier, *prompt(model.tokenizer, language, task)]
     full = model.full_windows if full_windows is None else full_windows
     slack_frames = round(slack_s * MEL_FRAMES_PER_S)
     if frames is None:
         frames = [_checked_frames(i, mel, model.n_mels) for i, mel in enumerate(mels)]
-    padded = [_padded_frames(count, slack_frames, full=full) for count in frames]
+    padded = [grid_frames(count, slack_frames, full=full) for count in frames]
     room = model.model.config.max_target_positions - len(start)
     limits = [most_tokens(count, room) for count in frames]
     if max_tokens is not None:
@@ -80,12 +84,46 @@ def decode(
     with evaluating(model.model) as network:
         rules = _rules(model, network)
         for batch in alike_batches(padded, batch_s * MEL_FRAMES_PER_S):
-            states = _encoder_states(network, mels, floors, padded, batch)
+            states = encoder_states(network, mels, floors, padded, batch)
             own = [limits[i] for i in batch]
-            paths, no_speech = _best_paths(network, states, start, rules, own, beams, check)
+            paths, no_speech = _best_paths(network, states, start, len(earlier), rules, own, beams, check)
             for i, path, probability in zip(batch, paths, no_speech, strict=True):
                 decoded[i] = _hypothesis(model, path, probability)
     return [decoded[i] for i in range(len(mels))]
+
+
+def languages(
+    model: SpeechModel,
+    mels: Sequence[np.ndarray],
+    floors: Sequence[float],
+    *,
+    batch_s: float = 240.0,
+    slack_s: float = 0.1,
+    full_windows: bool | None = None,
+    check: Check = go_on,
+) -> list[dict[str, float]]:
+    """How likely each language that the model knows is spoken in each clip: Whisper's code -> [0, 1], the sum
+    is 1.
+
+    Args: as `decode`.
+    """
+    start = prompt(model.tokenizer, "en")[:1]
+    ids = language_ids(model.tokenizer)
+    full = model.full_windows if full_windows is None else full_windows
+    slack_frames = round(slack_s * MEL_FRAMES_PER_S)
+    padded = [
+        grid_frames(_checked_frames(i, mel, model.n_mels), slack_frames, full=full)
+        for i, mel in enumerate(mels)
+    ]
+    likely: dict[int, dict[str, float]] = {}
+    with evaluating(model.model) as network:
+        for batch in alike_batches(padded, batch_s * MEL_FRAMES_PER_S):
+            check()
+            decoder = CachedDecoder(network, encoder_states(network, mels, floors, padded, batch))
+            hidden = decoder.read(torch.tensor([start] * len(batch), device=network.device))
+            shares = decoder.logits(hidden[:, 0])[:, list(ids.values())].softmax(-1).tolist()
+            likely |= {i: dict(zip(ids, own, strict=True)) for i, own in zip(batch, shares, strict=True)}
+    return [likely[i] for i in range(len(mels))]
 
 
 def _checked_frames(clip: int, mel: np.ndarray, n_mels: int) -> int:
@@ -96,7 +134,7 @@ def _checked_frames(clip: int, mel: np.ndarray, n_mels: int) -> int:
     return len(mel)
 
 
-def _padded_frames(frames: int, slack_frames: int, *, full: bool) -> int:
+def grid_frames(frames: int, slack_frames: int, *, full: bool) -> int:
     if full:
         return WINDOW_FRAMES
     return min(WINDOW_FRAMES, GRID_FRAMES * math.ceil((frames + slack_frames) / GRID_FRAMES))
@@ -119,7 +157,7 @@ def alike_batches(padded: Sequence[int], most_frames: float) -> Iterator[list[in
         yield batch
 
 
-def _encoder_states(
+def encoder_states(
     network: WhisperForConditionalGeneration,
     mels: Sequence[np.ndarray],
     floors: Sequence[float],
@@ -141,16 +179,20 @@ def _best_paths(
     network: WhisperForConditionalGeneration,
     states: Sequence[torch.Tensor],
     start: Sequence[int],
+    begins: int,
     rules: Rules,
     limits: Sequence[int],
     beams: int,
     check: Check,
 ) -> tuple[list[Path], list[float]]:
-    """The likeliest path of each clip, and the probability that nothing is said in it."""
+    """The likeliest path of each clip, and the probability that nothing is said in it.
+
+    Args: begins: where <|startoftranscript|> is in `start`.
+    """
     decoder = CachedDecoder(network, states)
     hidden = decoder.read(torch.tensor([list(start)] * len(states), device=network.device))
     # Whisper's own place for it: before language and task are known
-    no_speech = decoder.logits(hidden[:, 0]).softmax(-1)[:, start[-1] - 1]
+    no_speech = decoder.logits(hidden[:, begins]).softmax(-1)[:, start[-1] - 1]
     first = decoder.logits(hidden[:, -1])
     paths = (
         follow(decoder, first, rules, limits, check)

@@ -20,6 +20,7 @@ from dagsverk.speech.model.decoded import Task
 
 END = "<|endoftext|>"
 START = "<|startoftranscript|>"
+BEFORE = "<|startofprev|>"
 NO_TIMESTAMPS = "<|notimestamps|>"
 BYTES = 256  # the vocabulary of the byte tokenizer, special tokens aside
 TIMESTAMP_STEP_S = 0.02
@@ -55,7 +56,7 @@ def special_tokens() -> list[str]:
     """Whisper's special tokens, timestamps aside, in the order of their ids."""
     languages = [f"<|{code}|>" for code in LANGUAGES]
     tasks = ["<|translate|>", "<|transcribe|>"]
-    others = ["<|startoflm|>", "<|startofprev|>", "<|nospeech|>", NO_TIMESTAMPS]
+    others = ["<|startoflm|>", BEFORE, "<|nospeech|>", NO_TIMESTAMPS]
     return [END, START, *languages, *tasks, *others]
 
 
@@ -67,6 +68,24 @@ def prompt(tokenizer: Any, language: str, task: Task = "transcribe") -> list[int
     """
     spoken = f"<|{token_code(language)}|>"
     return [_token_id(tokenizer, token) for token in (START, spoken, f"<|{task}|>", NO_TIMESTAMPS)]
+
+
+def previous(tokenizer: Any, text: str, most: int) -> list[int]:
+    """The tokens that tell the decoder what was written before: its topic, names, spelling. They come before
+    `prompt`.
+
+    Args: most: tokens; of a longer text the end counts.
+    Returns: nothing for an empty text. Raises: ModelError if the tokenizer lacks <|startofprev|>.
+    """
+    if not text.strip() or most < 2:
+        return []
+    return [_token_id(tokenizer, BEFORE), *encode_text(tokenizer, _led(tokenizer, text))[1 - most :]]
+
+
+def language_ids(tokenizer: Any) -> dict[str, int]:
+    """The token of each language that the tokenizer knows, by Whisper's code."""
+    ids = {code: int(tokenizer.convert_tokens_to_ids(f"<|{code}|>")) for code in LANGUAGES}
+    return {code: number for code, number in ids.items() if number != tokenizer.unk_token_id}
 
 
 def end_id(tokenizer: Any) -> int:
@@ -93,8 +112,7 @@ def labels(tokenizer: Any, language: str, task: Task, texts: Sequence[str]) -> l
     For the published models a text begins with a space, as it did when they were trained.
     """
     start, end = prompt(tokenizer, language, task), end_id(tokenizer)
-    lead = "" if tokenizer.vocab_size == BYTES else " "
-    encoded = encode_texts(tokenizer, [lead + text.strip() for text in texts])
+    encoded = encode_texts(tokenizer, [_led(tokenizer, text) for text in texts])
     return [[*start, *tokens, end] for tokens in encoded]
 
 
@@ -104,10 +122,20 @@ def decode_text(tokenizer: Any, ids: list[int]) -> str:
     Bytes that are not of UTF-8 are left out: a character of several tokens may be cut off where a text is
     stopped at its limit, and a weak model writes halves of characters anywhere.
     """
-    end = end_id(tokenizer)
     # not `tokenizer.decode`: that also removes what merely looks like a timestamp from the text
-    pieces = tokenizer.convert_ids_to_tokens([token for token in ids if token < end])
-    return bytes(_BYTES[character] for piece in pieces for character in piece).decode(errors="ignore")
+    end = end_id(tokenizer)
+    return b"".join(token_bytes(tokenizer, [token for token in ids if token < end])).decode(errors="ignore")
+
+
+def token_bytes(tokenizer: Any, ids: Sequence[int]) -> list[bytes]:
+    """The bytes of text in each token: whole characters only where they are put together."""
+    pieces = tokenizer.convert_ids_to_tokens(list(ids))
+    return [bytes(_BYTES[character] for character in piece) for piece in pieces]
+
+
+def _led(tokenizer: Any, text: str) -> str:
+    """As a text begins: with a space, for the published models."""
+    return ("" if tokenizer.vocab_size == BYTES else " ") + text.strip()
 
 
 def _token_id(tokenizer: Any, token: str) -> int:

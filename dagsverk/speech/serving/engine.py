@@ -6,11 +6,16 @@ PyTorch's engine is `torch_engine`. Another one fulfils the same protocol, and n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from dagsverk.speech.features.log_mel import Mel
 from dagsverk.speech.model.decoded import Decoded, Task
+from dagsverk.speech.subtitles.cues import Word
 from dagsverk.turns import Check, go_on
+
+# Where times of words come from: the heads of attention that the model names for it, all heads of the later
+# half of its decoder, or each word's share of its window by its length.
+WordTimes: TypeAlias = Literal["alignment heads", "later layers", "spread"]
 
 
 class Engine(Protocol):
@@ -28,6 +33,10 @@ class Engine(Protocol):
     def batch_s(self) -> float:
         """Seconds of audio that it is best given at a time."""
 
+    @property
+    def word_times(self) -> WordTimes:
+        """Where the times come from that `align` gives."""
+
     def decode(
         self,
         mels: Sequence[Mel],
@@ -35,6 +44,7 @@ class Engine(Protocol):
         language: str,
         task: Task = "transcribe",
         beams: int = 1,
+        prompt: str = "",
         check: Check = go_on,
     ) -> list[Decoded]:
         """The hypothesis of each clip, in the order given.
@@ -44,5 +54,26 @@ class Engine(Protocol):
             language: Whisper's code of what is spoken.
             task: "translate" writes English.
             beams: 1 is greedy.
+            prompt: what is taken to be said before each clip; its words and spelling are likelier then.
             check: asked again and again, before each token if the engine can; what it raises ends the work.
         """
+
+    def align(
+        self,
+        mels: Sequence[Mel],
+        decoded: Sequence[Decoded],
+        *,
+        language: str,
+        task: Task = "transcribe",
+        check: Check = go_on,
+    ) -> list[tuple[Word, ...]]:
+        """When each word is spoken, in seconds of its clip; none for a clip without text.
+
+        Words are in the order of the text, punctuation included; none ends before it begins or lies outside
+        its clip.
+
+        Args: decoded: what `decode` made of the same clips.
+        """
+
+    def languages(self, mels: Sequence[Mel], *, check: Check = go_on) -> list[dict[str, float]]:
+        """How likely each language that the model knows is spoken in each clip: Whisper's code -> [0, 1]."""

@@ -7,8 +7,9 @@ nothing is written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from dagsverk.speech.model.decoded import Decoded
 from dagsverk.speech.serving.repetition import (
@@ -22,22 +23,44 @@ NO_SPEECH = 0.6  # Whisper's own limits: nothing is said if <|nospeech|> is like
 UNSURE = -1.0  # ... and the mean log-probability of the text is below this
 BEAMS_AGAINST_LOOPS = 5
 
+NOT_SPEECH = "not speech"  # why something that the model wrote is left out
+LOOP = "loop"
+
 Again = Callable[[list[int], int], Sequence[Decoded]]
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What is left of hypotheses, and of how many something was left out, by reason."""
+
+    decoded: list[Decoded]
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+
 def guarded(first: Sequence[Decoded], again: Again, *, beams: int = 1) -> list[Decoded]:
-    """The hypotheses that count, in the same order.
+    """The hypotheses that count, in the same order. Args: as of `doubted`."""
+    return doubted(first, again, beams=beams).decoded
+
+
+def doubted(first: Sequence[Decoded], again: Again, *, beams: int = 1) -> Kept:
+    """The hypotheses that count, in the same order, and what was left out of them.
 
     Args:
         again: (places in `first`, beams) -> their hypotheses, decoded anew.
         beams: that `first` was decoded with; with as many as against loops, nothing is decoded anew.
     """
     decoded = list(first)
-    doubted = [place for place, one in enumerate(decoded) if _repeats(one.text)]
-    if doubted and beams < BEAMS_AGAINST_LOOPS:
-        for place, one in zip(doubted, again(doubted, BEAMS_AGAINST_LOOPS), strict=True):
+    repeating = [place for place, one in enumerate(decoded) if _repeats(one.text)]
+    if repeating and beams < BEAMS_AGAINST_LOOPS:
+        for place, one in zip(repeating, again(repeating, BEAMS_AGAINST_LOOPS), strict=True):
             decoded[place] = one
-    return [replace(one, text=without_loops(one.text) if is_speech(one) else "") for one in decoded]
+    left_out = Counter[str]()
+    for place, one in enumerate(decoded):
+        text = without_loops(one.text) if is_speech(one) else ""
+        if text != one.text:
+            left_out[LOOP if text else NOT_SPEECH] += 1
+            decoded[place] = replace(one, text=text)
+    return Kept(decoded, dict(left_out))
 
 
 def is_speech(decoded: Decoded) -> bool:

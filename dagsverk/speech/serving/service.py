@@ -23,7 +23,7 @@ from dagsverk.store import Model, Store
 from dagsverk.turns import Check, Places, go_on, staged
 
 if TYPE_CHECKING:
-    from dagsverk.speech.serving.transcriber import Transcript
+    from dagsverk.speech.serving.transcriber import Segment, Transcript
 
 MAX_S = 2 * 3600.0  # of a recording
 PATIENCE_S = 30.0  # that a recording waits for a place
@@ -84,9 +84,14 @@ class Answer:
             "duration_s": round(self.transcript.duration_s, 3),
             "took_s": round(self.took_s, 3),
             "notes": list(self.notes),
-            "segments": [asdict(segment) for segment in self.transcript.segments],
+            "segments": [_plain(segment) for segment in self.transcript.segments],
             "model": {"name": self.model.name, "version": self.model.version},
         }
+
+
+def _plain(segment: Segment) -> dict[str, Any]:
+    """Words only where they were asked for."""
+    return {name: value for name, value in asdict(segment).items() if name != "words" or value}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,13 +8,17 @@ from pathlib import Path
 import torch
 
 from dagsverk import threads
-from dagsverk.speech.config import Windows
+from dagsverk.speech.config import MEL_FRAMES_PER_S, Windows
 from dagsverk.speech.errors import ModelError
 from dagsverk.speech.features import log_mel
-from dagsverk.speech.model import decoding
+from dagsverk.speech.model import alignment, decoding
 from dagsverk.speech.model.decoded import Decoded, Task
 from dagsverk.speech.model.models import SpeechModel, load_model
 from dagsverk.speech.model.precision import wants_bf16
+from dagsverk.speech.model.tokens import token_bytes
+from dagsverk.speech.serving.engine import WordTimes
+from dagsverk.speech.serving.word_times import words_of
+from dagsverk.speech.subtitles.cues import Word
 from dagsverk.turns import Check, go_on
 
 BATCH_S = 60.0
@@ -54,6 +58,11 @@ class TorchEngine:
     def batch_s(self) -> float:
         return BATCH_ON_GPU_S if self._model.device.type == "cuda" else BATCH_S
 
+    @property
+    def word_times(self) -> WordTimes:
+        """By the heads that the model names for it, if it does."""
+        return "alignment heads" if alignment.alignment_heads(self._model)[1] else "later layers"
+
     def decode(
         self,
         mels: Sequence[log_mel.Mel],
@@ -61,6 +70,7 @@ class TorchEngine:
         language: str,
         task: Task = "transcribe",
         beams: int = 1,
+        prompt: str = "",
         check: Check = go_on,
     ) -> list[Decoded]:
         """See `Engine.decode`."""
@@ -68,14 +78,54 @@ class TorchEngine:
         return decoding.decode(
             self._model,
             mels,
-            [log_mel.floor(float(mel.max())) for mel in mels],
+            _floors(mels),
             language=language,
             task=task,
             beams=beams,
             batch_s=BATCH_ON_GPU_S,
             full_windows=self._windows == "full",
+            before=prompt,
             check=check,
         )
+
+    def align(
+        self,
+        mels: Sequence[log_mel.Mel],
+        decoded: Sequence[Decoded],
+        *,
+        language: str,
+        task: Task = "transcribe",
+        check: Check = go_on,
+    ) -> list[tuple[Word, ...]]:
+        """See `Engine.align`."""
+        torch.set_num_threads(threads.given())
+        times_s = alignment.token_times(
+            self._model,
+            mels,
+            _floors(mels),
+            [one.tokens for one in decoded],
+            language=language,
+            task=task,
+            batch_s=BATCH_ON_GPU_S,
+            full_windows=self._windows == "full",
+            check=check,
+        )
+        tokenizer = self._model.tokenizer
+        return [
+            words_of(token_bytes(tokenizer, one.tokens), times, len(mel) / MEL_FRAMES_PER_S)
+            for one, times, mel in zip(decoded, times_s, mels, strict=True)
+        ]
+
+    def languages(self, mels: Sequence[log_mel.Mel], *, check: Check = go_on) -> list[dict[str, float]]:
+        """See `Engine.languages`."""
+        torch.set_num_threads(threads.given())
+        return decoding.languages(
+            self._model, mels, _floors(mels), full_windows=self._windows == "full", check=check
+        )
+
+
+def _floors(mels: Sequence[log_mel.Mel]) -> list[float]:
+    return [log_mel.floor(float(mel.max())) for mel in mels]
 
 
 def load_engine(folder: Path, name: str, *, language: str, windows: Windows | None = None) -> TorchEngine:

@@ -7,22 +7,26 @@ repeats in a loop is treated as Whisper's authors do, without their dice: once m
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dagsverk.speech.audio.samples import Audio, SamplesFile
 from dagsverk.speech.errors import ModelError
 from dagsverk.speech.features import log_mel
 from dagsverk.speech.model.decoded import Decoded, Task
 from dagsverk.speech.serving import windows
-from dagsverk.speech.serving.engine import Engine
-from dagsverk.speech.serving.guard import guarded
-from dagsverk.speech.serving.windows import SAMPLE_RATE_HZ, Window
+from dagsverk.speech.serving.engine import Engine, WordTimes
+from dagsverk.speech.serving.guard import doubted
+from dagsverk.speech.serving.windows import LEVEL_SAMPLES, LEVELS_PER_S, SAMPLE_RATE_HZ, Window
+from dagsverk.speech.serving.word_times import at_pauses, shifted, those_of
+from dagsverk.speech.subtitles.cues import Word
 from dagsverk.turns import Check, go_on
 
 BLOCK_S = 30.0  # of a recording read at a time
@@ -30,6 +34,7 @@ BLOCK_S = 30.0  # of a recording read at a time
 Source: TypeAlias = bytes | Path | Audio | SamplesFile
 Turn: TypeAlias = Callable[[], AbstractContextManager[object]]
 OnProgress: TypeAlias = Callable[[float, float], None]  # seconds done, seconds in all
+OnSegments: TypeAlias = "Callable[[Task, Sequence[Segment]], None]"
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class Segment:
     text: str
     mean_log_probability: float  # per token: how sure the model is; <= 0
     no_speech_probability: float  # that nothing is said; means little for a model that never learnt it
+    words: tuple[Word, ...] = ()  # of the text, in seconds of the recording; none unless they are asked for
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,8 @@ class Transcript:
     language: str  # that is spoken
     task: Task
     duration_s: float
+    word_times: WordTimes | None = None  # where the times of words come from; None: not asked for
+    left_out: Mapping[str, int] = field(default_factory=dict)  # why, and of how many windows
 
     @property
     def text(self) -> str:
@@ -94,11 +102,15 @@ class Transcriber:
         task: Task = "transcribe",
         on_progress: OnProgress | None = None,
         *,
+        words: bool = False,
+        prompt: str = "",
         check: Check = go_on,
         turn: Turn = nullcontext,
     ) -> Transcript:
         """The text of a recording of any length. See `transcribe_for`."""
-        (transcript,) = self.transcribe_for([task], source, on_progress, check=check, turn=turn)
+        (transcript,) = self.transcribe_for(
+            [task], source, on_progress, words=words, prompt=prompt, check=check, turn=turn
+        )
         return transcript
 
     def transcribe_for(
@@ -107,6 +119,9 @@ class Transcriber:
         source: Source,
         on_progress: OnProgress | None = None,
         *,
+        words: bool = False,
+        prompt: str = "",
+        on_segments: OnSegments | None = None,
         check: Check = go_on,
         turn: Turn = nullcontext,
     ) -> list[Transcript]:
@@ -121,6 +136,10 @@ class Transcriber:
                 or what a `Sandbox` has decoded.
             on_progress: called with the seconds done and in all, first with 0; what it raises ends the work.
                 A batch counts in equal parts for each task.
+            words: whether segments have their words with times.
+            prompt: taken to be said before each window: names and words, spelt as they are to be written.
+            on_segments: called with the segments of each batch of a task as soon as they are there, in order;
+                what it raises ends the work.
             check: asked again and again, before each token too; what it raises ends the work.
             turn: held while the model works on one batch for one task, and given up before the next.
         Raises: AudioError for what cannot be decoded; ModelError if the model cannot translate.
@@ -130,43 +149,100 @@ class Transcriber:
                 f"{self.name} was not taught to translate: train it with translate_share above 0 on a corpus "
                 "with translations"
             )
+        asked = _Asked(words, prompt, on_segments or _tell_nobody, check, turn)
         segments: dict[Task, list[Segment]] = {task: [] for task in tasks}
+        left_out: dict[Task, Counter[str]] = {task: Counter() for task in tasks}
         report = on_progress or _report_to_nobody
         with _opened(source) as blocks:
             levels, samples = windows.levels(_checked(blocks(), check))
             total_s = samples / SAMPLE_RATE_HZ
             report(0.0, total_s)
             planned = windows.plan(levels, samples, longest_s=self._longest_s)
+            loud = windows.loud_frames(levels) if words else None
             begun_s = 0.0
             for batch in _batches(windows.take(_checked(blocks(), check), planned), self._engine.batch_s):
+                cut = [window for window, _ in batch]
                 mels = [log_mel.log_mel(audio, self._engine.n_mels) for _, audio in batch]
-                end_s = batch[-1][0].end_s
+                end_s = cut[-1].end_s
                 for number, task in enumerate(tasks, 1):
-                    with turn():
-                        segments[task] += self._segments(batch, mels, task, check)
+                    segments[task] += self._segments(cut, mels, loud, task, asked, left_out[task])
                     report(min(begun_s + (end_s - begun_s) * number / len(tasks), total_s), total_s)
                 begun_s = end_s
         report(total_s, total_s)
-        return [Transcript(tuple(segments[task]), self.language, task, total_s) for task in tasks]
+        times = self._engine.word_times if words else None
+        return [
+            Transcript(tuple(segments[task]), self.language, task, total_s, times, dict(left_out[task]))
+            for task in tasks
+        ]
 
     def _segments(
-        self, batch: list[tuple[Window, Audio]], mels: list[log_mel.Mel], task: Task, check: Check
+        self,
+        cut: Sequence[Window],
+        mels: Sequence[log_mel.Mel],
+        loud: NDArray[np.bool_] | None,
+        task: Task,
+        asked: _Asked,
+        left_out: Counter[str],
     ) -> list[Segment]:
-        def again(places: list[int], beams: int) -> list[Decoded]:
-            return self._decode([mels[place] for place in places], task, check, beams=beams)
+        """A segment of each window in which something is said; what is left out is counted."""
+        with asked.turn(), self._lock:
+            first = self._decode(mels, range(len(cut)), 1, task, asked)
+            kept = doubted(first, lambda places, beams: self._decode(mels, places, beams, task, asked))
+            speech = [place for place, one in enumerate(kept.decoded) if one.text]
+            segments = [_segment(cut[place], kept.decoded[place]) for place in speech]
+            if loud is not None:
+                own = [kept.decoded[place] for place in speech]
+                aligned = self._engine.align(
+                    [mels[place] for place in speech],
+                    own,
+                    language=self.language,
+                    task=task,
+                    check=asked.check,
+                )
+                segments = [
+                    _with_words(segment, words, loud)
+                    for segment, words in zip(segments, aligned, strict=True)
+                ]
+        left_out.update(kept.left_out)
+        asked.on_segments(task, segments)
+        return segments
 
-        decoded = guarded(self._decode(mels, task, check, beams=1), again)
-        segments = [_segment(window, one) for (window, _), one in zip(batch, decoded, strict=True)]
-        return [segment for segment in segments if segment.text]
+    def _decode(
+        self, mels: Sequence[log_mel.Mel], places: Sequence[int], beams: int, task: Task, asked: _Asked
+    ) -> list[Decoded]:
+        return self._engine.decode(
+            [mels[place] for place in places],
+            language=self.language,
+            task=task,
+            beams=beams,
+            prompt=asked.prompt,
+            check=asked.check,
+        )
 
-    def _decode(self, mels: list[log_mel.Mel], task: Task, check: Check, *, beams: int) -> list[Decoded]:
-        with self._lock:
-            return self._engine.decode(mels, language=self.language, task=task, beams=beams, check=check)
+
+@dataclass(frozen=True)
+class _Asked:
+    """How a recording is to be transcribed."""
+
+    words: bool
+    prompt: str
+    on_segments: OnSegments
+    check: Check
+    turn: Turn
 
 
 def _segment(window: Window, decoded: Decoded) -> Segment:
     sureness = decoded.mean_log_probability, decoded.no_speech_probability
     return Segment(window.start_s, window.end_s, decoded.text, *sureness)
+
+
+def _with_words(segment: Segment, aligned: Sequence[Word], loud: NDArray[np.bool_]) -> Segment:
+    """The segment with its words, as they were aligned in its window."""
+    first, last = round(segment.start_s * LEVELS_PER_S), round(segment.end_s * LEVELS_PER_S)
+    words = at_pauses(
+        those_of(aligned, segment.text), loud[first:last].tolist(), LEVEL_SAMPLES / SAMPLE_RATE_HZ
+    )
+    return replace(segment, words=shifted(words, segment.start_s, segment.end_s))
 
 
 @contextmanager
@@ -208,3 +284,7 @@ def _batches(cut: Iterator[tuple[Window, Audio]], most_s: float) -> Iterator[lis
 
 def _report_to_nobody(done_s: float, total_s: float) -> None:
     """Of progress."""
+
+
+def _tell_nobody(task: Task, segments: Sequence[Segment]) -> None:
+    """Of segments."""

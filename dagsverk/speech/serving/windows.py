@@ -94,6 +94,14 @@ def plan(levels: Levels, samples: int, *, longest_s: float = LONGEST_S) -> list[
     return [Window(first * LEVEL_SAMPLES, min(end * LEVEL_SAMPLES, samples)) for first, end in parts]
 
 
+def loud_frames(levels: Levels) -> NDArray[np.bool_]:
+    """True for every 20 ms that is louder than the silence and the noise around it.
+
+    Args: as `levels` returns them.
+    """
+    return _loud(levels)
+
+
 def take(blocks: Iterable[Audio], windows: Iterable[Window]) -> Iterator[tuple[Window, Audio]]:
     """Each window with its audio, holding no more of the recording than one window and one block."""
     coming = iter(blocks)

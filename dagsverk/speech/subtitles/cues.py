@@ -66,6 +66,13 @@ class Piece(Protocol):
     def end_s(self) -> float: ...
 
 
+class TimedPiece(Piece, Protocol):
+    """A piece that may have its words."""
+
+    @property
+    def words(self) -> tuple[Word, ...]: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rules:
     """Of what can be read.
@@ -116,6 +123,11 @@ def spread(pieces: Iterable[Piece]) -> list[Word]:
             passed += length
             words.append(Word(part, at_s, at_s + length_s * (length - 1) / total))
     return words
+
+
+def words_in(pieces: Iterable[TimedPiece]) -> list[Word]:
+    """The words of stretches of speech: as they were aligned, where they were, else `spread`."""
+    return [word for piece in pieces for word in (piece.words or spread([piece]))]
 
 
 def hurried(shown: Sequence[Cue], rules: Rules = Rules()) -> int:
