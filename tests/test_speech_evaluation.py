@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 import torch
 from sound_corpus import SoundCorpus, prepared_sounds
@@ -15,12 +16,16 @@ from dagsverk.speech.config import EvaluationConfig
 from dagsverk.speech.corpora.corpus import RejectedClip
 from dagsverk.speech.errors import CorpusError
 from dagsverk.speech.evaluation.comparison import compare
+from dagsverk.speech.evaluation.description import describe, score_clips
 from dagsverk.speech.evaluation.evaluation import evaluate
 from dagsverk.speech.evaluation.playback import keep_audio
 from dagsverk.speech.evaluation.report import Cut
 from dagsverk.speech.languages import language
 from dagsverk.speech.model import precision
 from dagsverk.speech.runs import TrainingPoint, run_folder
+from dagsverk.speech.serving.repetition import loops
+from dagsverk.speech.serving.torch_engine import TorchEngine
+from dagsverk.speech.serving.transcriber import Transcriber
 from dagsverk.store import open_store
 
 SWEDISH = language("sv")
@@ -105,6 +110,34 @@ def test_a_taught_model_is_told_from_an_untaught_one_on_the_same_clips(store, cl
     comparison = compare(store, taught, untaught)
     assert comparison.wer.value < 0
     assert (comparison.first, comparison.second, comparison.clips) == (taught.key, untaught.key, 9)
+
+
+def test_scores_are_of_what_is_served_and_loops_are_counted_all_the_same(store, clips):
+    report = evaluate(store, SWEDISH, small_model(), clips, CONFIG)
+    rows = results.clip_rows(store, report)
+    looping = rows["first"].map(loops)
+    assert looping.any()
+    assert not rows["hypothesis"].map(loops).any()
+    assert report.loops == looping.sum()
+    transcriber = Transcriber(TorchEngine(small_model()), "sv")
+    served = {sound.text: transcriber.transcribe(sound.audio).text for sound in sounds()}
+    right = rows[rows["text"].isin(served)]
+    assert [served[text] for text in right["text"]] == right["hypothesis"].tolist()
+
+
+def test_what_a_loop_would_have_cost_is_said_beside_the_rate():
+    about = dict.fromkeys(("audio", "speaker", "gender", "age", "accent"), "")
+    texts = {"text": ["otto", "nove dieci"], "hypothesis": ["otto", "nove dieci"]}
+    clips = pd.DataFrame({"clip_id": ["a", "b"], **about, **texts, "duration_s": 1.0, "finished": True})
+    rows = score_clips(clips.assign(first=["otto " * 10, "nove dieci"]), "it")
+    described = describe(rows, CONFIG)
+    assert (described.scores.normalised.wer.value, described.loops) == (0.0, 1)
+    assert described.first_wer is not None
+    assert described.first_wer.value == pytest.approx(9 / 3)
+
+
+def test_a_model_that_was_never_doubted_has_one_rate(store, clips):
+    assert evaluate(store, SWEDISH, taught_model(), clips, CONFIG).first_wer is None
 
 
 def test_reports_of_other_clips_are_not_compared(store, clips, tmp_path):

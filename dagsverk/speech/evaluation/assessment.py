@@ -146,7 +146,7 @@ def _checks(
     store: Store, candidate: Candidate, report: EvaluationReport, windows: Windows
 ) -> tuple[Check, ...]:
     rows = results.clip_rows(store, report)
-    hypotheses, references = list(rows["hypothesis"]), list(rows["text"])
+    hypotheses, references = list(rows["first"]), list(rows["text"])
     with accelerated(candidate.model):
         checks = check_model(
             candidate.model,

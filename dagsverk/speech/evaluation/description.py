@@ -20,6 +20,7 @@ from dagsverk.speech.evaluation.report import (
     BothScores,
     Description,
     GroupScore,
+    Interval,
     Scores,
     UnseenScores,
     WorstClip,
@@ -48,22 +49,29 @@ ABOUT_CLIP = (
     "hypothesis",
     "finished",
 )
+FIRST = "first"  # the column, where it is known: what the model wrote before it was doubted
+FIRST_ERRORS = "first_errors"  # wrong words in that, normalised
 IN_TRAIN = "in_train"  # the column, where it is known: whether the clip's sentence is read in train, too
 PER_FORM = 4  # columns of `rate_columns`
 
 
 def score_clips(clips: pd.DataFrame, language: str) -> pd.DataFrame:
-    """ABOUT_CLIP, IN_TRAIN if it is known, the counts of `scoring.count_errors`, and loop; one row per clip.
+    """ABOUT_CLIP, IN_TRAIN and FIRST if they are known, the counts of `scoring.count_errors`, and loop.
 
-    loop: the same is said over and over, by the model alone.
+    One row per clip.
+
+    loop: the same is said over and over, by the model alone and before it was doubted.
     """
     counts = count_errors(list(clips["text"]), list(clips["hypothesis"]), language)
-    loop = [
-        loops(hypothesis) and not loops(reference)
-        for hypothesis, reference in zip(clips["hypothesis"], clips["text"], strict=True)
+    first = clips[FIRST] if FIRST in clips else clips["hypothesis"]
+    counts["loop"] = [
+        loops(written) and not loops(reference)
+        for written, reference in zip(first, clips["text"], strict=True)
     ]
-    about = [*ABOUT_CLIP, *(name for name in (IN_TRAIN,) if name in clips)]
-    return pd.concat([clips[about].reset_index(drop=True), counts.assign(loop=loop)], axis=1)
+    if FIRST in clips:
+        counts[FIRST_ERRORS] = _first_errors(clips, counts, language)
+    about = [*ABOUT_CLIP, *(name for name in (IN_TRAIN, FIRST) if name in clips)]
+    return pd.concat([clips[about].reset_index(drop=True), counts], axis=1)
 
 
 def describe(rows: pd.DataFrame, config: EvaluationConfig) -> Description:
@@ -87,6 +95,7 @@ def describe(rows: pd.DataFrame, config: EvaluationConfig) -> Description:
         empty_hypotheses=int((rows["hypothesis"].str.strip() == "").sum()),
         loops=int(rows["loop"].sum()),
         unfinished=int((~rows["finished"]).sum()),
+        first_wer=_first_wer(rows, config),
         scores=BothScores(
             normalised=_scores(rows, sums, NORMALISED),
             raw=_scores(rows, sums, RAW),
@@ -97,6 +106,27 @@ def describe(rows: pd.DataFrame, config: EvaluationConfig) -> Description:
         worst=worst_clips(rows, config.worst),
         unseen=_score_unseen(rows, unseen[0], sums, _place(len(large))) if unseen else None,
     )
+
+
+def _first_errors(clips: pd.DataFrame, counts: pd.DataFrame, language: str) -> npt.NDArray[Any]:
+    errors = word_errors(counts).to_numpy().copy()
+    changed = (clips[FIRST] != clips["hypothesis"]).to_numpy()
+    if changed.any():
+        texts = list(clips["text"][changed]), list(clips[FIRST][changed])
+        errors[changed] = word_errors(count_errors(*texts, language, (NORMALISED,)))
+    return errors
+
+
+def _first_wer(rows: pd.DataFrame, config: EvaluationConfig) -> Interval | None:
+    if FIRST not in rows or (rows[FIRST] == rows["hypothesis"]).all():
+        return None
+    sums = bootstrap(
+        rows[[FIRST_ERRORS, "words"]].to_numpy(np.float64),
+        rows["speaker"],
+        resamples=config.resamples,
+        seed=config.seed,
+    )
+    return sums.rate(0, 1)
 
 
 def rate_columns(rows: pd.DataFrame, forms: Sequence[str] = FORMS) -> npt.NDArray[np.float64]:

@@ -15,7 +15,7 @@ from pydantic import Field
 from dagsverk.speech.config import EvaluationConfig, Windows
 from dagsverk.speech.corpora.corpus import Split
 
-FORMAT = 1  # of reports; part of their key
+FORMAT = 2  # of reports; part of their key. 1: scores of what the model wrote before it was doubted
 
 
 @dataclass(frozen=True)
@@ -174,13 +174,14 @@ class Description:
     audio_s: float
     empty_references: int  # not scored
     empty_hypotheses: int
-    loops: int  # clips in which the model says the same over and over, and nobody did
+    loops: int  # clips in which the model at first says the same over and over, and nobody did
     unfinished: int  # stopped at the limit of tokens: mostly loops
     scores: BothScores
     groups: tuple[GroupScore, ...]
     worst_groups: Mapping[str, WorstGroup]  # by the way to group
     worst: tuple[WorstClip, ...]
     unseen: UnseenScores | None = None  # None: made by a version that did not know
+    first_wer: Interval | None = None  # of what the model wrote before it was doubted; None: it was not
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,7 +51,9 @@ def check_model(
 ) -> list[Check]:
     """All that shows in a model, its hypotheses for clips of its language, and its run's curve.
 
-    Args: windows: the mode that the hypotheses are of; None: its own.
+    Args:
+        hypotheses: as the model wrote them, before it was doubted.
+        windows: the mode that they are of; None: its own.
     """
     return [
         check_curve(curve),
@@ -111,7 +113,7 @@ def check_loops(hypotheses: Sequence[str], references: Sequence[str]) -> Check:
         if loops(hypothesis) and not loops(reference)
     ]
     share = len(looping) / max(1, len(hypotheses))
-    words = f"{len(looping)} of {len(hypotheses)} clips are heard as a loop"
+    words = f"{len(looping)} of {len(hypotheses)} clips are heard as a loop at first"
     example = f", such as {looping[0][:60]!r}" if looping else ""
     return Check("no loops", share <= MAX_LOOPING_SHARE, False, words + example)
 

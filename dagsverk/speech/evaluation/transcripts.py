@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,12 +23,16 @@ from dagsverk.speech.evaluation.report import DecodingSpeed
 from dagsverk.speech.evaluation.retention import draw
 from dagsverk.speech.features.prepared import PreparedClips
 from dagsverk.speech.languages import Language
+from dagsverk.speech.model.decoded import Decoded
 from dagsverk.speech.model.decoding import decode
 from dagsverk.speech.model.models import SpeechModel
 from dagsverk.speech.model.precision import Precision, precision
 from dagsverk.speech.results import folder
+from dagsverk.speech.serving.guard import guarded
 from dagsverk.store import Conflict, NotFound, Store
 
+COLUMNS = ["clip_id", "hypothesis", "finished", "first"]
+_RULES = "guarded"  # part of the name of what is kept: texts of other rules are no match
 _READ_S = 4800.0  # of audio held in memory at a time: 150 MB of log-mel with 80 bins
 
 Tick = Callable[[int, int], None]  # clips decoded, of how many
@@ -53,7 +57,8 @@ class Listening:
 
 @dataclass(frozen=True)
 class Transcripts:
-    """Texts: clip_id, hypothesis, finished; and how fast they came."""
+    """Texts: clip_id, hypothesis as it would be served, finished, first: as the model wrote it before it was
+    doubted; and how fast they came."""
 
     texts: pd.DataFrame
     speed: DecodingSpeed
@@ -125,7 +130,7 @@ def digest(parts: list[Any]) -> str:
 def _path(listening: Listening, clips: PreparedClips, drawn_of: int | None) -> str:
     code, config = listening.language.code, listening.config
     (split,) = set(clips.rows["split"])
-    subject = [listening.fingerprint, code, clips.set_id, split, config.beams, listening.full_windows]
+    subject = [listening.fingerprint, code, clips.set_id, split, config.beams, listening.full_windows, _RULES]
     subject += [] if drawn_of is None else [["drawn", len(clips), drawn_of]]
     subject += [] if listening.precision == "fp32" else [listening.precision]
     return f"{folder(listening.language)}/transcripts/{digest(subject)}.parquet"
@@ -162,32 +167,45 @@ def _unpacked(data: bytes) -> Transcripts:
 
 def _decode(listening: Listening, clips: PreparedClips) -> Transcripts:
     model, config = listening.model, listening.config
-    texts: dict[str, tuple[str, bool]] = {}
+    texts: dict[str, tuple[str, bool, str]] = {}
     with accelerated(model):
         device, started = _device_name(model), time.perf_counter()
         for part in _parts(clips.rows["frames"], max(_READ_S, config.batch_s)):
-            decoded = decode(
-                model,
-                [clips.mel(i) for i in part],
-                [clips.floor(i) for i in part],
-                language=listening.language.code,
-                beams=config.beams,
-                batch_s=config.batch_s,
-                full_windows=listening.full_windows,
-            )
-            names = clips.rows["id"].iloc[part]
-            texts |= {name: (clip.text, clip.finished) for name, clip in zip(names, decoded, strict=True)}
+            first, counted = _decode_part(listening, clips, part)
+            texts |= {
+                name: (one.text, one.finished, before.text)
+                for name, one, before in zip(clips.rows["id"].iloc[part], counted, first, strict=True)
+            }
             if listening.tick is not None:
                 listening.tick(len(texts), len(clips.rows))
         seconds = time.perf_counter() - started
     ids = list(clips.rows["id"])
-    columns = {
-        "clip_id": ids,
-        "hypothesis": [texts[name][0] for name in ids],
-        "finished": [texts[name][1] for name in ids],
-    }
+    table = pd.DataFrame([(name, *texts[name]) for name in ids], columns=COLUMNS)
     audio_s = float(clips.rows["duration_s"].sum())
-    return Transcripts(pd.DataFrame(columns), _speed(seconds, len(ids), audio_s, device, listening))
+    return Transcripts(table, _speed(seconds, len(ids), audio_s, device, listening))
+
+
+def _decode_part(
+    listening: Listening, clips: PreparedClips, part: Sequence[int]
+) -> tuple[list[Decoded], list[Decoded]]:
+    """(what the model writes, what of it is served): scores are of what people get."""
+    config = listening.config
+
+    def decoded(places: Sequence[int], beams: int) -> list[Decoded]:
+        return decode(
+            listening.model,
+            [clips.mel(place) for place in places],
+            [clips.floor(place) for place in places],
+            language=listening.language.code,
+            beams=beams,
+            batch_s=config.batch_s,
+            full_windows=listening.full_windows,
+        )
+
+    first = decoded(part, config.beams)
+    return first, guarded(
+        first, lambda doubted, beams: decoded([part[i] for i in doubted], beams), beams=config.beams
+    )
 
 
 def _joined(one: Transcripts, other: Transcripts, clips: PreparedClips, listening: Listening) -> Transcripts:

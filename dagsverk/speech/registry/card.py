@@ -140,6 +140,12 @@ def _scores(reports: Reports, modes: TwoModes | None) -> str:
     )
     if candidate.cut:
         about += f" **A cut of the test split: {cut_words(candidate.cut, candidate)}.**"
+    if candidate.first_wer:
+        looped = words.counted(candidate.loops, "clip")
+        about += (
+            f" Scores are of what is served: loops ({looped}) are decoded again or said once, and what is no "
+            f"speech is left out. Without that the word error rate is {percent(candidate.first_wer)}."
+        )
     if candidate.empty_references:
         unscored = words.counted(candidate.empty_references, "clip")
         about += f" Not scored, having no words in their text: {unscored}."
