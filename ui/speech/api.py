@@ -19,7 +19,7 @@ from dagsverk.speech.errors import AudioError, Busy, SpeechError
 from dagsverk.speech.model.decoded import Task
 from dagsverk.speech.serving import service
 from dagsverk.speech.serving.champions import NoSpeechModel, promoted
-from dagsverk.speech.subtitles.cues import cues, spread
+from dagsverk.speech.subtitles.cues import cues, words_in
 from dagsverk.speech.subtitles.formats import MEDIA_TYPES, WRITERS, Format
 from dagsverk.store import NotFound
 from dagsverk.turns import Left
@@ -67,7 +67,7 @@ def add_speech_routes(app: FastAPI, speech: SpeechDesk) -> None:
             answer = await while_asked(request, work)
         if format is None:
             return answer.to_dict()
-        written = WRITERS[format](cues(spread(answer.transcript.segments)))
+        written = WRITERS[format](cues(words_in(answer.transcript.segments)))
         return Response(written, media_type=f"{MEDIA_TYPES[format]}; charset=utf-8")
 
     @app.get("/api/speech/{language}", summary="The scores that the speech monitor draws")

@@ -14,7 +14,7 @@ from dagsverk.speech.model.decoded import Task
 from dagsverk.speech.serving.repetition import compression_ratio
 from dagsverk.speech.serving.service import Answer
 from dagsverk.speech.serving.transcriber import Segment
-from dagsverk.speech.subtitles.cues import Word, cues, spread
+from dagsverk.speech.subtitles.cues import Word, cues, words_in
 from dagsverk.speech.subtitles.formats import MEDIA_TYPES, WRITERS
 
 ANY_MODEL = "whisper-1"
@@ -123,7 +123,7 @@ def text_of(segments: Sequence[Segment]) -> str:
 
 def words_of(segments: Sequence[Segment]) -> list[Word]:
     """With the times that were measured, else shared out over their segment."""
-    return spread(segments)
+    return words_in(segments)
 
 
 def _verbose(answer: Answer, wish: Wish) -> dict[str, Any]:

@@ -84,14 +84,19 @@ class Answer:
             "duration_s": round(self.transcript.duration_s, 3),
             "took_s": round(self.took_s, 3),
             "notes": list(self.notes),
+            "word_times": self.transcript.word_times,
+            "left_out": dict(self.transcript.left_out),
             "segments": [_plain(segment) for segment in self.transcript.segments],
             "model": {"name": self.model.name, "version": self.model.version},
         }
 
 
 def _plain(segment: Segment) -> dict[str, Any]:
-    """Words only where they were asked for."""
-    return {name: value for name, value in asdict(segment).items() if name != "words" or value}
+    words = [
+        {"text": word.text, "start_s": round(word.start_s, 2), "end_s": round(word.end_s, 2)}
+        for word in segment.words
+    ]
+    return {**asdict(segment), "words": words}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +192,7 @@ def _answers(
         tasks,
         samples,
         lambda done_s, total_s: report(Transcribing(tasks=tuple(tasks), done_s=done_s, total_s=total_s)),
+        words=True,
         check=check,
         turn=lambda: MODEL.place(check),
     )
