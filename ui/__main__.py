@@ -16,6 +16,8 @@ import uvicorn
 from dagsverk import threads
 from dagsverk.doors import rules_from
 from dagsverk.login import DoorsError
+from dagsverk.speech.serving.jobs import Jobs
+from dagsverk.speech.serving.service import PROCESS
 from ui.app import REFRESH_S, build_app
 from ui.prefix import check_prefix
 from ui.tabular.desk import TabularDesk
@@ -24,19 +26,22 @@ from ui.tabular.desk import TabularDesk
 class Announcing(uvicorn.Server):
     """A server that says where its pages are once they can be opened, and keeps nothing that was sent in."""
 
-    def __init__(self, config: uvicorn.Config, uploads: Path) -> None:
+    def __init__(self, config: uvicorn.Config, uploads: Path, jobs: Jobs) -> None:
         super().__init__(config)
-        self.uploads = uploads
+        self.uploads, self.jobs = uploads, jobs
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            self.jobs.start()
             host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
             sys.stdout.write(f"Pages: http://{host}:{self.config.port} (Ctrl-C ends them)\n")
             sys.stdout.flush()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.jobs.close()
         await super().shutdown(sockets)
+        PROCESS.close()
         shutil.rmtree(self.uploads, ignore_errors=True)
 
 
@@ -58,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app, host=given.host, port=given.port, log_level="warning", server_header=False,
         timeout_graceful_shutdown=2,  # pages hold their event streams open for ever
     )  # fmt: skip
-    Announcing(config, Path(uploads)).run()
+    Announcing(config, Path(uploads), app.state.jobs).run()
 
 
 def _parser() -> argparse.ArgumentParser:

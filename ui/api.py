@@ -13,6 +13,7 @@ from dagsverk.version import package_version
 from ui import guide
 from ui.speech.api import add_speech_routes
 from ui.speech.desk import SpeechDesk
+from ui.speech.jobs_api import add_job_routes
 from ui.speech.openai_api import add_openai_routes
 from ui.tabular.api import add_tabular_routes
 from ui.tabular.desk import NoChampion, TabularDesk
@@ -43,6 +44,7 @@ def build_api(desk: TabularDesk, speech: SpeechDesk | None = None) -> FastAPI:
 
     add_tabular_routes(app, desk)
     add_speech_routes(app, speech)
+    add_job_routes(app, speech)
     add_openai_routes(app, speech)
     return app
 

@@ -62,6 +62,7 @@ def build_app(
     """
     speech = SpeechDesk(desk.opened)
     app = api.build_api(desk, speech)
+    app.state.jobs = speech.jobs
     app.mount("/look", StaticFiles(directory=look.ASSETS))
     pages = build_pages(desk, refresh_s, speech)
     app.add_middleware(Prefixed, prefix=root_path)

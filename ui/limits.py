@@ -12,7 +12,7 @@ MAX_BODY_BYTES = 64 * 1024  # a row of inputs needs a few hundred
 MAX_BATCH_BYTES = 8 * 1024 * 1024  # of many rows, as JSON, CSV or Parquet
 MAX_MEDIA_BYTES = 200 * 1024 * 1024  # two hours of MP3, or a video of a quarter of an hour
 # Recordings come in here, and only here: they are passed on as they come, never held in memory.
-MEDIA_ROUTES = ("/gradio_api/upload", "/api/transcribe/", "/v1/audio/")
+MEDIA_ROUTES = ("/gradio_api/upload", "/api/transcribe/", "/api/jobs/", "/v1/audio/")
 BATCH_ROUTE = re.compile(r"/api/predict/[a-z][a-z0-9_]{0,99}/batch")
 
 # 'unsafe-inline' and 'unsafe-eval' are Gradio's own start-up; everything must come from this server.

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dagsverk.records import plain
 from dagsverk.speech import results, steps
+from dagsverk.speech.cache import cache_folder
 from dagsverk.speech.evaluation.report import EvaluationReport, PlayableClip, Verdict
 from dagsverk.speech.features.shards import manifest
 from dagsverk.speech.languages import Language, language
 from dagsverk.speech.results import Run
+from dagsverk.speech.serving.jobs import Jobs
 from dagsverk.speech.steps import Prepared, Steps
-from dagsverk.speech.transcription.results import Transcribed
-from dagsverk.speech.transcription.results import reports as transcription_reports
 from dagsverk.store import Model, StoreError, Unavailable
 from ui.desk import Desk
 
@@ -53,13 +55,11 @@ class SpeechView:
     worst: Sequence[PlayableClip]  # of `shown`
     steps: Steps
     tested: Prepared | None  # the set that `shown` is of, where it is still there
-    transcriptions: Sequence[Transcribed] = ()  # places whose recordings are written down again and again
 
     @property
     def blank(self) -> bool:
         """Nothing has been prepared, trained or scored yet."""
-        kept = self.champion or self.runs or self.reports or self.transcriptions
-        return not (kept or any(vars(self.steps).values()))
+        return not (self.champion or self.runs or self.reports or any(vars(self.steps).values()))
 
     @property
     def shown(self) -> EvaluationReport | None:
@@ -80,6 +80,15 @@ class SpeechDesk(Desk[Language, SpeechView]):
     """Reads languages: their models, runs and scores."""
 
     card_file = "README.md"
+
+    @functools.cached_property
+    def jobs(self) -> Jobs:
+        """Recordings that are written down while nobody waits; see `dagsverk.speech.serving.jobs`."""
+        return Jobs(lambda: self.store, self._jobs_folder)
+
+    def _jobs_folder(self) -> Path:
+        """Of this store: a cache may serve several."""
+        return cache_folder() / "jobs" / hashlib.sha256(self.store.url.encode()).hexdigest()[:16]
 
     def languages(self) -> list[Language]:
         """Swedish and Italian, then whatever else the store knows."""
@@ -116,8 +125,7 @@ class SpeechDesk(Desk[Language, SpeechView]):
 
     def _version(self, of: Language) -> str:
         steps_kept = plain(steps.last_steps(self.store, of))
-        written = [plain(one) for one in transcription_reports(self.store, of)]
-        state = json.dumps([results.results_version(self.store, of), steps_kept, written], sort_keys=True)
+        state = json.dumps([results.results_version(self.store, of), steps_kept], sort_keys=True)
         return hashlib.sha256(state.encode()).hexdigest()[:16]
 
     def _is_gone(self, before: SpeechView, _: Hashable) -> bool:
@@ -140,7 +148,6 @@ class SpeechDesk(Desk[Language, SpeechView]):
             "reports": {report.key: report for report in results.reports(store, of)},
             "verdicts": results.verdicts(store, of),
             "steps": steps.last_steps(store, of),
-            "transcriptions": transcription_reports(store, of),
         }
         shown = SpeechView(language=of, version=str(version), worst=(), tested=None, **read).shown
         worst = results.worst_clips(store, of, shown) if shown else []

@@ -14,7 +14,7 @@ from dagsverk.speech.model.decoded import Task
 from dagsverk.speech.serving.repetition import compression_ratio
 from dagsverk.speech.serving.service import Answer
 from dagsverk.speech.serving.transcriber import Segment
-from dagsverk.speech.subtitles.cues import Word, cues, words_in
+from dagsverk.speech.subtitles.cues import cues, words_in
 from dagsverk.speech.subtitles.formats import MEDIA_TYPES, WRITERS
 
 ANY_MODEL = "whisper-1"
@@ -92,7 +92,7 @@ def body_of(answer: Answer, wish: Wish) -> Response:
         return JSONResponse(_verbose(answer, wish))
     if wish.format == "text":
         return Response(f"{text_of(segments)}\n", media_type="text/plain; charset=utf-8")
-    written = WRITERS[wish.format](cues(words_of(segments)))
+    written = WRITERS[wish.format](cues(words_in(segments)))
     return Response(written, media_type=f"{MEDIA_TYPES[wish.format]}; charset=utf-8")
 
 
@@ -121,11 +121,6 @@ def text_of(segments: Sequence[Segment]) -> str:
     return " ".join(segment.text for segment in segments)
 
 
-def words_of(segments: Sequence[Segment]) -> list[Word]:
-    """With the times that were measured, else shared out over their segment."""
-    return words_in(segments)
-
-
 def _verbose(answer: Answer, wish: Wish) -> dict[str, Any]:
     transcript = answer.transcript
     language = "english" if transcript.task == "translate" else answer.language.title.lower()
@@ -138,7 +133,7 @@ def _verbose(answer: Answer, wish: Wish) -> dict[str, Any]:
     if wish.words:
         content["words"] = [
             {"word": word.text, "start": round(word.start_s, 3), "end": round(word.end_s, 3)}
-            for word in words_of(transcript.segments)
+            for word in words_in(transcript.segments)
         ]
     if wish.segments:
         content["segments"] = [_segment(number, one) for number, one in enumerate(transcript.segments)]

@@ -37,5 +37,9 @@ class SamplesFile:
         size = max(min(stop, self.samples) - start, 0) * SAMPLE_BYTES
         return np.frombuffer(os.pread(self._file.fileno(), size, start * SAMPLE_BYTES), np.float32)
 
+    def fileno(self) -> int:
+        """Of the file: 32-bit floats, one after the other."""
+        return self._file.fileno()
+
     def close(self) -> None:
         self._file.close()

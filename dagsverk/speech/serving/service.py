@@ -1,68 +1,62 @@
 """One recording in, its text out, by the champion of its language: for pages, REST and tasks alike.
 
 Recordings come from people that nobody knows, many at a time: each has a place, its file is decoded once, in
-a process with limits, and the model takes turns, batch by batch. Light until a recording comes.
+a process with limits, and the model, in a process of its own, takes turns, batch by batch. Light until a
+recording comes. For recordings that may take long there are `jobs`.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from dagsverk.speech.audio.samples import SamplesFile
 from dagsverk.speech.audio.sandbox import Sandbox
 from dagsverk.speech.cache import cache_folder
 from dagsverk.speech.languages import Language
 from dagsverk.speech.model.decoded import Task
-from dagsverk.speech.serving.champions import Champion, is_loaded, load_champion, promoted
+from dagsverk.speech.serving.answering import CannotTranslate, Listener, Order, Written, why_no_english
+from dagsverk.speech.serving.champions import promoted
+from dagsverk.speech.serving.model_process import ModelProcess
+from dagsverk.speech.serving.stages import Decoding, Loading, Report, Stage, Transcribing, Waiting
+from dagsverk.speech.serving.transcriber import OnSegments, Segment, Transcript
 from dagsverk.store import Model, Store
 from dagsverk.turns import Check, Places, go_on, staged
 
-if TYPE_CHECKING:
-    from dagsverk.speech.serving.transcriber import Segment, Transcript
+__all__ = [
+    "DECODERS",
+    "MAX_S",
+    "RECORDINGS",
+    "Answer",
+    "Both",
+    "CannotTranslate",
+    "Decoding",
+    "Loading",
+    "Order",
+    "Report",
+    "Stage",
+    "Transcribing",
+    "Waiting",
+    "transcribe",
+    "transcribe_and_translate",
+    "why_no_english",
+    "work",
+]
 
 MAX_S = 2 * 3600.0  # of a recording
 PATIENCE_S = 30.0  # that a recording waits for a place
 
 # Recordings that are at work at a time: decoded side by side, then transcribed in turns, batch by batch, for
-# that takes every core. Each may keep 460 MB of samples on disk.
+# that takes every core. Each may keep 460 MB of samples on disk. Jobs have their own places.
 RECORDINGS = Places(6, "every place for a recording", most_waiting=8, patience_s=PATIENCE_S)
-MODEL = Places(1, "the model", most_waiting=6, patience_s=float("inf"))
-DECODERS = Sandbox(8)  # the recorder's come beside
+DECODERS = Sandbox(10)  # the recorder's and those of jobs come beside
+PROCESS = ModelProcess()
+WRITER: Callable[..., Written] = PROCESS.write_down  # or `answering.write_down`, in this very process
 
-
-class CannotTranslate(ValueError):
-    """The model was not taught to translate."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Waiting:
-    """For a place."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decoding:
-    """The recording is read."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Loading:
-    """The model is being loaded."""
-
-    model: Model
-
-
-@dataclass(frozen=True, kw_only=True)
-class Transcribing:
-    """How much of a recording is done, for all tasks."""
-
-    tasks: tuple[Task, ...]
-    done_s: float
-    total_s: float
+Place: TypeAlias = Callable[[Check], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +70,11 @@ class Answer:
     notes: tuple[str, ...] = ()  # of the recording: which track is heard, what is missing in it
 
     def to_dict(self) -> dict[str, Any]:
-        """In JSON types."""
+        """In JSON types. Words are there where they were asked for."""
+        shown = [asdict(segment) for segment in self.transcript.segments]
+        for segment in shown:
+            if not segment.get("words"):
+                segment.pop("words", None)
         return {
             "language": self.language.code,
             "task": self.transcript.task,
@@ -84,19 +82,9 @@ class Answer:
             "duration_s": round(self.transcript.duration_s, 3),
             "took_s": round(self.took_s, 3),
             "notes": list(self.notes),
-            "word_times": self.transcript.word_times,
-            "left_out": dict(self.transcript.left_out),
-            "segments": [_plain(segment) for segment in self.transcript.segments],
+            "segments": shown,
             "model": {"name": self.model.name, "version": self.model.version},
         }
-
-
-def _plain(segment: Segment) -> dict[str, Any]:
-    words = [
-        {"text": word.text, "start_s": round(word.start_s, 2), "end_s": round(word.end_s, 2)}
-        for word in segment.words
-    ]
-    return {**asdict(segment), "words": words}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,106 +96,122 @@ class Both:
     why_no_english: str  # empty where the model can
 
 
-Stage: TypeAlias = Waiting | Decoding | Loading | Transcribing
-Report: TypeAlias = Callable[[Stage], None]
-
-
-def transcribe(store: Store, language: Language, source: Path, task: Task, check: Check = go_on) -> Answer:
+def transcribe(
+    store: Store,
+    language: Language,
+    source: Path,
+    task: Task,
+    check: Check = go_on,
+    *,
+    words: bool = False,
+    prompt: str = "",
+    on_segments: OnSegments | None = None,
+) -> Answer:
     """A recording's text, by the champion of its language.
 
-    Args: check: asked several times a second, whatever is going on; what it raises ends the work.
-    Raises: NoSpeechModel, CannotTranslate, AudioError, StoreError; Busy if there is no place.
+    Args:
+        check: asked several times a second, whatever is going on; what it raises ends the work.
+        words, prompt, on_segments: as `Transcriber.transcribe_for` takes them.
+    Raises: NoSpeechModel, CannotTranslate, AudioError, StoreError; Busy if there is no place; Killed.
     """
-    with _decoded(source, language, _report_to_nobody, check) as samples:
-        champion = _loaded(store, language, _report_to_nobody)
-        if task == "translate" and not champion.transcriber.can_translate:
-            raise CannotTranslate(why_no_english(language, champion.model))
-        (answer,) = _answers(champion, language, samples, [task], _report_to_nobody, check)
-        return answer
+    order = Order(tasks=(task,), words=words, prompt=prompt)
+    (answer,), _ = work(store, language, source, order, _to_nobody, check, on_segments=on_segments)
+    return answer
 
 
-def transcribe_and_translate(store: Store, language: Language, source: Path) -> Iterator[Stage | Both]:
+def transcribe_and_translate(
+    store: Store, language: Language, source: Path, *, words: bool = False, prompt: str = ""
+) -> Iterator[Stage | Both]:
     """Text and English as stages; the last one has them. Closing the iterator ends the work.
 
     A stage is given again while it lasts, so that who reads can see whether the visitor is still there.
     Raises: as `transcribe`, but no CannotTranslate.
     """
     promoted(store, language)  # before anything is decoded for nothing
-    return staged(lambda report, check: _both(store, language, source, report, check), Waiting())
-
-
-def why_no_english(language: Language, model: Model) -> str:
-    if reason := model.info.get("why_english"):
-        return (
-            f"Version {model.version} of the {language.title} model writes {language.title} only: {reason}."
-        )
-    return (
-        f"Version {model.version} of the {language.title} model was not taught to translate: it writes "
-        f"{language.title} only. A corpus with translations and a translate_share above 0 teach it."
+    order = Order(tasks=("transcribe", "translate"), only_if_it_can=True, words=words, prompt=prompt)
+    return staged(
+        lambda report, check: both_of(*work(store, language, source, order, report, check)), Waiting()
     )
 
 
-def _both(store: Store, language: Language, source: Path, report: Report, check: Check) -> Both:
-    with _decoded(source, language, report, check) as samples:
-        champion = _loaded(store, language, report)
-        if not champion.transcriber.can_translate:
-            (original,) = _answers(champion, language, samples, ["transcribe"], report, check)
-            why = why_no_english(language, champion.model)
-            return Both(original=original, english=None, why_no_english=why)
-        tasks: list[Task] = ["transcribe", "translate"]
-        original, english = _answers(champion, language, samples, tasks, report, check)
-        return Both(
-            original=original, english=english if original.transcript.text else None, why_no_english=""
-        )
+def both_of(answers: Sequence[Answer], why: str) -> Both:
+    original, *others = answers
+    english = others[0] if others and original.transcript.text else None
+    return Both(original=original, english=english, why_no_english=why)
+
+
+def work(
+    store: Store,
+    language: Language,
+    source: Path,
+    order: Order,
+    report: Report,
+    check: Check,
+    *,
+    place: Place = RECORDINGS.place,
+    on_segments: OnSegments | None = None,
+) -> tuple[list[Answer], str]:
+    """An answer for each task, all in one pass over the recording; and why there is no English.
+
+    Args: place: held until all is done. Raises: as `transcribe`.
+    """
+    report(Waiting())
+    with place(check):
+        report(Decoding())
+        with _decoded(source, language, check) as samples:
+            listener = _Reporting(report, on_segments)
+            written = WRITER(store, cache_folder(), language, order, samples, listener, check)
+            return [
+                Answer(
+                    language=language,
+                    model=written.model,
+                    transcript=transcript,
+                    took_s=written.took_s,
+                    notes=samples.notes,
+                )
+                for transcript in written.transcripts
+            ], written.why_no_english
 
 
 @contextmanager
-def _decoded(source: Path, language: Language, report: Report, check: Check) -> Iterator[SamplesFile]:
-    """The recording, once there is a place for it; the place is held until it is transcribed."""
-    report(Waiting())
-    with RECORDINGS.place(check):
-        report(Decoding())
-        with closing(DECODERS.open(source, max_s=MAX_S, language=language.code, check=check)) as samples:
-            yield samples
+def _decoded(source: Path, language: Language, check: Check) -> Iterator[SamplesFile]:
+    with closing(DECODERS.open(source, max_s=MAX_S, language=language.code, check=check)) as samples:
+        yield samples
 
 
-def _loaded(store: Store, language: Language, report: Report) -> Champion:
-    model = promoted(store, language)
-    if not is_loaded(language, model):
-        report(Loading(model=model))
-    return load_champion(store, language, cache_folder())
+class _Reporting(Listener):
+    """Makes stages of what is told."""
+
+    def __init__(self, report: Report, on_segments: OnSegments | None) -> None:
+        self._report, self._on_segments = report, on_segments
+        self._tasks: tuple[Task, ...] = ()
+        self._written: dict[Task, tuple[Segment, ...]] = {}
+        self._passed_on: dict[Task, int] = {}
+        self._done_s = self._total_s = 0.0
+
+    def loading(self, model: Model) -> None:
+        self._report(Loading(model=model))
+
+    def begins(self, tasks: Sequence[Task]) -> None:
+        """Or begins anew, where the model's process was killed: nothing is then passed on twice."""
+        self._tasks, self._written = tuple(tasks), dict.fromkeys(tasks, ())
+
+    def progress(self, done_s: float, total_s: float) -> None:
+        self._done_s, self._total_s = done_s, total_s
+        self._tell()
+
+    def segments(self, task: Task, segments: Sequence[Segment]) -> None:
+        self._written[task] = (*self._written[task], *segments)
+        new = self._written[task][self._passed_on.get(task, 0) :]
+        if self._on_segments is not None and new:
+            self._on_segments(task, new)
+        self._passed_on[task] = max(self._passed_on.get(task, 0), len(self._written[task]))
+        self._tell()
+
+    def _tell(self) -> None:
+        at = {"done_s": self._done_s, "total_s": self._total_s}
+        self._report(Transcribing(tasks=self._tasks, segments=dict(self._written), **at))
 
 
-def _answers(
-    champion: Champion,
-    language: Language,
-    samples: SamplesFile,
-    tasks: Sequence[Task],
-    report: Report,
-    check: Check,
-) -> list[Answer]:
-    """One for each task, all in one pass over the recording."""
-    start = time.perf_counter()
-    transcripts = champion.transcriber.transcribe_for(
-        tasks,
-        samples,
-        lambda done_s, total_s: report(Transcribing(tasks=tuple(tasks), done_s=done_s, total_s=total_s)),
-        words=True,
-        check=check,
-        turn=lambda: MODEL.place(check),
-    )
-    took_s = time.perf_counter() - start
-    return [
-        Answer(
-            language=language,
-            model=champion.model,
-            transcript=transcript,
-            took_s=took_s,
-            notes=samples.notes,
-        )
-        for transcript in transcripts
-    ]
-
-
-def _report_to_nobody(_: Stage) -> None:
+def _to_nobody(_: Stage) -> None:
     """Of a stage."""

@@ -1,0 +1,42 @@
+"""How far a recording is, as whoever waits for it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from dagsverk.speech.model.decoded import Task
+from dagsverk.speech.serving.transcriber import Segment
+from dagsverk.store import Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """For a place."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """The recording is read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loading:
+    """The model is being loaded."""
+
+    model: Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transcribing:
+    """How much of a recording is done, for all tasks, and what is written of it so far."""
+
+    tasks: tuple[Task, ...]
+    done_s: float
+    total_s: float
+    segments: Mapping[Task, tuple[Segment, ...]] = field(default_factory=dict)
+
+
+Stage: TypeAlias = Waiting | Decoding | Loading | Transcribing
+Report: TypeAlias = Callable[[Stage], None]

@@ -1,0 +1,128 @@
+"""Models in a process of their own: the same texts, memory given back, a killed one costs one try."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+from speech_models import sounds
+from speech_site import SWEDISH, spoken_store
+
+from dagsverk.speech.audio.samples import SamplesFile
+from dagsverk.speech.errors import Killed
+from dagsverk.speech.languages import language
+from dagsverk.speech.serving import answering, champions
+from dagsverk.speech.serving.answering import CannotTranslate, Order
+from dagsverk.speech.serving.model_process import ModelProcess
+from dagsverk.store import open_store
+from dagsverk.turns import go_on
+
+ORDER = Order(tasks=("transcribe",), words=True)
+TEXTS = [sound.text for sound in sounds()]
+
+
+@pytest.fixture(scope="module")
+def store():
+    return open_store(str(spoken_store()))
+
+
+@pytest.fixture
+def samples(tmp_path):
+    parts = [part for sound in sounds() for part in (np.zeros(24_000, np.float32), sound.audio)]
+    audio = np.concatenate(parts).astype(np.float32)
+    audio.tofile(tmp_path / "samples")
+    file = SamplesFile((tmp_path / "samples").open("rb"), len(audio))
+    yield file
+    file.close()
+
+
+@pytest.fixture(scope="module")
+def process():
+    process = ModelProcess()
+    yield process
+    process.close()
+
+
+class Listener:
+    """Keeps what it is told, and may do something as the model is loaded or begins."""
+
+    def __init__(self, then=lambda: None):
+        self.then, self.told, self.texts = then, [], []
+
+    def loading(self, _):
+        self.told.append("loading")
+        self.then()
+
+    def begins(self, _):
+        self.told.append("begins")
+        self.texts = []
+        self.then()
+
+    def progress(self, done_s, total_s):
+        self.told.append(done_s / total_s)
+
+    def segments(self, _, segments):
+        self.texts += [segment.text for segment in segments]
+
+
+def test_the_process_writes_what_this_one_would_write_and_tells_of_it(process, store, samples, tmp_path):
+    here, there = Listener(), Listener()
+    ours = answering.write_down(store, tmp_path, SWEDISH, ORDER, samples, here, go_on)
+    theirs = process.write_down(store, tmp_path, SWEDISH, ORDER, samples, there, go_on)
+    assert theirs.transcripts == ours.transcripts
+    assert theirs.model == ours.model
+    assert there.texts == here.texts == TEXTS
+    assert there.told[-1] == 1.0
+    assert process.pid not in (None, os.getpid())
+
+
+def test_a_process_that_is_killed_costs_one_more_try_and_no_text(process, store, samples, tmp_path):
+    kills = [1]
+
+    def kill():
+        if kills:
+            kills.pop()
+            os.kill(process.pid, signal.SIGKILL)
+
+    listener = Listener(kill)
+    written = process.write_down(store, tmp_path, SWEDISH, ORDER, samples, listener, go_on)
+    assert [segment.text for segment in written.transcripts[0].segments] == TEXTS == listener.texts
+    assert listener.told.count("begins") == 2
+
+
+def test_who_leaves_ends_the_work_and_not_the_process(process, store, samples, tmp_path):
+    def leave():
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        process.write_down(store, tmp_path, SWEDISH, ORDER, samples, Listener(leave), go_on)
+    before = process.pid
+    process.write_down(store, tmp_path, SWEDISH, ORDER, samples, Listener(), go_on)
+    assert process.pid == before
+
+
+def test_errors_come_back_as_what_they_are(process, store, samples, tmp_path):
+    with pytest.raises(CannotTranslate, match="writes Swedish only"):
+        order = Order(tasks=("translate",))
+        process.write_down(store, tmp_path, SWEDISH, order, samples, Listener(), go_on)
+    with pytest.raises(champions.NoSpeechModel, match="speech-day/italian"):
+        process.write_down(store, tmp_path, language("it"), ORDER, samples, Listener(), go_on)
+
+
+def test_one_that_is_killed_twice_is_told_with_what_to_do(process, store, samples, tmp_path):
+    listener = Listener(lambda: os.kill(process.pid, signal.SIGKILL))
+    with pytest.raises(Killed, match=r"ended 2 times \(SIGKILL\).*short of memory"):
+        process.write_down(store, tmp_path, SWEDISH, ORDER, samples, listener, go_on)
+    assert listener.told.count("loading") + listener.told.count("begins") == 2
+
+
+def test_after_some_idle_time_the_process_is_gone_and_the_next_recording_starts_one(
+    process, store, samples, tmp_path
+):
+    process.idle_s = 0.1
+    written = process.write_down(store, tmp_path, SWEDISH, ORDER, samples, Listener(), go_on)
+    assert [
+        segment.text for segment in written.transcripts[0].segments
+    ] == TEXTS  # after the end of one before
+    process._idle.join(20)
+    assert process.pid is None
