@@ -142,7 +142,8 @@ def limits_of(prefect_file: Path) -> list[str]:
     entries = _read_yaml(prefect_file).get("deployments") or []
     asked = {(entry.get("parameters") or {}).get("language") for entry in entries}
     spoken = sorted(language(code).name for code in asked if code)
-    return [*(f"tabular-{system}" for system in systems()), *(f"speech-{name}" for name in spoken)]
+    limits = [*(f"tabular-{system}" for system in systems()), *(f"speech-{name}" for name in spoken)]
+    return [*limits, *(f"speech-transcription-{name}" for name in spoken)]
 
 
 async def register_limit(client: PrefectClient, name: str, done: Registered) -> None:

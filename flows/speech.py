@@ -18,8 +18,10 @@ from dagsverk.speech.config import (
 )
 from dagsverk.speech.languages import BORROWED, LANGUAGES, known_language
 from dagsverk.speech.runs import CheckpointRef
+from dagsverk.speech.transcription.config import TranscriptionConfig
 from dagsverk.store import ModelRef
 from tasks import speech as tasks
+from tasks import transcription as transcribing
 from tasks.children import cancel_children
 from tasks.runs import one_at_a_time, speech_run_name
 from tasks.speech import language_name
@@ -122,3 +124,19 @@ def speech_adopt(language: LanguageCode, model: PublishedModel = "openai/whisper
     """
     with one_at_a_time(language_name(language), "speech"):
         return tasks.adopt(language, model)
+
+
+@flow(name="speech-transcription", flow_run_name=speech_run_name)
+def speech_transcription(
+    language: LanguageCode, transcription: TranscriptionConfig = TranscriptionConfig()
+) -> str:
+    """A folder or prefix of recordings -> the text of each in the store, once; failures with their reason.
+
+    Args:
+        language: Whisper's code of what is spoken, such as sv.
+        transcription: Where the recordings are, which model writes them down, where else texts go.
+    """
+    with one_at_a_time(f"transcription-{language_name(language)}", "speech"):
+        work = transcribing.list_recordings(language, transcription)
+        done = transcribing.transcribe_recordings.map(work.groups, work.plan, language, transcription)
+        return transcribing.add_up(language, work.plan, done.result(), transcription, wait_for=done)

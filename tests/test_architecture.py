@@ -48,13 +48,12 @@ LIGHT = (  # imported in this order, in one process
     *(f"dagsverk.speech.{name}" for name in ("cache", "config", "errors", "languages", "results", "runs")),
     *(f"dagsverk.speech.{name}" for name in ("steps", "summary", "corpora.opening", "registry.gate")),
     *(f"dagsverk.speech.{name}" for name in ("registry.card", "evaluation.groups")),
-    *(
-        f"dagsverk.speech.serving.{name}"
-        for name in ("engine", "transcriber", "champions", "service", "jobs")
-    ),
-    *(f"dagsverk.speech.transcription.{name}" for name in ("files", "models", "terminal")),
+    *(f"dagsverk.speech.serving.{name}" for name in ("engine", "transcriber", "champions", "jobs")),
+    *(f"dagsverk.speech.transcription.{name}" for name in ("adding_up", "files", "models", "terminal")),
+    *(f"dagsverk.speech.transcription.{name}" for name in ("config", "results", "sources", "work")),
     "tasks.tabular",
     "tasks.speech",
+    "tasks.transcription",
     "flows.tabular",
     "flows.speech",
 )

@@ -66,7 +66,7 @@ def ended(server, id):
 
 def test_a_job_ends_with_the_text_that_is_kept_in_the_store(made, store, recording):
     server = made()
-    id = server.submit(SWEDISH, recording, visitor="anna", name="three.wav", words=True)
+    id = server.submit(SWEDISH, recording, visitor="anna", name="three.wav")
     view = ended(server, id)
     assert (view.state, view.job.name, view.error) == ("done", "three.wav", "")
     assert [segment.text for segment in view.result.original.transcript.segments] == TEXTS
@@ -250,7 +250,7 @@ def client(store):
 
 
 def test_a_program_sends_a_recording_goes_away_and_comes_back_for_the_text(client):
-    sent = client.post("/api/jobs/swedish?words=true", files={"file": ("three.wav", THREE)})
+    sent = client.post("/api/jobs/swedish", files={"file": ("three.wav", THREE)})
     assert (sent.status_code, sent.json()["name"]) == (202, "three.wav")
     address = f"/api/jobs/{sent.json()['id']}"
     while (answer := client.get(address).json())["state"] in ("queued", "running"):

@@ -135,8 +135,9 @@ def test_an_answer_in_json_says_how_sure_the_model_is_of_each_segment(transcribi
     assert content["model"] == {"name": "whisper_swedish", "version": 1}
     for segment in content["segments"]:
         assert segment.keys() == {
-            "start_s", "end_s", "text", "mean_log_probability", "no_speech_probability",
+            "start_s", "end_s", "text", "mean_log_probability", "no_speech_probability", "words",
         }  # fmt: skip
+        assert [word["text"] for word in segment["words"]] == segment["text"].split()
         assert segment["mean_log_probability"] <= 0
         assert 0 <= segment["no_speech_probability"] <= 1
 

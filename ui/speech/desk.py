@@ -20,6 +20,8 @@ from dagsverk.speech.languages import Language, language
 from dagsverk.speech.results import Run
 from dagsverk.speech.serving.jobs import Jobs
 from dagsverk.speech.steps import Prepared, Steps
+from dagsverk.speech.transcription.results import Transcribed
+from dagsverk.speech.transcription.results import reports as transcription_reports
 from dagsverk.store import Model, StoreError, Unavailable
 from ui.desk import Desk
 
@@ -55,11 +57,13 @@ class SpeechView:
     worst: Sequence[PlayableClip]  # of `shown`
     steps: Steps
     tested: Prepared | None  # the set that `shown` is of, where it is still there
+    transcriptions: Sequence[Transcribed] = ()  # places whose recordings are written down again and again
 
     @property
     def blank(self) -> bool:
         """Nothing has been prepared, trained or scored yet."""
-        return not (self.champion or self.runs or self.reports or any(vars(self.steps).values()))
+        kept = self.champion or self.runs or self.reports or self.transcriptions
+        return not (kept or any(vars(self.steps).values()))
 
     @property
     def shown(self) -> EvaluationReport | None:
@@ -125,7 +129,8 @@ class SpeechDesk(Desk[Language, SpeechView]):
 
     def _version(self, of: Language) -> str:
         steps_kept = plain(steps.last_steps(self.store, of))
-        state = json.dumps([results.results_version(self.store, of), steps_kept], sort_keys=True)
+        written = [plain(one) for one in transcription_reports(self.store, of)]
+        state = json.dumps([results.results_version(self.store, of), steps_kept, written], sort_keys=True)
         return hashlib.sha256(state.encode()).hexdigest()[:16]
 
     def _is_gone(self, before: SpeechView, _: Hashable) -> bool:
@@ -148,6 +153,7 @@ class SpeechDesk(Desk[Language, SpeechView]):
             "reports": {report.key: report for report in results.reports(store, of)},
             "verdicts": results.verdicts(store, of),
             "steps": steps.last_steps(store, of),
+            "transcriptions": transcription_reports(store, of),
         }
         shown = SpeechView(language=of, version=str(version), worst=(), tested=None, **read).shown
         worst = results.worst_clips(store, of, shown) if shown else []

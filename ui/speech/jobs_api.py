@@ -48,7 +48,6 @@ def add_job_routes(app: FastAPI, speech: SpeechDesk) -> None:
         language: str,
         request: Request,
         task: Annotated[Wanted, Query()] = "transcribe",
-        words: Annotated[bool, Query()] = False,
         prompt: Annotated[str, Query(max_length=MOST_PROMPT_LETTERS)] = "",
     ) -> dict[str, Any]:
         spoken = named_language(language)
@@ -56,7 +55,7 @@ def add_job_routes(app: FastAPI, speech: SpeechDesk) -> None:
         await run_in_threadpool(promoted, store, spoken)  # before megabytes are sent for nothing
         visitor = f"address {request.client.host if request.client else ''}"
         await run_in_threadpool(speech.jobs.refuse_if_full, visitor)
-        order = Order(tasks=TASKS[task], only_if_it_can=task == "both", words=words, prompt=prompt)
+        order = Order(tasks=TASKS[task], only_if_it_can=task == "both", prompt=prompt)
         with tempfile.TemporaryDirectory(prefix="dagsverk-recording-") as folder:
             sent = await received(request, Path(folder))
             no_fields(sent.fields)

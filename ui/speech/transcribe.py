@@ -24,7 +24,7 @@ from dagsverk.speech.serving.service import (
     Waiting,
     transcribe_and_translate,
 )
-from dagsverk.speech.subtitles.cues import cues, spread
+from dagsverk.speech.subtitles.cues import cues, words_in
 from dagsverk.speech.subtitles.formats import WRITERS, Format
 from dagsverk.store import Model, StoreError
 from dagsverk.tabular.system import System
@@ -257,7 +257,7 @@ def _ways(both: Both) -> Html:
 
 def _subtitles(answer: Answer, name: Format, code: str) -> Html:
     words = f"English .{name}" if answer.transcript.task == "translate" else f"Subtitles .{name}"
-    written = WRITERS[name](cues(spread(answer.transcript.segments)))
+    written = WRITERS[name](cues(words_in(answer.transcript.segments)))
     return _download(words, written, f"subtitles-{code}.{name}")
 
 

@@ -79,6 +79,20 @@ class S3Place:
                     with s3_errors("read", f"{self.url}/{path}"):
                         raise content
 
+    def blocks(self, path: str, tag: str) -> Iterator[bytes]:
+        """An object of any size, of the version with this ETag. Raises CorpusError."""
+        with s3_errors("read", f"{self.url}/{path}"):
+            yield from s3.blocks(self._s3, self._address(path), f'"{tag}"')
+
+    def stamp(self, path: str) -> str:
+        """The ETag of the version that is there; "" for none. Raises CorpusError."""
+        bucket, _, key = self._address(path).partition("/")
+        with s3_errors("open", f"{self.url}/{path}"):
+            try:
+                return str(self._s3.call_s3("head_object", Bucket=bucket, Key=key)["ETag"]).strip('"')
+            except FileNotFoundError:
+                return ""
+
     def _address(self, path: str) -> str:
         return f"{self._bucket}/{self._prefix}{path}"
 

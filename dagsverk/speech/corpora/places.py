@@ -9,7 +9,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from dagsverk.addresses import refuse_keys
 from dagsverk.reading import Below, NotRegular, TooLarge, kind_of, may_pass
@@ -146,6 +146,10 @@ class LocalPlace:
             return Entry(0, "", str(fault) if "link" in str(fault) else f"a link to {fault}")
         except PermissionError:
             return Entry(0, "", "a link to what may not be read")
+
+    def open(self, path: str) -> BinaryIO:
+        """A file of any size. Raises NotRegular, OSError."""
+        return self._below.open(path)
 
     def table(self, path: str) -> bytes:
         where = f"{self.url}/{path}"

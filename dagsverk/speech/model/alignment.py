@@ -18,7 +18,7 @@ from scipy.ndimage import median_filter
 from dagsverk.speech.config import MEL_FRAMES_PER_S
 from dagsverk.speech.model.cached_decoder import CachedDecoder
 from dagsverk.speech.model.decoded import Task
-from dagsverk.speech.model.decoding import alike_batches, encoder_states, grid_frames
+from dagsverk.speech.model.decoding import States, alike_batches, encoder_states, grid_frames
 from dagsverk.speech.model.models import SpeechModel
 from dagsverk.speech.model.precision import evaluating
 from dagsverk.speech.model.tokens import end_id, prompt
@@ -52,6 +52,7 @@ def token_times(
     batch_s: float = 240.0,
     slack_s: float = 0.1,
     full_windows: bool | None = None,
+    states: States | None = None,
     check: Check = go_on,
 ) -> list[list[float]]:
     """When each token of each clip begins, and at last when the text ends: seconds, never falling.
@@ -74,9 +75,9 @@ def token_times(
             clips = [spoken[place] for place in batch]
             lengths = {spoken[place]: padded[place] for place in batch}
             own_lengths = [lengths.get(clip, 0) for clip in range(len(mels))]
-            states = encoder_states(network, mels, floors, own_lengths, clips)
+            encoded = encoder_states(network, mels, floors, own_lengths, clips, states)
             rows = [[*start, *tokens[clip][:room], end] for clip in clips]
-            for clip, weights in zip(clips, _attention(quick, states, rows, heads), strict=True):
+            for clip, weights in zip(clips, _attention(quick, encoded, rows, heads), strict=True):
                 positions = (len(mels[clip]) + 1) // 2  # of the clip, not of what it is padded with
                 # a token is chosen in the row of the one before it
                 path = _starts(_smoothed(weights[:, :, :positions])[len(start) - 1 : -1])

@@ -11,6 +11,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -30,6 +31,8 @@ GRID_FRAMES = 50  # of log-mel: a clip and its slack are padded to a multiple of
 TOKENS_PER_S = 50  # nobody says more, in bytes even; cuts loops on short clips
 MIN_TOKENS = 50  # the limit of the shortest clips
 
+States: TypeAlias = dict[int, torch.Tensor]  # the encoder's output, by the place of the clip
+
 _SPECIAL = re.compile(r"<\|.*\|>", re.DOTALL)
 
 
@@ -47,6 +50,7 @@ def decode(
     frames: Sequence[int] | None = None,
     max_tokens: Sequence[int] | None = None,
     before: str = "",
+    states: States | None = None,
     check: Check = go_on,
 ) -> list[Decoded]:
     """The hypothesis of each clip, in the order given.
@@ -64,6 +68,7 @@ def decode(
             decoder holds.
         before: a text that is taken to come before every clip: its words and spelling are likelier then. Of
             a long one the end counts, up to half of what the decoder holds.
+        states: of clips by their place, from an earlier call with the same clips; what is missing is added.
         check: asked again and again; what it raises ends the work.
     Raises: ValueError for beams < 1, or a clip that is empty, too long or of another number of mel bins.
     """
@@ -84,9 +89,9 @@ def decode(
     with evaluating(model.model) as network:
         rules = _rules(model, network)
         for batch in alike_batches(padded, batch_s * MEL_FRAMES_PER_S):
-            states = encoder_states(network, mels, floors, padded, batch)
+            encoded = encoder_states(network, mels, floors, padded, batch, states)
             own = [limits[i] for i in batch]
-            paths, no_speech = _best_paths(network, states, start, len(earlier), rules, own, beams, check)
+            paths, no_speech = _best_paths(network, encoded, start, len(earlier), rules, own, beams, check)
             for i, path, probability in zip(batch, paths, no_speech, strict=True):
                 decoded[i] = _hypothesis(model, path, probability)
     return [decoded[i] for i in range(len(mels))]
@@ -163,16 +168,22 @@ def encoder_states(
     floors: Sequence[float],
     padded: Sequence[int],
     batch: Sequence[int],
+    held: States | None = None,
 ) -> list[torch.Tensor]:
-    """The encoder's output for each clip, (positions, d_model): clips of one padded length at a time."""
-    states: list[torch.Tensor] = []
-    for length, group in itertools.groupby(batch, key=lambda i: padded[i]):
+    """The encoder's output for each clip, (positions, d_model): clips of one padded length at a time.
+
+    Args: held: what is there is taken, and what is not is added.
+    """
+    states: States = {} if held is None else held
+    missing = [i for i in batch if i not in states]
+    for length, group in itertools.groupby(missing, key=lambda i: padded[i]):
         clips = list(group)
         own = [mels[i] for i in clips]
         slack_frames = length - max(len(mel) for mel in own)
         collated = collate(own, [floors[i] for i in clips], slack_frames=slack_frames)
-        states += encode(network, collated.to(network.device, network.dtype)).unbind(0)
-    return states
+        encoded = encode(network, collated.to(network.device, network.dtype)).unbind(0)
+        states |= dict(zip(clips, encoded, strict=True))
+    return [states[i] for i in batch]
 
 
 def _best_paths(

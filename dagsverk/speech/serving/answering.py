@@ -33,7 +33,7 @@ class Order:
 
     tasks: tuple[Task, ...]
     only_if_it_can: bool = False  # translate: else CannotTranslate
-    words: bool = False  # with their times
+    words: bool = True  # with their times
     prompt: str = ""  # taken to be said before: names and words, spelt as they are to be written
 
 

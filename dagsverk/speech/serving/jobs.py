@@ -174,7 +174,7 @@ class Jobs:
         name: str = "",
         english: bool = True,
         order: Order | None = None,
-        words: bool = False,
+        words: bool = True,
         prompt: str = "",
     ) -> str:
         """Queue a recording; its id. The file is linked into the job where that can be done, else copied.

@@ -70,11 +70,7 @@ class Answer:
     notes: tuple[str, ...] = ()  # of the recording: which track is heard, what is missing in it
 
     def to_dict(self) -> dict[str, Any]:
-        """In JSON types. Words are there where they were asked for."""
-        shown = [asdict(segment) for segment in self.transcript.segments]
-        for segment in shown:
-            if not segment.get("words"):
-                segment.pop("words", None)
+        """In JSON types."""
         return {
             "language": self.language.code,
             "task": self.transcript.task,
@@ -82,9 +78,19 @@ class Answer:
             "duration_s": round(self.transcript.duration_s, 3),
             "took_s": round(self.took_s, 3),
             "notes": list(self.notes),
-            "segments": shown,
+            "word_times": self.transcript.word_times,
+            "left_out": dict(self.transcript.left_out),
+            "segments": [_plain(segment) for segment in self.transcript.segments],
             "model": {"name": self.model.name, "version": self.model.version},
         }
+
+
+def _plain(segment: Segment) -> dict[str, Any]:
+    words = [
+        {"text": word.text, "start_s": round(word.start_s, 2), "end_s": round(word.end_s, 2)}
+        for word in segment.words
+    ]
+    return {**asdict(segment), "words": words}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +109,7 @@ def transcribe(
     task: Task,
     check: Check = go_on,
     *,
-    words: bool = False,
+    words: bool = True,
     prompt: str = "",
     on_segments: OnSegments | None = None,
 ) -> Answer:
@@ -120,7 +126,7 @@ def transcribe(
 
 
 def transcribe_and_translate(
-    store: Store, language: Language, source: Path, *, words: bool = False, prompt: str = ""
+    store: Store, language: Language, source: Path, *, words: bool = True, prompt: str = ""
 ) -> Iterator[Stage | Both]:
     """Text and English as stages; the last one has them. Closing the iterator ends the work.
 

@@ -23,6 +23,7 @@ from dagsverk.turns import Check, go_on
 
 BATCH_S = 60.0
 BATCH_ON_GPU_S = 600.0
+KEPT_BYTES = 512 * 1024**2  # of what the encoder made of a batch
 
 
 class TorchEngine:
@@ -40,6 +41,7 @@ class TorchEngine:
             )
         self._model = model
         self._windows = windows or model.windows
+        self._kept: dict[int, tuple[log_mel.Mel, torch.Tensor]] = {}  # of the batch decoded last, by id
 
     @property
     def windows(self) -> Windows:
@@ -75,7 +77,8 @@ class TorchEngine:
     ) -> list[Decoded]:
         """See `Engine.decode`."""
         torch.set_num_threads(threads.given())
-        return decoding.decode(
+        states = self._states(mels)
+        decoded = decoding.decode(
             self._model,
             mels,
             _floors(mels),
@@ -85,8 +88,11 @@ class TorchEngine:
             batch_s=BATCH_ON_GPU_S,
             full_windows=self._windows == "full",
             before=prompt,
+            states=states,
             check=check,
         )
+        self._keep(mels, states)
+        return decoded
 
     def align(
         self,
@@ -108,6 +114,7 @@ class TorchEngine:
             task=task,
             batch_s=BATCH_ON_GPU_S,
             full_windows=self._windows == "full",
+            states=self._states(mels),
             check=check,
         )
         tokenizer = self._model.tokenizer
@@ -122,6 +129,19 @@ class TorchEngine:
         return decoding.languages(
             self._model, mels, _floors(mels), full_windows=self._windows == "full", check=check
         )
+
+    def _states(self, mels: Sequence[log_mel.Mel]) -> decoding.States:
+        """What the encoder made of those of these clips that were decoded last: for words, for another task,
+        for what is decoded once more."""
+        held = {place: self._kept.get(id(mel)) for place, mel in enumerate(mels)}
+        return {place: one[1] for place, one in held.items() if one is not None}
+
+    def _keep(self, mels: Sequence[log_mel.Mel], states: decoding.States) -> None:
+        if all(id(mel) in self._kept for mel in mels):
+            return
+        size = sum(state.numel() * state.element_size() for state in states.values())
+        kept = {id(mel): (mel, states[place]) for place, mel in enumerate(mels)}
+        self._kept = kept if size <= KEPT_BYTES else {}
 
 
 def _floors(mels: Sequence[log_mel.Mel]) -> list[float]:

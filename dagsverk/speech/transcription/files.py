@@ -12,7 +12,7 @@ from tempfile import mkstemp
 from typing import TYPE_CHECKING
 
 from dagsverk import records
-from dagsverk.speech.subtitles.cues import cues, spread
+from dagsverk.speech.subtitles.cues import cues, words_in
 from dagsverk.speech.subtitles.formats import WRITERS, Format
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def content(transcript: Transcript, format: Format, model: str = "") -> str:
             records.encode({"text": transcript.text, "model": model, **records.plain(transcript)}).decode()
             + "\n"
         )
-    return WRITERS[format](cues(spread(transcript.segments)))
+    return WRITERS[format](cues(words_in(transcript.segments)))
 
 
 def targets(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,6 +51,12 @@ def by_name(source: str, language: Language) -> Loaded:
     place, name = _place(source), last_part(source)
     engine = load_engine(place, name, language=language.code)
     return Loaded(Transcriber(engine, language.code, can_translate=_translates(place)), name)
+
+
+@functools.lru_cache(maxsize=1)
+def named(source: str, language: Language) -> Loaded:
+    """The same, held in memory for the next recording. Not for two threads at a time."""
+    return by_name(source, language)
 
 
 def _place(source: str) -> Path:

@@ -90,7 +90,7 @@ def _transcript(
     started = time.monotonic()
     bar.stage("reading")
     with closing(decoders.open(recording, max_s=MAX_S, language=arguments.language.code)) as samples:
-        transcript = loaded.transcriber.transcribe(samples, arguments.task, bar.done)
+        transcript = loaded.transcriber.transcribe(samples, arguments.task, bar.done, words=True)
         notes = samples.notes
     bar.end(transcript.duration_s, time.monotonic() - started)
     return transcript, notes
