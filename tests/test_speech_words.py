@@ -14,7 +14,7 @@ from dagsverk.speech.model.cached_decoder import CachedDecoder
 from dagsverk.speech.model.decoded import Decoded
 from dagsverk.speech.model.models import random_model
 from dagsverk.speech.model.tokens import encode_text, previous
-from dagsverk.speech.serving.guard import LOOP, NOT_SPEECH, doubted
+from dagsverk.speech.serving.guard import ECHO, LOOP, NOT_SPEECH, doubted, echoed, without_echoes
 from dagsverk.speech.serving.torch_engine import TorchEngine
 from dagsverk.speech.serving.transcriber import Transcriber
 from dagsverk.speech.serving.word_times import at_pauses, shifted, those_of, words_of
@@ -210,3 +210,46 @@ def test_what_is_left_out_is_counted_by_reason():
     kept = doubted(first, lambda places, _: [first[place] for place in places])
     assert [one.text for one in kept.decoded] == ["fine", "", "otto"]
     assert kept.left_out == {NOT_SPEECH: 1, LOOP: 1}
+
+
+@pytest.mark.parametrize(
+    "text, prompt, echo",
+    [
+        ("Dagsverk, Prefect.", "Words: Dagsverk, Prefect", ["dagsverk", "prefect"]),
+        ("We use Prefect daily", "Dagsverk, Prefect", []),  # says something of its own
+        ("then a b c d and on", "x A, b; C d y", ["a", "b", "c", "d"]),
+        ("", "anything", []),
+        ("anything", "", []),
+        ("...", "...", []),
+    ],
+)
+def test_a_text_may_echo_its_prompt_where_nothing_else_or_a_long_run_of_it_is_written(text, prompt, echo):
+    assert echoed(text, prompt) == echo
+
+
+@pytest.mark.parametrize(
+    "without, kept, left_out",
+    [
+        ("Dags verk", "Dagsverk", {}),  # said, and spelt as the prompt has it
+        ("thank you", "thank you", {ECHO: 1}),
+        ("", "", {ECHO: 1}),
+    ],
+)
+def test_an_echo_counts_only_if_the_like_of_it_is_written_without_the_prompt(without, kept, left_out):
+    def again(places, beams):
+        assert (places, beams) == ([1], 1)
+        return [Decoded(without, (), -0.2, 0.1, True)]
+
+    first = [Decoded(text, (), -0.2, 0.1, True) for text in ("a house", "Dagsverk")]
+    result = without_echoes(doubted(first, again), "Dagsverk", again)
+    assert [one.text for one in result.decoded] == ["a house", kept]
+    assert result.left_out == left_out
+
+
+def test_a_recording_s_language_is_one_of_those_that_come_into_question(model):
+    transcriber = Transcriber(TorchEngine(model), "sv")
+    audio = np.concatenate([np.zeros(16_000), voice(2, 0), np.zeros(16_000)]).astype(np.float32)
+    shares = transcriber.languages(audio, ["sv", "it", "rm_as_it"])
+    assert sum(shares.values()) == pytest.approx(1) and shares["it"] == shares["rm_as_it"]
+    assert list(shares.values()) == sorted(shares.values(), reverse=True)
+    assert transcriber.languages(np.zeros(48_000, np.float32), ["sv", "it"]) == {}

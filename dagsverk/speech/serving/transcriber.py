@@ -6,6 +6,7 @@ repeats in a loop is treated as Whisper's authors do, without their dice: once m
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,16 +21,18 @@ from numpy.typing import NDArray
 from dagsverk.speech.audio.samples import Audio, SamplesFile
 from dagsverk.speech.errors import ModelError
 from dagsverk.speech.features import log_mel
+from dagsverk.speech.languages import token_code
 from dagsverk.speech.model.decoded import Decoded, Task
 from dagsverk.speech.serving import windows
 from dagsverk.speech.serving.engine import Engine, WordTimes
-from dagsverk.speech.serving.guard import doubted
+from dagsverk.speech.serving.guard import doubted, without_echoes
 from dagsverk.speech.serving.windows import LEVEL_SAMPLES, LEVELS_PER_S, SAMPLE_RATE_HZ, Window
 from dagsverk.speech.serving.word_times import at_pauses, shifted, those_of
 from dagsverk.speech.subtitles.cues import Word
 from dagsverk.turns import Check, go_on
 
 BLOCK_S = 30.0  # of a recording read at a time
+LISTENED_S = 60.0  # of speech, to tell its language
 
 Source: TypeAlias = bytes | Path | Audio | SamplesFile
 Turn: TypeAlias = Callable[[], AbstractContextManager[object]]
@@ -113,6 +116,37 @@ class Transcriber:
         )
         return transcript
 
+    def languages(
+        self,
+        source: Source,
+        among: Sequence[str] = (),
+        *,
+        check: Check = go_on,
+        turn: Turn = nullcontext,
+    ) -> dict[str, float]:
+        """How likely each language is spoken, the likeliest first: of the first minute of a recording in
+        which something is said. Nothing where nothing is said.
+
+        Args:
+            among: Whisper's codes that come into question, their shares are of 1; none: all that it knows.
+                A language that is written under the token of another is as likely as that one.
+        """
+        shares: Counter[str] = Counter()
+        with _opened(source) as blocks:
+            levels, samples = windows.levels(_checked(blocks(), check))
+            planned = windows.plan(levels, samples, longest_s=self._longest_s)
+            lengths_s = itertools.accumulate(window.end_s - window.start_s for window in planned)
+            most = [window for window, at_s in zip(planned, lengths_s, strict=True) if at_s <= LISTENED_S]
+            for batch in _batches(windows.take(_checked(blocks(), check), most), self._engine.batch_s):
+                mels = [log_mel.log_mel(audio, self._engine.n_mels) for _, audio in batch]
+                with turn(), self._lock:
+                    likely = self._engine.languages(mels, check=check)
+                for mel, own in zip(mels, likely, strict=True):
+                    shares.update({code: share * len(mel) for code, share in own.items()})
+        asked = {code: shares[token_code(code)] for code in among} if among else dict(shares)
+        total = sum(asked.values())
+        return {code: share / total for code, share in Counter(asked).most_common()} if total else {}
+
     def transcribe_for(
         self,
         tasks: Sequence[Task],
@@ -185,9 +219,16 @@ class Transcriber:
         left_out: Counter[str],
     ) -> list[Segment]:
         """A segment of each window in which something is said; what is left out is counted."""
+        bare = replace(asked, prompt="")  # what is doubted is decoded anew without it
+
+        def again(places: list[int], beams: int) -> list[Decoded]:
+            return self._decode(mels, places, beams, task, bare)
+
         with asked.turn(), self._lock:
             first = self._decode(mels, range(len(cut)), 1, task, asked)
-            kept = doubted(first, lambda places, beams: self._decode(mels, places, beams, task, asked))
+            kept = doubted(first, again)
+            if asked.prompt:
+                kept = without_echoes(kept, asked.prompt, again)
             speech = [place for place, one in enumerate(kept.decoded) if one.text]
             segments = [_segment(cut[place], kept.decoded[place]) for place in speech]
             if loud is not None:
