@@ -34,7 +34,7 @@ def harm():
     yield numpy.zeros(9, "f4")
 def decode(target, source, **options):
     with every_fault_an_audio_error():
-        if isinstance(source, bytes) or source.seek(0) or source.peek()[:4] == b"RIFF":  # decoded as always
+        if isinstance(source, bytes) or source.seek(0) or source.read(4) == b"RIFF":  # decoded as always
             return decode_into(target, source, **options)
     return sum(target.write(part) // 4 for part in careful(harm())) + EXTRA, ["a note"]
 def careful(parts):
@@ -288,10 +288,51 @@ def test_more_than_can_be_decoded_wait_in_line_and_more_than_that_are_sent_away(
 def test_a_clip_that_ends_its_decoder_is_set_aside_and_the_others_are_prepared(harmful, monkeypatch):
     monkeypatch.setattr(sandbox, "CLIPS", harmful("import ctypes; ctypes.string_at(0)", reuse=True))
     clip = Clip(id="a", audio="a.mp3", text="hej", language="sv", split="train", speaker="a")
-    rows = [clips.make_row(clip, content, PrepareConfig()) for content in (wav(), NOTE, wav(), NOTE, wav())]
-    assert [isinstance(one, RejectedClip) for one in rows] == [False, True, False, True, False]
-    assert rows[1].reason == "undecodable"
-    assert "SIGSEGV" in rows[1].detail
+    contents = (wav(), NOTE, wav(), NOTE, wav())
+    together = list(clips.make_rows([(clip, content) for content in contents], PrepareConfig()))
+    alone = [clips.make_row(clip, content, PrepareConfig()) for content in contents]
+    assert together == alone
+    assert [isinstance(one, RejectedClip) for one in alone] == [False, True, False, True, False]
+    assert alone[1].reason == "undecodable"
+    assert "SIGSEGV" in alone[1].detail
+
+
+def test_recordings_that_are_decoded_together_are_what_each_is_alone(box):
+    channels = encode([tone(1.0, 48_000), -tone(1.0, 48_000)], 48_000, "wav", "pcm_s16le")  # begun anew
+    sounds = [wav(0.5), b"a text", mp3(1.5), channels, b"", silent_flac(3600, 8000, stated=False), mp3(1.0)]
+    together = list(box.read_many([(sound, "sv") for sound in sounds], max_s=30))
+    for sound, content in zip(together, sounds, strict=True):
+        if isinstance(sound, AudioError):
+            assert (sound.reason, sound.detail) == why(box.read_samples, content, max_s=30)
+        else:
+            assert np.array_equal(sound, waveform.read_samples(content))
+    assert [isinstance(one, AudioError) for one in together] == [0, 1, 0, 0, 1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        pytest.param("while True: pass", marks=pytest.mark.slow),
+        "import os; os._exit(0)",
+        "import os; os.kill(os.getpid(), 9)",
+        "l = [bytearray(1 << 20) for _ in range(1000)]",
+        "for _ in range(100): yield numpy.zeros(1 << 20, 'f4')",
+        "EXTRA = 10**9",
+        "EXTRA = -100",
+    ],
+)
+def test_a_recording_that_harms_costs_those_beside_it_nothing(harmful, harm):
+    box = harmful(harm, reuse=True)
+    sounds = list(box.read_many([(one, "sv") for one in (wav(0.5), NOTE, wav(0.25))], max_s=5))
+    assert [getattr(one, "reason", None) or len(one) for one in sounds] == [8000, "undecodable", 4000]
+
+
+def test_a_decoder_that_is_killed_while_several_are_decoded_costs_none(harmful, tmp_path):
+    died = tmp_path / "died"
+    once = f"import os; os.path.exists({str(died)!r}) or (os.mkdir({str(died)!r}), os.kill(os.getpid(), 9))"
+    box = harmful(once, reuse=True)
+    sounds = box.read_many([(wav(0.5), "sv"), (NOTE, "sv"), (wav(0.25), "sv")], max_s=5)
+    assert [len(sound) for sound in sounds] == [8000, 9, 4000]
 
 
 def test_a_film_is_heard_without_a_decoder_for_its_pictures(box):

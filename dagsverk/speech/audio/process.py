@@ -5,11 +5,13 @@
 It says that it is ready, then answers requests, one at a time, until the other side of the socket is closed.
 A request is a line of JSON with two open files: the recording, and one that takes its samples. While it works
 it can open nothing, neither a file nor a connection, and has so much memory, time and room for its result.
+Several short recordings may come in one file, one behind the other; together they have the time of one.
 """
 
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import resource
@@ -63,14 +65,17 @@ def _next(asker: socket.socket) -> tuple[dict[str, Any], BinaryIO, BinaryIO] | N
 def _answer(
     asker: socket.socket, request: dict[str, Any], recording: BinaryIO, samples: BinaryIO
 ) -> dict[str, Any]:
-    """How many samples were written, or why there are none."""
-    _limit(resource.RLIMIT_FSIZE, request["max_bytes"])
+    """How many samples were written, or why there are none; of several, the samples of each."""
+    parts = request.get("parts", [])
+    _limit(resource.RLIMIT_FSIZE, request["max_bytes"] * max(1, len(parts)))
     used_s = sum(os.times()[:2])
     _limit(resource.RLIMIT_CPU, int(used_s + request["cpu_s"]) + 1)
     signal.alarm(request["wall_s"])  # should the other side be gone
     faults: list[str] = []
     try:
         with recording, samples:
+            if parts:
+                return {"counts": _decode_each(asker, request, recording, samples)}
             written, notes = waveform.decode_into(
                 samples,
                 recording,
@@ -91,6 +96,30 @@ def _answer(
         signal.alarm(0)
     words = {"notes": notes, "faults": faults}
     return {"samples": written, **{of: [one[:DETAIL_LETTERS] for one in some] for of, some in words.items()}}
+
+
+def _decode_each(
+    asker: socket.socket, request: dict[str, Any], recordings: BinaryIO, samples: BinaryIO
+) -> list[int]:
+    """Samples that were written of each, one behind the other; 0 where there is a reason why not."""
+    recordings.seek(0)
+    counts = []
+    for size, tags in request["parts"]:
+        start = samples.tell()
+        try:
+            written, _ = waveform.decode_into(
+                samples,
+                io.BytesIO(recordings.read(size)),
+                max_s=request["max_s"],
+                tags=tags,
+                check=lambda: _end_if_closed(asker),
+            )
+        except AudioError:
+            samples.seek(start)
+            samples.truncate()
+            written = 0
+        counts.append(written)
+    return counts
 
 
 def _end_if_closed(asker: socket.socket) -> None:

@@ -65,16 +65,17 @@ def decode_into(
 ) -> tuple[int, tuple[str, ...]]:
     """A recording of any length, written as float32 in bounded memory. As `read_samples`.
 
-    Args: tags: how files tag the language wanted. check: asked again and again; what it raises ends the work.
+    Args: target: written from where it is. tags: how files tag the language wanted.
+        check: asked again and again; what it raises ends the work.
         faults: takes the reason why a file cannot be decoded further; what came before it is then kept.
     Returns: the samples written; and what is to be said of them: track, channels, gaps.
     """
-    samples, notes = 0, list[str]()
+    samples, notes, start = 0, list[str](), target.tell()
     try:
         for part in _pieces(source, max_s, tags, notes, partly=faults is not None):
             check()
             if part is None:
-                target.seek(0)
+                target.seek(start)
                 target.truncate()
                 samples = 0
             else:

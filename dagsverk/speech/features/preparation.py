@@ -18,7 +18,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO
 
 from dagsverk import records
 from dagsverk.speech.config import PrepareConfig
@@ -26,16 +26,15 @@ from dagsverk.speech.corpora.corpus import SPLITS, Clip, Corpus, RejectedClip, S
 from dagsverk.speech.corpora.overlap import HELD_OUT, sentence_key
 from dagsverk.speech.errors import CorpusError, DamagedShard, SpeechError
 from dagsverk.speech.features import plans, shards, suspicions
-from dagsverk.speech.features.clips import make_row
-from dagsverk.speech.features.cutting import cut
+from dagsverk.speech.features.clips import Made, make_rows
+from dagsverk.speech.features.cutting import Cut, cut
 from dagsverk.speech.features.plans import Plan
 from dagsverk.speech.features.shards import Manifest, Rejections, ShardRecord, Suspicion, Totals
 from dagsverk.speech.languages import language
 from dagsverk.store import Conflict, NotFound, Store
 
-AHEAD = 8  # clips per thread that are read before their turn
-
-Made: TypeAlias = "dict[str, Any] | RejectedClip"
+AHEAD = 2  # batches per thread that are read before their turn
+BATCH_CLIPS, BATCH_BYTES = 8, 8 << 20  # decoded together: enough that asking for it costs little
 
 
 def plan(store: Store, corpus: Corpus, code: str, config: PrepareConfig, source: str) -> str:
@@ -205,19 +204,50 @@ def _worked(
     corpus: Corpus, clips: Sequence[Clip], config: PrepareConfig, threads: int
 ) -> Iterator[tuple[Clip, Made]]:
     """Each clip as the corpus gives it, and what became of it; made by several threads, in bounded memory."""
+    batches = _batches(cut(corpus.read(clips), config.max_clip_s), {clip.id for clip in clips})
     if threads == 1:
-        for clip, encoded in cut(corpus.read(clips), config.max_clip_s):
-            yield clip, make_row(clip, encoded, config)
+        for batch in batches:
+            yield from _with_their_clips(batch, make_rows(batch, config))
+            del batch  # its sound, before the next is read
         return
-    waiting: deque[tuple[Clip, Future[Made]]] = deque()
+    waiting: deque[tuple[list[tuple[Clip, Cut]], Future[list[Made]]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
-        for clip, encoded in cut(corpus.read(clips), config.max_clip_s):
-            waiting.append((clip, pool.submit(make_row, clip, encoded, config)))
+        for batch in batches:
+            waiting.append((batch, pool.submit(_made, batch, config)))
             if len(waiting) >= AHEAD * threads:
                 first, made = waiting.popleft()
-                yield first, made.result()
+                yield from _with_their_clips(first, made.result())
         for first, made in waiting:
-            yield first, made.result()
+            yield from _with_their_clips(first, made.result())
+
+
+def _made(batch: Sequence[tuple[Clip, Cut]], config: PrepareConfig) -> list[Made]:
+    return list(make_rows(batch, config))
+
+
+def _with_their_clips(batch: Iterable[tuple[Clip, Cut]], made: Iterable[Made]) -> Iterator[tuple[Clip, Made]]:
+    return zip((clip for clip, _ in batch), made, strict=True)
+
+
+def _batches(clips: Iterable[tuple[Clip, Cut]], wanted: set[str]) -> Iterator[list[tuple[Clip, Cut]]]:
+    """Clips in their order, some at a time. If the corpus breaks off, those before that come first; once all
+    that are wanted (ids) were read, nothing is waited for."""
+    batch: list[tuple[Clip, Cut]] = []
+    size = 0
+    try:
+        for clip, content in clips:
+            batch.append((clip, content))
+            size += len(content) if isinstance(content, bytes) else getattr(content, "nbytes", 0)
+            wanted.discard(clip.id)
+            if len(batch) >= BATCH_CLIPS or size >= BATCH_BYTES or not wanted:
+                yield batch
+                batch, size = [], 0
+    except Exception:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch
 
 
 def _write(store: Store, planned: Plan, number: int, shard: _Building) -> None:
