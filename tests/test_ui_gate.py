@@ -147,6 +147,37 @@ def kept_copies(site):
     return sum(SECRET.encode() in path.read_bytes() for path in files)
 
 
+def test_ones_own_file_is_played_whole_and_in_parts_and_nobody_elses(site):
+    own = site.send_in(site.visitor, "tal och <b>.wav", b"0123456789")
+    address = f"/gradio_api/file={own}"
+    whole = site.visitor.get(address)
+    assert (whole.status_code, whole.content, whole.headers["accept-ranges"]) == (200, b"0123456789", "bytes")
+    assert whole.headers["content-type"] in ("audio/wav", "audio/x-wav")
+    part = site.visitor.get(address, headers={"range": "bytes=3-5"})
+    assert (part.status_code, part.content, part.headers["content-range"]) == (206, b"345", "bytes 3-5/10")
+    assert site.visitor.get(address, headers={"range": "bytes=7-"}).content == b"789"
+    assert COOKIE not in str(part.headers)  # what a browser sent is not sent back
+    assert site.visitor.get(address, headers={"range": "bytes=10-"}).status_code == 416
+    assert site.other.get(address).status_code == 404
+    for odd in (
+        "bytes=1-2-3",
+        "bytes=0-1,0-1,0-1",
+        "bytes=-",
+        "bytes=x-y",
+        "lines=1-2",
+        "bytes=" + "9" * 500 + "-",
+    ):
+        assert site.visitor.get(address, headers={"range": odd}).content == b"0123456789"
+    for other in (f"{own}/../a.wav", "/etc/passwd", f"/{own}", "..", ""):
+        assert site.visitor.get(f"/gradio_api/file={other}").status_code == 404
+    page = site.send_in(site.visitor, "page.html", b"<script>alert(1)</script>")
+    headers = site.visitor.get(f"/gradio_api/file={page}").headers
+    assert headers["content-type"] == "application/octet-stream"
+    assert headers["content-disposition"].startswith("attachment")
+    Path(own).unlink()
+    assert site.visitor.get(address).status_code == 404
+
+
 PLAIN = [
     None, True, -1, 1.5, 10**300, 10**4000, "", "/proc/self/environ", "http://127.0.0.1:9/", "\0",
     "\u202e<b>", "x" * 5000, '{"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}',

@@ -1,6 +1,7 @@
 """The speech pages in a real browser with a microphone, served by a real process."""
 
 import functools
+import io
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import shutil
 import time
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from hostile_audio import decoders_of, server_of, silent_flac
@@ -162,6 +164,70 @@ def test_a_file_becomes_text_that_can_be_taken_along(page, room):
     assert download.value.suggested_filename == "subtitles-sv.srt"
     subtitles = Path(download.value.path()).read_text(encoding="utf-8")
     assert subtitles.startswith("1\n00:00:00,000 --> ") and "en låg ton och en som stiger" in subtitles
+    assert look_over(page) == ([], PHONE["width"])
+
+
+def test_a_film_plays_with_its_subtitles_and_from_any_word(page, room):
+    open_page(page, "transcribe")
+    low, rising, pause = sounds()[0].audio, sounds()[1].audio, np.zeros(20_000)
+    (room / "film.webm").write_bytes(playable_film(np.r_[low, pause, rising, pause]))
+    give(page, room / "film.webm")
+    transcript = page.get_by_role("region", name="Transcript")
+    expect(transcript).to_contain_text("och en som stiger", timeout=PATIENCE_MS)
+    film = transcript.locator("video")
+    expect(film).to_have_attribute("aria-label", "Film")
+    assert film.evaluate("v => v.videoWidth") == 64
+    assert film.evaluate(CUES_OF) == [["Swedish", "showing", ["en låg ton och en som stiger"]]]
+    word = transcript.locator("[data-s]", has_text="som")
+    word.click()
+    page.wait_for_function(f"document.querySelector('video').currentTime >= {word.get_attribute('data-s')}")
+    expect(transcript.locator(".now[data-s]")).to_have_text(re.compile("som|stiger"))
+    film.evaluate("v => v.pause()")
+    transcript.get_by_role("button", name="Play from 0:00–0:01").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("[data-s]:focus")).to_have_text("låg")
+    page.keyboard.press("Enter")
+    expect(transcript.locator(".now[data-s]")).to_have_text(re.compile("låg|ton"))
+    assert look_over(page) == ([], PHONE["width"])
+
+
+CUES_OF = """v => [...v.textTracks].map(t => [
+  t.label, t.mode, [...t.cues].map(c => c.text.replace("\\n", " "))])"""
+
+
+def playable_film(sound):
+    """A film of a kind that every browser plays."""
+    target = io.BytesIO()
+    with av.open(target, "w", format="webm") as file:
+        picture, track = file.add_stream("libvpx", rate=10), file.add_stream("libopus", rate=48_000)
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(round(10 * len(sound) / SAMPLE_RATE_HZ)):
+            file.mux(picture.encode(av.VideoFrame(64, 48, "yuv420p")))
+        louder = np.repeat(sound, 3)[None].astype("f4")
+        frame = av.AudioFrame.from_ndarray(louder, format="fltp", layout="mono")
+        frame.sample_rate = 48_000
+        fitting = av.AudioResampler("flt", "mono", 48_000, 960)
+        for part in [*fitting.resample(frame), *fitting.resample(None)]:
+            file.mux(track.encode(part))
+        for stream in (picture, track):
+            file.mux(stream.encode(None))
+    return target.getvalue()
+
+
+def test_what_the_browser_cannot_play_is_told_and_its_text_stays(page, room):
+    open_page(page, "transcribe")
+    with av.open(str(room / "old.au"), "w") as file:
+        stream = file.add_stream("pcm_s16be", rate=SAMPLE_RATE_HZ, layout="mono")
+        samples = (32767 * sounds()[0].audio).astype("i2")[None]
+        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+        frame.sample_rate = SAMPLE_RATE_HZ
+        file.mux([*stream.encode(frame), *stream.encode(None)])
+    give(page, room / "old.au")
+    transcript = page.get_by_role("region", name="Transcript")
+    expect(transcript).to_contain_text("cannot play the file", timeout=PATIENCE_MS)
+    expect(transcript).to_contain_text("en låg ton")
+    expect(transcript.get_by_role("button", name="Play from")).to_be_disabled()
     assert look_over(page) == ([], PHONE["width"])
 
 

@@ -24,6 +24,12 @@ class ForeignFile(BadCall):
     status = 403
 
 
+class NoFile(BadCall):
+    """A file that was sent in is gone."""
+
+    status = 404
+
+
 class NoRoom(BadCall):
     """A file cannot be kept."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import mimetypes
 import re
 import shutil
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -15,10 +16,10 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse, RedirectResponse
+from starlette.responses import FileResponse, JSONResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ui.calls import SESSION, BadCall, NoRoom, cancel_call, join_call
+from ui.calls import SESSION, BadCall, NoFile, NoRoom, cancel_call, join_call
 from ui.limits import MAX_MEDIA_BYTES, replay, whole_body
 from ui.visitors import Visitors, new_visitor, visitor_of
 
@@ -31,6 +32,7 @@ OPEN = re.compile(
 )
 HEARTBEAT = re.compile(rf"/gradio_api/heartbeat/{SESSION.pattern}")
 FILE = "/gradio_api/file="
+ONE_RANGE = re.compile(rb"bytes=\d{1,18}-\d{0,18}")
 LEAST_FREE_BYTES = 5 * MAX_MEDIA_BYTES  # of the disk; the store and the runs need it more
 MULTIPART = re.compile(r"multipart/form-data\s*;.*boundary=.+", re.IGNORECASE)
 
@@ -79,7 +81,7 @@ class Gate:
         if OPEN.fullmatch(path) or HEARTBEAT.fullmatch(path):
             return self.app
         if method == "GET" and path.startswith(FILE) and self._owns(scope, path.removeprefix(FILE)):
-            return self.app
+            return self._file
         return self.routes.get((method, path), _refused(404, "there is nothing here; see /api/docs"))
 
     def _owns(self, scope: Scope, path: object) -> bool:
@@ -87,6 +89,26 @@ class Gate:
 
     async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.app(scope, receive, send if _visitor(scope) else _with_cookie(send, new_visitor()[1]))
+
+    async def _file(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A visitor's own file, or the part of it that a player asks for.
+
+        Gradio's own answer repeats what the browser sent, cookies included, and stumbles over odd ranges.
+        """
+        path = Path(scope["path"].removeprefix(FILE))
+        if not path.is_file():  # it is kept for an hour
+            raise NoFile("this file is no longer kept here: give it again")
+        kind = mimetypes.guess_type(path.name)[0] or ""
+        plays = kind.startswith(("audio/", "video/"))
+        answer = FileResponse(
+            path,
+            media_type=kind if plays else "application/octet-stream",
+            filename=path.name,
+            content_disposition_type="inline" if plays else "attachment",
+            headers={"cache-control": "private, no-cache"},
+        )
+        headers = [pair for pair in scope["headers"] if pair[0] != b"range" or ONE_RANGE.fullmatch(pair[1])]
+        await answer({**scope, "headers": headers}, receive, send)
 
     async def _beside(self, scope: Scope, receive: Receive, send: Send) -> None:
         """To the page's own address: links are relative, so that they hold below any path of a proxy."""

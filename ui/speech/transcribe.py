@@ -31,7 +31,7 @@ from dagsverk.tabular.system import System
 from ui import frame, parts
 from ui.limits import MAX_MEDIA_BYTES
 from ui.parts import Html
-from ui.speech import sentences
+from ui.speech import player, sentences
 from ui.speech.desk import SpeechDesk
 from ui.speech.parts import (
     REMEMBER_LANGUAGE,
@@ -94,7 +94,7 @@ def build(demo: gr.Blocks, speech: SpeechDesk, systems: Sequence[System]) -> Non
                 stop = gr.Button("Stop", size="lg", visible=False)
         with gr.Column(scale=6, min_width=300, elem_id="answer"):
             waiting = parts.page(parts.working("Looking which model listens …"))
-            shown = frame.block(waiting, min_height_px=300, script=COPY)
+            shown = frame.block(waiting, min_height_px=300, script=COPY + player.SCRIPT)
     frame.foot()
 
     def begin(request: gr.Request) -> list[Any]:
@@ -162,7 +162,7 @@ def respond(speech: SpeechDesk, code: str, given: str | None) -> Iterator[str]:
         return
     try:
         for stage in transcribe_and_translate(speech.store, language, Path(given)):
-            yield parts.page(_stage(speech, stage))
+            yield parts.page(_stage(speech, stage, given))
     except NoSpeechModel:
         yield parts.page(no_model(language))
     except AudioError as error:
@@ -177,7 +177,7 @@ def refused(error: AudioError) -> Html:
     return parts.note("This recording cannot be used:", f"{error}. {ADVICE.get(error.reason, '')}", bad=True)
 
 
-def _stage(speech: SpeechDesk, stage: Stage | Both) -> Html:
+def _stage(speech: SpeechDesk, stage: Stage | Both, given: str) -> Html:
     if isinstance(stage, Waiting):
         return parts.working(WAITING)
     if isinstance(stage, Decoding):
@@ -189,7 +189,7 @@ def _stage(speech: SpeechDesk, stage: Stage | Both) -> Html:
         verb = "Written down" + " and put into English" * ("translate" in stage.tasks)
         share = stage.done_s / stage.total_s if stage.total_s else 0.0
         return parts.working(f"{verb}: {clock(stage.done_s)} of {clock(stage.total_s)}", share)
-    return transcript(speech, stage)
+    return transcript(speech, stage, given)
 
 
 def working() -> str:
@@ -200,8 +200,8 @@ def stopped() -> str:
     return parts.page(parts.note("Stopped.", "Nothing was written down."))
 
 
-def transcript(speech: SpeechDesk, both: Both) -> Html:
-    """What was said with its times, its English beside it, and ways to take it along."""
+def transcript(speech: SpeechDesk, both: Both, given: str) -> Html:
+    """What was said with its times beside what was given, its English, and ways to take it along."""
     answer, language, duration_s = both.original, both.original.language, both.original.transcript.duration_s
     factor = answer.took_s / duration_s if duration_s else 0.0
     done = "written down and put into English" if both.english else "written down"
@@ -211,7 +211,7 @@ def transcript(speech: SpeechDesk, both: Both) -> Html:
     if answer.notes:
         pieces.append(parts.element("p", " ".join(answer.notes), "soft small"))
     if answer.transcript.text:
-        pieces += [_ways(both), _lines(both)]
+        pieces += [_ways(both), player.player(given), _lines(both)]
     else:
         pieces.append(parts.element("p", "Nothing: the model heard no words in it.", "dv-whole"))
     pieces.append(parts.element("p", both.why_no_english, "soft small dv-why") if both.why_no_english else "")
@@ -230,8 +230,9 @@ def _lines(both: Both) -> Html:
     heads = parts.element("span", "Time"), parts.element("span", language.title)
     items = [_line_of(*heads, parts.element("span", "English") if both.english else "", "heads")]
     for segment in both.original.transcript.segments:
-        at = parts.element("span", f"{clock(segment.start_s)}–{clock(segment.end_s)}", "at")
-        line = Html(f'<p lang="{language.code}">{parts.text(segment.text)}</p>')
+        at = player.line_button(segment.start_s, segment.end_s)
+        words = player.playing_words(words_in([segment]))
+        line = Html(f'<p lang="{language.code}">{words}</p>')
         beside = Html(f'<p lang="en">{parts.text(english.get(segment.start_s, "–"))}</p>')
         items.append(_line_of(at, line, beside if both.english else "", ""))
     kind = " both" if both.english else ""
@@ -256,14 +257,17 @@ def _ways(both: Both) -> Html:
 
 
 def _subtitles(answer: Answer, name: Format, code: str) -> Html:
-    words = f"English .{name}" if answer.transcript.task == "translate" else f"Subtitles .{name}"
+    english = answer.transcript.task == "translate"
+    words = f"English .{name}" if english else f"Subtitles .{name}"
+    title = "English" if english else answer.language.title
+    track = f' lang="{code}" data-label="{parts.text(title)}"' if name == "vtt" else ""  # the player's
     written = WRITERS[name](cues(words_in(answer.transcript.segments)))
-    return _download(words, written, f"subtitles-{code}.{name}")
+    return _download(words, written, f"subtitles-{code}.{name}", track)
 
 
-def _download(words: str, content: str, name: str) -> Html:
+def _download(words: str, content: str, name: str, more: str = "") -> Html:
     address = f"data:text/plain;charset=utf-8,{quote(content)}"
-    return Html(f'<a download="{name}" href="{address}">{parts.text(words)}</a>')
+    return Html(f'<a download="{name}" href="{address}"{more}>{parts.text(words)}</a>')
 
 
 def promise(speech: SpeechDesk, language: Language, model: Model) -> Html:
