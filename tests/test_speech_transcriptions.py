@@ -63,7 +63,7 @@ class Run:
 
 
 def test_each_recording_is_written_down_once_and_scored_where_a_text_lies_beside_it(store, folder):
-    run = Run(store, folder)
+    run = Run(store, folder, words=True)
     report = run()
     assert (report.recordings, report.written, report.new, run.loads) == (3, 3, 3, 3)
     assert report.failed == {}
@@ -76,13 +76,14 @@ def test_each_recording_is_written_down_once_and_scored_where_a_text_lies_beside
 
 
 def test_what_is_kept_is_the_text_with_segments_model_and_times(store, folder):
-    Run(store, folder)()
+    Run(store, folder, words=True)()
     paths = [path for path in store.list("transcriptions/swedish") if path.endswith("/v1.json")]
     texts = {one.path: one for one in (work.records.read(store, path, results.Text) for path in paths)}
     kept = texts["deep er/b\nå.wav"]
     assert kept.text == TEXTS[1]
     assert (kept.model, kept.version, kept.segments[0].text) == ("whisper_swedish", 1, TEXTS[1])
     assert kept.audio_s == pytest.approx(1.2)
+    assert " ".join(word.text for word in kept.segments[0].words) == TEXTS[1]
 
 
 def test_a_changed_recording_is_done_anew_and_a_changed_text_is_compared_anew(store, folder):

@@ -50,6 +50,13 @@ def test_a_folder_of_weights_needs_no_store_and_writes_the_text_alone_on_standar
     assert not (room.parent / ".dagsverk").exists()
 
 
+def test_words_are_printed_with_their_times(room, weights, capsys):
+    assert transcribe(room / "a.wav", "--model", weights, "--words") == 0
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [row[2] for row in rows] == FIRST.split()
+    assert all(0 <= float(start) <= float(end) <= 0.81 for start, end, _ in rows)
+
+
 def test_the_champion_of_the_store_is_used_unless_a_model_is_named(room, monkeypatch, capsys):
     monkeypatch.setenv("DAGSVERK_STORE", str(spoken_store()))
     assert transcribe(room / "två ord.wav", "--format", "json") == 0

@@ -33,6 +33,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--format", type=_formats, default=(), metavar="LIST", help=f"of {','.join(FORMATS)}: one or several"
     )
+    command.add_argument(
+        "--words", action="store_true", help="on the terminal, a word a line, with its times"
+    )
     command.add_argument("--out", type=Path, metavar="FOLDER", help="for the files; made if it is absent")
     command.add_argument("--overwrite", action="store_true", help="replace files that are there")
 

@@ -26,6 +26,7 @@ class TranscriptionConfig:
     source: Address = ""  # a folder, or s3://bucket/prefix; empty: nothing is written down
     model: str = ""  # a hub name or folder: a Whisper as published; empty: the language's model in use
     task: Task = "transcribe"  # translate: into English
+    words: bool = False  # keep when each word is spoken, too
     # what is done anew besides changed recordings: nothing, or all that another model has written
     redo: Literal["changed", "new_model"] = "changed"
     output: Address = ""  # a folder, or s3://bucket/prefix, for files such as talks/a.mp3.srt; empty: none

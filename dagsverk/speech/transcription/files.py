@@ -34,6 +34,14 @@ def content(transcript: Transcript, format: Format, model: str = "") -> str:
     return WRITERS[format](cues(words_in(transcript.segments)))
 
 
+def left_out(transcript: Transcript) -> list[str]:
+    """What the model wrote and nobody said, in words: a line for each kind."""
+    return [
+        f"{count} {'window' if count == 1 else 'windows'} of the recording left out: {why}"
+        for why, count in transcript.left_out.items()
+    ]
+
+
 def targets(
     recordings: Iterable[Path], formats: Sequence[Format], folder: Path | None
 ) -> dict[Path, list[Path] | str]:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from dagsverk.records import last_report
 from dagsverk.speech.evaluation.report import Interval
 from dagsverk.speech.languages import Language
+from dagsverk.speech.subtitles.cues import Word
 from dagsverk.store import Store
 
 FAILED, UNREAD = "failed", "unread"
@@ -50,6 +51,7 @@ class KeptSegment:
     text: str
     mean_log_probability: float
     no_speech_probability: float
+    words: tuple[Word, ...] = ()  # none unless they were asked for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +66,9 @@ class Text:
     segments: tuple[KeptSegment, ...]
     audio_s: float
     took_s: float  # of the model, from the decoded recording on
-    notes: tuple[str, ...]  # of the recording: which track is heard, what is missing in it
+    notes: tuple[
+        str, ...
+    ]  # which track is heard, what is missing in it, what the model wrote that was left out
     model: str
     version: int | None  # None: no model of the store
     at: str  # ISO 8601, UTC

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, cast
 from dagsverk.speech.audio.sandbox import Sandbox
 from dagsverk.speech.errors import SpeechError
 from dagsverk.speech.languages import Language
+from dagsverk.speech.subtitles.cues import words_in
 from dagsverk.speech.subtitles.formats import Format
-from dagsverk.speech.transcription.files import content, shown, targets, write_whole
+from dagsverk.speech.transcription.files import content, left_out, shown, targets, write_whole
 from dagsverk.speech.transcription.progress import Progress, progress
 from dagsverk.store import StoreError
 
@@ -90,8 +91,9 @@ def _transcript(
     started = time.monotonic()
     bar.stage("reading")
     with closing(decoders.open(recording, max_s=MAX_S, language=arguments.language.code)) as samples:
-        transcript = loaded.transcriber.transcribe(samples, arguments.task, bar.done, words=True)
-        notes = samples.notes
+        exact = arguments.words or bool(_asked_formats(arguments))  # times of words: for files only
+        transcript = loaded.transcriber.transcribe(samples, arguments.task, bar.done, words=exact)
+        notes = (*samples.notes, *left_out(transcript))
     bar.end(transcript.duration_s, time.monotonic() - started)
     return transcript, notes
 
@@ -108,12 +110,18 @@ def _give(
     if not files:
         if not alone:
             tell(f"{shown(recording)}:")
-        tell(transcript.text)
+        tell(_timed(transcript) if arguments.words else transcript.text)
         return
     for path in files:
         text = content(transcript, cast(Format, path.suffix[1:]), loaded.called)
         write_whole(path, text, overwrite=arguments.overwrite)
     tell(f"{shown(recording)} -> {', '.join(shown(path) for path in files)}")
+
+
+def _timed(transcript: Transcript) -> str:
+    """A line for each word: from and to, in seconds, and the word."""
+    words = words_in(transcript.segments)
+    return "\n".join(f"{word.start_s:.2f}\t{word.end_s:.2f}\t{word.text}" for word in words)
 
 
 def _waiting(

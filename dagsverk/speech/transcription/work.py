@@ -25,7 +25,7 @@ from dagsverk.speech.errors import AudioError, SpeechError
 from dagsverk.speech.languages import Language
 from dagsverk.speech.transcription import results
 from dagsverk.speech.transcription.config import TranscriptionConfig
-from dagsverk.speech.transcription.files import content, shown
+from dagsverk.speech.transcription.files import content, left_out, shown
 from dagsverk.speech.transcription.outputs import check_output, write_output
 from dagsverk.speech.transcription.results import Failure, KeptSegment, Portion, Recording, Text
 from dagsverk.speech.transcription.sources import (
@@ -47,7 +47,7 @@ AT_WORK = 2  # recordings at a time: one is read while the other is written down
 TASKS = 64  # portions of a run at most
 
 _PLACES = Places(AT_WORK, "a place for a recording", most_waiting=10_000, patience_s=float("inf"))
-_DECODERS = Sandbox(AT_WORK, most_waiting=10_000, patience_s=float("inf"))
+_DECODERS = Sandbox(AT_WORK, reuse=True, most_waiting=10_000, patience_s=float("inf"))
 _MODEL = threading.Lock()
 
 Tell = Callable[[str], None]
@@ -200,8 +200,9 @@ def _transcribed(
     with closing(samples), _MODEL:
         loaded = load()
         started = time.perf_counter()
-        transcript = loaded.transcriber.transcribe(samples, config.task)
-        return loaded, transcript, samples.notes, time.perf_counter() - started
+        transcript = loaded.transcriber.transcribe(samples, config.task, words=config.words)
+        notes = (*samples.notes, *left_out(transcript))
+        return loaded, transcript, notes, time.perf_counter() - started
 
 
 def _kept_segment(segment: object) -> KeptSegment:
