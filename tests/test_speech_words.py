@@ -85,6 +85,14 @@ def test_words_end_where_a_pause_begins_and_begin_where_it_ends():
     ]  # fmt: skip
 
 
+def test_a_pause_within_a_word_is_between_it_and_the_one_that_it_touches():
+    loud = [True] * 40 + [False] * 25 + [True] * 50
+    words = [Word("twenty-four", 0.0, 0.4), Word("Carlos", 0.4, 2.3)]
+    assert [(w.start_s, w.end_s) for w in at_pauses(words, loud, FRAME_S)] == [
+        (0.0, pytest.approx(0.8)), (pytest.approx(1.3), 2.3),
+    ]  # fmt: skip
+
+
 @given(
     edges=st.lists(st.floats(0, 4), min_size=2, max_size=12),
     loud=st.lists(st.booleans(), min_size=1, max_size=200),

@@ -128,7 +128,7 @@ def _starts(score: NDArray[np.float64]) -> list[int]:
     at_row, at_column = rows, columns
     while at_row > 0 and at_column > 0:
         starts[at_row - 1] = at_column - 1
-        taken = step[at_row, at_column]
+        taken = int(step[at_row, at_column])
         at_row -= taken != 2
         at_column -= taken != 1
     return starts

@@ -26,7 +26,7 @@ from dagsverk.speech.model.decoded import Decoded, Task
 from dagsverk.speech.serving import windows
 from dagsverk.speech.serving.engine import Engine, WordTimes
 from dagsverk.speech.serving.guard import doubted, without_echoes
-from dagsverk.speech.serving.windows import LEVEL_SAMPLES, LEVELS_PER_S, SAMPLE_RATE_HZ, Window
+from dagsverk.speech.serving.windows import LEVEL_SAMPLES, SAMPLE_RATE_HZ, Window
 from dagsverk.speech.serving.word_times import at_pauses, shifted, those_of
 from dagsverk.speech.subtitles.cues import Word
 from dagsverk.turns import Check, go_on
@@ -192,14 +192,13 @@ class Transcriber:
             total_s = samples / SAMPLE_RATE_HZ
             report(0.0, total_s)
             planned = windows.plan(levels, samples, longest_s=self._longest_s)
-            loud = windows.loud_frames(levels) if words else None
             begun_s = 0.0
             for batch in _batches(windows.take(_checked(blocks(), check), planned), self._engine.batch_s):
                 cut = [window for window, _ in batch]
                 mels = [log_mel.log_mel(audio, self._engine.n_mels) for _, audio in batch]
                 end_s = cut[-1].end_s
                 for number, task in enumerate(tasks, 1):
-                    segments[task] += self._segments(cut, mels, loud, task, asked, left_out[task])
+                    segments[task] += self._segments(cut, mels, levels, task, asked, left_out[task])
                     report(min(begun_s + (end_s - begun_s) * number / len(tasks), total_s), total_s)
                 begun_s = end_s
         report(total_s, total_s)
@@ -213,7 +212,7 @@ class Transcriber:
         self,
         cut: Sequence[Window],
         mels: Sequence[log_mel.Mel],
-        loud: NDArray[np.bool_] | None,
+        levels: windows.Levels,
         task: Task,
         asked: _Asked,
         left_out: Counter[str],
@@ -231,7 +230,7 @@ class Transcriber:
                 kept = without_echoes(kept, asked.prompt, again)
             speech = [place for place, one in enumerate(kept.decoded) if one.text]
             segments = [_segment(cut[place], kept.decoded[place]) for place in speech]
-            if loud is not None:
+            if asked.words:
                 own = [kept.decoded[place] for place in speech]
                 aligned = self._engine.align(
                     [mels[place] for place in speech],
@@ -241,8 +240,8 @@ class Transcriber:
                     check=asked.check,
                 )
                 segments = [
-                    _with_words(segment, words, loud)
-                    for segment, words in zip(segments, aligned, strict=True)
+                    _with_words(segment, words, windows.spoken_frames(levels, cut[place]))
+                    for segment, words, place in zip(segments, aligned, speech, strict=True)
                 ]
         left_out.update(kept.left_out)
         asked.on_segments(task, segments)
@@ -277,12 +276,10 @@ def _segment(window: Window, decoded: Decoded) -> Segment:
     return Segment(window.start_s, window.end_s, decoded.text, *sureness)
 
 
-def _with_words(segment: Segment, aligned: Sequence[Word], loud: NDArray[np.bool_]) -> Segment:
+def _with_words(segment: Segment, aligned: Sequence[Word], spoken: NDArray[np.bool_]) -> Segment:
     """The segment with its words, as they were aligned in its window."""
-    first, last = round(segment.start_s * LEVELS_PER_S), round(segment.end_s * LEVELS_PER_S)
-    words = at_pauses(
-        those_of(aligned, segment.text), loud[first:last].tolist(), LEVEL_SAMPLES / SAMPLE_RATE_HZ
-    )
+    own = those_of(aligned, segment.text)
+    words = at_pauses(own, spoken.tolist(), LEVEL_SAMPLES / SAMPLE_RATE_HZ)
     return replace(segment, words=shifted(words, segment.start_s, segment.end_s))
 
 

@@ -22,6 +22,7 @@ SILENCE_DBFS = -65.0  # a quieter frame is silence, whatever is around it
 PAUSE_ABOVE_NOISE_DB = 6.0  # a frame that is no louder than this over the noise around it is a pause ...
 CLEAR_RANGE_DB = 20.0  # ... if there loud and quiet differ by this much; else nothing but silence is one
 STEADY_RANGE_DB = 2.0  # sound whose level varies less is noise or a hum: nobody speaks so evenly
+VOICE_RANGE_DB = 30.0  # quieter than the voice around it by more than this: between words
 AROUND_S = 15.0  # noise is judged over three such blocks
 
 MARGIN_S = 0.2  # kept before and after a sound
@@ -94,12 +95,18 @@ def plan(levels: Levels, samples: int, *, longest_s: float = LONGEST_S) -> list[
     return [Window(first * LEVEL_SAMPLES, min(end * LEVEL_SAMPLES, samples)) for first, end in parts]
 
 
-def loud_frames(levels: Levels) -> NDArray[np.bool_]:
-    """True for every 20 ms that is louder than the silence and the noise around it.
+def spoken_frames(levels: Levels, window: Window) -> NDArray[np.bool_]:
+    """True for every 20 ms of a window that is louder than its noise, and not far below its voice.
 
-    Args: as `levels` returns them.
+    Stricter than what makes a window: sound between words is breath and room, where a recording has gaps.
+    Args: levels: of the whole recording, as `levels` returns them.
     """
-    return _loud(levels)
+    own = levels[window.start // LEVEL_SAMPLES : -(-window.end // LEVEL_SAMPLES)]
+    bounded = np.maximum(own, SILENCE_DBFS)
+    noise, voice = np.percentile(bounded, [10, 95])
+    clear = voice - noise >= CLEAR_RANGE_DB
+    threshold = max(noise + PAUSE_ABOVE_NOISE_DB, voice - VOICE_RANGE_DB) if clear else SILENCE_DBFS
+    return np.asarray(own > threshold)
 
 
 def take(blocks: Iterable[Audio], windows: Iterable[Window]) -> Iterator[tuple[Window, Audio]]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dagsverk.speech.subtitles.cues import Word
 
 PAUSE_S = 0.1  # shorter ones are within words: the closure of a "t"
+INNER_PAUSE_S = 0.25  # nobody is silent so long within a word
 NEAR_S = 0.2  # how far from a pause a boundary may be that belongs into it
 
 
@@ -59,10 +60,11 @@ def those_of(words: Sequence[Word], text: str) -> tuple[Word, ...]:
 
 def shifted(words: Sequence[Word], start_s: float, end_s: float) -> tuple[Word, ...]:
     """Words of a window that begins at `start_s`, in seconds of the recording; none lies outside."""
-    return tuple(
-        Word(word.text, min(start_s + word.start_s, end_s), min(start_s + word.end_s, end_s))
-        for word in words
-    )
+
+    def at(in_window_s: float) -> float:
+        return max(start_s, min(round(start_s + in_window_s, 3), end_s))
+
+    return tuple(Word(word.text, at(word.start_s), at(word.end_s)) for word in words)
 
 
 def _words(data: bytes, ends: Sequence[int]) -> Iterator[tuple[int, int, str]]:
@@ -108,7 +110,8 @@ def at_pauses(words: Sequence[Word], loud: Sequence[bool], frame_s: float) -> tu
     """Words begin and end where sound does: what attention does not see, and levels do.
 
     A boundary in a pause, or up to `NEAR_S` beside one, becomes two: the word before ends where the pause
-    begins, the one after begins where it ends.
+    begins, the one after begins where it ends. Of a word with a pause of `INNER_PAUSE_S` within it, what is
+    on its shorter side belongs to the neighbour that it touches.
 
     Args: loud: of each frame of the clip, whether it is louder than silence and noise.
     """
@@ -126,10 +129,26 @@ def at_pauses(words: Sequence[Word], loud: Sequence[bool], frame_s: float) -> tu
                 starts[place] = to_s
             if place:
                 ends[place - 1] = from_s
+    for pause in pauses:
+        if pause[1] - pause[0] >= INNER_PAUSE_S:
+            _part(starts, ends, *pause)
     return tuple(
         Word(word.text, start_s, max(start_s, end_s))
         for word, start_s, end_s in zip(words, starts, ends, strict=True)
     )
+
+
+def _part(starts: list[float], ends: list[float], from_s: float, to_s: float) -> None:
+    """Move the boundary between two words into a pause that is within one of them."""
+    for place in range(len(starts)):
+        if not starts[place] < from_s < to_s < ends[place]:
+            continue
+        first = from_s - starts[place] <= ends[place] - to_s
+        if first and place and starts[place] - ends[place - 1] <= NEAR_S:
+            starts[place], ends[place - 1] = to_s, max(ends[place - 1], from_s)
+        elif not first and place + 1 < len(starts) and starts[place + 1] - ends[place] <= NEAR_S:
+            ends[place], starts[place + 1] = from_s, min(starts[place + 1], to_s)
+        return
 
 
 def _pauses(loud: Sequence[bool], frame_s: float) -> Iterator[tuple[float, float]]:
