@@ -4,6 +4,7 @@ import io
 import itertools
 
 import av
+import pysubs2
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -131,6 +132,23 @@ def test_another_program_reads_the_same_cues(format, words):
         (pytest.approx(cue.start_s, abs=1e-3), pytest.approx(cue.end_s - cue.start_s, abs=2e-3))
         for cue in shown
     ]
+
+
+@pytest.mark.parametrize("format", ["srt", "vtt"])
+@given(streams())
+def test_an_editor_of_subtitles_reads_the_same_times_and_letters(format, words):
+    shown = cues(words)
+    read = pysubs2.SSAFile.from_string(WRITERS[format](shown), format)
+    assert [(one.start, one.end) for one in read] == [
+        (pytest.approx(1000 * cue.start_s, abs=1), pytest.approx(1000 * cue.end_s, abs=1)) for cue in shown
+    ]
+
+
+def test_an_editor_of_subtitles_reads_two_lines_as_two():
+    shown = cues(spoken("Anna Svensson bodde en gång i Göteborg, och där bor hon än i dag."))
+    for format in ("srt", "vtt"):
+        read = pysubs2.SSAFile.from_string(WRITERS[format](shown), format)
+        assert [tuple(one.plaintext.split("\n")) for one in read] == [cue.lines for cue in shown]
 
 
 @pytest.mark.parametrize(
