@@ -125,7 +125,7 @@ def precision(model: SpeechModel, name: str) -> Iterator[None]:
 def run_recipe(model: SpeechModel, mels: Sequence[np.ndarray], tokens: int, batch: int, folder: str) -> None:
     start = prompt(model.tokenizer, "sv")
     clips = Padded(mels, [*start, *range(tokens)])
-    arguments = Seq2SeqTrainingArguments(
+    settings = Seq2SeqTrainingArguments(
         output_dir=folder,
         per_device_eval_batch_size=batch,
         predict_with_generate=True,
@@ -135,7 +135,7 @@ def run_recipe(model: SpeechModel, mels: Sequence[np.ndarray], tokens: int, batc
     )
     trainer = Seq2SeqTrainer(
         model=model.model,
-        args=arguments,
+        args=settings,
         data_collator=lambda rows: {
             name: torch.stack([row[name] for row in rows]).to(
                 model.model.dtype if name == "input_features" else torch.long
@@ -180,7 +180,7 @@ def show(rows: Sequence[Measured], clips: int, audio_s: float) -> None:
     print("frames: those the encoder computes / those of the audio; on a busy machine look at CPU seconds")
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Evaluation against the usual recipe.")
     parser.add_argument("--model-config", default="tiny", help="nano, tiny, base, small, ...")
     parser.add_argument("--clips", type=int, default=24)
@@ -191,7 +191,11 @@ def main() -> None:
     parser.add_argument("--precisions", action="store_true", help="ours in all; on a GPU it is anyhow")
     parser.add_argument("--json", type=Path, help="keep the figures here, too")
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    asked = arguments()
     logging.getLogger("transformers").setLevel(logging.ERROR)
     model = endless_model(asked.model_config)
     if torch.cuda.is_available():
@@ -239,12 +243,12 @@ def main() -> None:
             f"{name}: {100 * share:.2f} % of the tokens are those of fp32 (random weights: the hardest case)"
         )
     if asked.json:
-        about = {"device": device, "model": asked.model_config, "clips": len(mels), "mean_s": asked.mean_s}
         limits = card(bf16=cuda)
-        about |= {"config": model.model.config.to_dict(), "tokens": asked.tokens, "batch_s": asked.batch_s}
-        about |= {"peak": limits.flops_per_s, "peak_bytes": limits.bytes_per_s}
-        sides = {row.name: vars(row) for row in rows}
-        asked.json.write_text(json.dumps({**about, "sides": sides, "agreement": agreed}, indent=1))
+        about = {"device": device, "model": asked.model_config, "config": model.model.config.to_dict()}
+        about |= {name: vars(asked)[name] for name in ("clips", "mean_s", "tokens", "batch_s")}
+        about |= {"peak": limits.flops_per_s, "peak_bytes": limits.bytes_per_s, "agreement": agreed}
+        about["sides"] = {row.name: vars(row) for row in rows}
+        asked.json.write_text(json.dumps(about, indent=1))
 
 
 def agreement(one: Sequence[Sequence[int]], other: Sequence[Sequence[int]]) -> float:

@@ -151,25 +151,28 @@ class _Attempt:
     def _joined(self) -> Iterator[Any]:
         """Frames joined into large ones, since each costs more than its samples do; or seconds of silence."""
         queue, base_s, form = av.AudioFifo(), 0.0, None
-        for frame in self._frames():
-            silence_s, length_s = 0.0, frame.samples / frame.sample_rate
+        timeline, full = self._timeline, MONO_PART_SAMPLES
+        for frame in self._frames():  # several hundred a clip: what is asked of each counts
+            rate_hz = frame.sample_rate
+            silence_s, length_s = 0.0, frame.samples / rate_hz
             if self._is_stamped:
                 base_s = base_s or float(frame.time_base)
                 stamp_s = None if frame.pts is None else frame.pts * base_s
-                silence_s = self._timeline.silence_before(stamp_s, length_s)
+                silence_s = timeline.silence_before(stamp_s, length_s)
             else:
-                self._timeline.at_s += length_s
+                timeline.at_s += length_s
             frame.pts = None
             if silence_s:
                 yield from _emptied(queue)
                 yield silence_s
-            before, form = form, (frame.format.name, frame.layout.name, frame.sample_rate)
+            before, form = form, (frame.format.name, frame.layout, rate_hz)
             if form != before:  # a file that was joined to another; the queue would read behind the frame
                 yield from _emptied(queue)
                 queue = av.AudioFifo()
+                channels = frame.layout.nb_channels
+                full = -(-PART_SAMPLES // channels) if channels > 1 else MONO_PART_SAMPLES
             queue.write(frame)
-            channels = frame.layout.nb_channels
-            if queue.samples * channels >= (PART_SAMPLES if channels > 1 else MONO_PART_SAMPLES):
+            if queue.samples >= full:
                 yield queue.read()
         yield from _emptied(queue)
 
@@ -177,7 +180,8 @@ class _Attempt:
         """Decoded frames. Only what is behind the stated length may be damaged; or the last packet, for
         encoders that are stopped leave half of one."""
         damage: Exception | None = None
-        has_sound, last = False, None
+        last: Any = None
+        form: tuple[int, Any] | None = None
         for packet in self._packets():
             if packet.size:
                 if damage and not self._is_all_there():
@@ -185,13 +189,14 @@ class _Attempt:
                 last = packet
             try:
                 for frame in packet.decode():
-                    check_form(frame.sample_rate, frame.layout.nb_channels)
-                    has_sound = True
+                    before, form = form, (frame.sample_rate, frame.layout)
+                    if form != before:
+                        check_form(frame.sample_rate, frame.layout.nb_channels)
                     yield frame
             except av.error.FFmpegError as error:
                 if not bytes(packet).startswith(TAGS):  # of a file that was joined to another
                     damage = error
-        if not has_sound:
+        if form is None:
             what = cause_of(damage) if damage else "no frame"
             raise AudioError("undecodable", f"no sound in it ({what})")
         if last is not None and not pages.last_frame_is_whole(self._format, bytes(last)):
