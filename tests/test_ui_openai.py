@@ -102,6 +102,10 @@ def test_times_come_by_segment_and_by_word_as_they_are_asked_for(client, granula
         assert all(word.start <= word.end for word in answer.words)
 
 
+def test_a_prompt_is_taken_and_does_not_end_up_in_the_text(client):
+    assert "Anna" not in asked(client, prompt="Anna Nygren.").text
+
+
 def test_events_bring_the_text_piece_by_piece_and_then_whole(client):
     *deltas, done = asked(client, stream=True)
     assert [event.type for event in deltas] == ["transcript.text.delta"] * 3

@@ -34,6 +34,11 @@ ROUTES = (
         "an audio or video file as the body, its text out; ?task=translate for English, where the model can",
     ),
     (
+        "POST /api/jobs/{language}",
+        "the same for long recordings: an id at once; GET /api/jobs/{id} says how far it is and has the "
+        "result, DELETE cancels it",
+    ),
+    (
         "POST /v1/audio/transcriptions",
         "the same for programs written for OpenAI's audio API; also /v1/audio/translations and /v1/models",
     ),

@@ -8,24 +8,25 @@ What is asked for and cannot be done is refused by name, never left out in silen
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from dagsverk.speech.languages import Language
+from dagsverk.speech.languages import LANGUAGES, Language
 from dagsverk.speech.model.decoded import Task
 from dagsverk.speech.serving import service
 from dagsverk.speech.serving.champions import NoSpeechModel, promoted
+from dagsverk.speech.serving.service import Answer
 from dagsverk.store import Model
 from ui.forms import BadForm, is_form, received
-from ui.speech.asked import while_asked
+from ui.speech.asked import Piece, while_asked, while_asked_in_pieces
 from ui.speech.desk import SpeechDesk, named_language
-from ui.speech.openai_forms import ANY_MODEL, Refused, Wish, body_of, events_of, wish_of
+from ui.speech.openai_forms import ANY_MODEL, Refused, Wish, body_of, delta, done, failed, wish_of
 
 MULTIPART = {
     "requestBody": {
@@ -90,7 +91,10 @@ def add_openai_routes(app: FastAPI, speech: SpeechDesk) -> None:
 
 def champions_of(speech: SpeechDesk) -> list[tuple[Language, Model]]:
     """Each language with a model in use, and that model."""
-    both = [(of, speech.champion(of)) for of in speech.languages()]
+    names = set(speech.store.model_names())
+    stored = {of.model_name: of for of in LANGUAGES.values() if of.model_name in names}
+    listed = {of.model_name: of for of in speech.languages()}  # and those under the token of another
+    both = [(of, speech.champion(of)) for of in {**listed, **stored}.values()]
     return [(of, model) for of, model in both if model is not None]
 
 
@@ -136,11 +140,41 @@ async def _answered(request: Request, speech: SpeechDesk, task: Task) -> Respons
             raise Refused(str(error), error.field, "invalid_form") from error
         wish = wish_of(sent.fields, task)
         language = await run_in_threadpool(language_of, speech, wish)
-        work = partial(service.transcribe, speech.store, language, sent.path, task)
-        answer = await while_asked(request, work)
-    if wish.stream:
-        return Response("".join(events_of(answer)), media_type="text/event-stream")
-    return body_of(answer, wish)
+        work = partial(
+            service.transcribe, speech.store, language, sent.path, task, words=wish.timed, prompt=wish.prompt
+        )
+        if wish.stream:
+            return StreamingResponse(await _events(request, work), media_type="text/event-stream")
+        return body_of(await while_asked(request, work), wish)
+
+
+async def _events(request: Request, work: Callable[..., Answer]) -> AsyncIterator[str]:
+    """Events as the text comes; the first one is waited for, so what goes wrong before has its own status."""
+    pieces = while_asked_in_pieces(request, work)
+    first = await anext(pieces)
+
+    async def written() -> AsyncIterator[str]:
+        begun = False
+        try:
+            async for piece in _after(first, pieces):
+                if isinstance(piece, Answer):
+                    yield done(piece)
+                    return
+                for segment in piece:
+                    yield delta(segment, first=not begun)
+                    begun = True
+        except Exception as error:  # noqa: BLE001  the status has been sent: it is told as an event
+            yield failed(error)
+        finally:
+            await pieces.aclose()
+
+    return written()
+
+
+async def _after(first: Piece, others: AsyncIterator[Piece]) -> AsyncIterator[Piece]:
+    yield first
+    async for piece in others:
+        yield piece
 
 
 def _listed(name: str, model: Model) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -55,6 +55,11 @@ class Wish:
     segments: bool = True
     stream: bool = False
 
+    @property
+    def timed(self) -> bool:
+        """Whether times of words are needed: subtitles are made of them."""
+        return self.words or self.format in ("srt", "vtt")
+
 
 def wish_of(fields: Mapping[str, Sequence[str]], task: Task) -> Wish:
     """What the fields ask for. Raises Refused, which names the field."""
@@ -96,13 +101,6 @@ def body_of(answer: Answer, wish: Wish) -> Response:
     return Response(written, media_type=f"{MEDIA_TYPES[wish.format]}; charset=utf-8")
 
 
-def events_of(answer: Answer) -> Iterator[str]:
-    """The text piece by piece, then whole."""
-    for number, segment in enumerate(answer.transcript.segments):
-        yield delta(segment, first=not number)
-    yield done(answer)
-
-
 def delta(segment: Segment, *, first: bool) -> str:
     """The event of one more stretch of text. All of them together are the whole text."""
     return event({"type": "transcript.text.delta", "delta": segment.text if first else f" {segment.text}"})
@@ -110,6 +108,12 @@ def delta(segment: Segment, *, first: bool) -> str:
 
 def done(answer: Answer) -> str:
     return event({"type": "transcript.text.done", "text": text_of(answer.transcript.segments)})
+
+
+def failed(error: Exception) -> str:
+    """What goes wrong after the first event."""
+    content = {"message": str(error), "type": "server_error", "param": None, "code": type(error).__name__}
+    return event({"type": "error", "error": content})
 
 
 def event(content: Mapping[str, Any]) -> str:
