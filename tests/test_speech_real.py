@@ -1,15 +1,19 @@
 """What users rely on, with Whisper's own weights and human voices. Opt-in: see `support/real_data.py`."""
 
+import json
 import random
 import signal
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from real_data import needs_real_data, prompts, weights
 from training_process import Trainer
 
 from benchmarks.real_runs import clips_of, prepare
+from dagsverk.speech.audio.waveform import samples_file
 from dagsverk.speech.config import EvaluationConfig, FinetuneConfig
 from dagsverk.speech.evaluation.assessment import Candidate, assess
 from dagsverk.speech.evaluation.scoring import count_errors, total
@@ -17,6 +21,8 @@ from dagsverk.speech.model.decoding import decode
 from dagsverk.speech.model.models import load_model
 from dagsverk.speech.runs import CheckpointRef, ValidationPoint, curve
 from dagsverk.speech.serving.repetition import loops
+from dagsverk.speech.serving.torch_engine import load_engine
+from dagsverk.speech.serving.transcriber import Transcriber
 from dagsverk.speech.training import checkpoints
 from dagsverk.speech.training.fit import fit
 from dagsverk.store import Store, open_store
@@ -112,3 +118,24 @@ def test_a_model_that_was_never_tuned_is_refused_at_true_length_and_served_in_wi
     assert modes.scores["full"].refused is None, modes
     assert modes.scores["true_length"].refused, modes
     assert len(store.list("speech/italian/transcripts")) == 2  # in windows it is its own base: once decoded
+
+
+def test_words_are_timed_where_they_were_joined(room):
+    """Clips of a word or two with half a second between them: first words begin where their clips do."""
+    rows = [json.loads(line) for line in (Path(prompts("it")) / "metadata.jsonl").open(encoding="utf-8")]
+    chosen = [row for row in rows if 1 <= len(row["text"].split()) <= 2][:40:2]
+    pieces, begins, at_s = [], [], 0.0
+    for row in chosen:
+        with closing(samples_file(Path(prompts("it")) / row["file"])) as file:
+            audio = np.concatenate(list(file.blocks(30.0)))
+        loud = np.flatnonzero(np.abs(audio) > 0.03 * np.abs(audio).max())
+        if np.abs(audio).max() > 0.01:
+            pieces += [np.zeros(8_000, np.float32), audio]
+            begins.append(at_s + 0.5 + loud[0] / 16_000)
+            at_s += 0.5 + len(audio) / 16_000
+    engine = load_engine(Path(weights()), "base", language="it")
+    transcript = Transcriber(engine, "it").transcribe(np.concatenate(pieces), words=True)
+    assert transcript.word_times == "alignment heads"
+    starts_s = [word.start_s for segment in transcript.segments for word in segment.words]
+    errors_s = np.array([min(abs(start_s - at) for start_s in starts_s) for at in begins])
+    assert np.median(errors_s) < 0.05 and np.mean(errors_s < 0.1) >= 0.8, errors_s
