@@ -1,7 +1,8 @@
-"""Addresses that people give as settings: they hold no keys, for a run's parameters are kept and shown."""
+"""Addresses that people give: those of settings hold no keys, for a run's parameters are kept and shown."""
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 MAX_LETTERS = 2000
@@ -20,6 +21,8 @@ PATTERN = (
     r"(?!.*:/+[^/\[]*:(?!\d{1,5}(/|$)))"  # a colon in front of what is no port
     r"(?!\s*[A-Za-z][A-Za-z0-9+.-]+:/.*[?#;])(?!.*://.*[?#;])"  # a query
 )
+UNIVERSAL = ipaddress.ip_network("2000::/3")  # what of IPv6 is given to everybody
+TRANSLATED = ipaddress.ip_network("64:ff9b::/96")  # IPv4 as a network without it shows it; no other is public
 SCHEMA = {"pattern": PATTERN, "maxLength": MAX_LETTERS}
 
 
@@ -54,6 +57,19 @@ def refuse_address(name: str, meant: str) -> None:
     """Raises ValueError if what should be a name or a folder is an address: it may hold a key."""
     if "://" in name or SIGNED_IN.search(name):
         raise ValueError(f"want {meant}, found an address (not shown, for it may hold a key); {REMEDY}")
+
+
+def is_public(address: str) -> bool:
+    """Whether an address is one that everybody reaches; also that of IPv4 which one of IPv6 may stand for."""
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return parsed.is_global and not parsed.is_multicast and not parsed.is_reserved
+    if parsed.ipv4_mapped:
+        return is_public(str(parsed.ipv4_mapped))
+    if parsed in TRANSLATED:
+        return is_public(str(ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)))
+    inner = [parsed.sixtofour, *(parsed.teredo or ())]
+    return parsed in UNIVERSAL and parsed.is_global and all(is_public(str(one)) for one in inner if one)
 
 
 def _parted(source: str) -> tuple[str | None, str]:

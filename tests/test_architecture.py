@@ -25,6 +25,7 @@ SPEECH = {  # a package of dagsverk.speech -> those that it may import, besides 
     "corpora": set(),
     "audio": set(),
     "subtitles": set(),
+    "fetching": set(),
     "model": set(),
     "features": {"audio", "corpora", "model"},
     "serving": {"audio", "features", "model", "subtitles"},

@@ -257,7 +257,7 @@ def test_a_visitor_uses_what_it_sent_in_and_nobody_else_does(site):
     (transcribe,) = (
         n for n, f in build_pages(TabularDesk(str(site.room / "other"))).fns.items() if f.name == "run"
     )
-    assert site.join(transcribe, ["sv", None, file], "mine").status_code == 200
+    assert site.join(transcribe, ["sv", None, file, ""], "mine").status_code == 200
     assert "No Swedish model has been trained yet" in site.events("mine")
     assert site.seen == []
 

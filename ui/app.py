@@ -20,6 +20,7 @@ from ui.speech import recorder, transcribe
 from ui.speech.desk import SpeechDesk
 from ui.tabular import monitor, predict
 from ui.tabular.desk import TabularDesk
+from ui.visitors import Visitors
 
 REFRESH_S = 4.0
 OWN_ONLY = Rules()
@@ -28,7 +29,10 @@ SWEEP_S, UPLOAD_LIVES_S = 60, 3600  # how often recordings that were sent in are
 
 
 def build_pages(
-    desk: TabularDesk, refresh_s: float = REFRESH_S, speech: SpeechDesk | None = None
+    desk: TabularDesk,
+    refresh_s: float = REFRESH_S,
+    speech: SpeechDesk | None = None,
+    visitors: Visitors | None = None,
 ) -> gr.Blocks:
     """All pages: home, for every system one that predicts and one that watches, and those for speech."""
     speech = speech or SpeechDesk(desk.opened)
@@ -44,7 +48,7 @@ def build_pages(
         with demo.route(f"{system.title} monitor", frame.monitor_path(system)):
             monitor.build(demo, system, desk, refresh_s)
     with demo.route("Transcribe", transcribe.PATH):
-        transcribe.build(demo, speech, desk.systems)
+        transcribe.build(demo, speech, desk.systems, visitors or Visitors())
     with demo.route(speech_monitor.TITLE, speech_monitor.PATH):
         speech_monitor.build(demo, speech, desk.systems, refresh_s)
     with demo.route("Recorder", recorder.PATH):
@@ -64,9 +68,12 @@ def build_app(
     app = api.build_api(desk, speech)
     app.state.jobs = speech.jobs
     app.mount("/look", StaticFiles(directory=look.ASSETS))
-    pages = build_pages(desk, refresh_s, speech)
+    visitors = Visitors()
+    pages = build_pages(desk, refresh_s, speech, visitors)
     app.add_middleware(Prefixed, prefix=root_path)
-    app.add_middleware(Gate, pages=_paths(pages), inputs=_inputs(pages), uploads=_uploads())
+    app.add_middleware(
+        Gate, pages=_paths(pages), inputs=_inputs(pages), uploads=_uploads(), visitors=visitors
+    )
     app.add_middleware(BodyLimit)
     app.add_middleware(Doors, rules=rules, open_paths=["/healthz"])
     app.add_middleware(OpenAIErrors)

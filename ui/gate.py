@@ -46,13 +46,19 @@ class Gate:
         pages: paths of the pages, each with its leading slash.
         inputs: how many values each function of the pages takes, by its number.
         uploads: the folder where Gradio puts what is sent in.
+        visitors: who sent in what.
     """
 
     def __init__(
-        self, app: ASGIApp, pages: Collection[str], inputs: Mapping[int, int], uploads: Path
+        self,
+        app: ASGIApp,
+        pages: Collection[str],
+        inputs: Mapping[int, int],
+        uploads: Path,
+        visitors: Visitors | None = None,
     ) -> None:
         self.app, self.pages, self.inputs, self.uploads = app, frozenset(pages), inputs, uploads
-        self.visitors = Visitors()
+        self.visitors = visitors or Visitors()
         self.routes: dict[tuple[str, str], Answer] = {
             ("POST", "/gradio_api/queue/join"): self._join,
             ("POST", "/gradio_api/cancel"): self._cancel,

@@ -50,3 +50,7 @@ class Killed(SpeechError):
 
 class Busy(SpeechError):
     """Others are before; come back."""
+
+
+class FetchError(SpeechError):
+    """What an address leads to cannot be fetched; the message is for who gave the address."""

@@ -7,7 +7,6 @@ second look-up could lead elsewhere. So it is with each redirect. The certificat
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import netrc
 import os
 import socket
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import httpx
 
+from dagsverk.addresses import is_public
 from dagsverk.reading import TooLarge
 from dagsverk.tabular.errors import SourceError, SourceUnavailable
 
@@ -25,8 +25,6 @@ TOTAL_S = 600.0  # of all, redirects included: a site may also send a byte now a
 MAX_REDIRECTS = 3
 MAX_TRIES = 4  # of a host's addresses
 VARIABLE = "DAGSVERK_ALLOW_PRIVATE_URLS"
-UNIVERSAL = ipaddress.ip_network("2000::/3")  # what of IPv6 is given to everybody
-TRANSLATED = ipaddress.ip_network("64:ff9b::/96")  # IPv4 as a network without it shows it; no other is public
 
 
 def download(url: str, name: str, most: int) -> bytes:
@@ -38,19 +36,6 @@ def download(url: str, name: str, most: int) -> bytes:
 
     content: bytes = sync(get_loop(), _download, url, name, most)
     return content
-
-
-def is_public(address: str) -> bool:
-    """Whether an address is one that everybody reaches; also that of IPv4 which one of IPv6 may stand for."""
-    parsed = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return parsed.is_global and not parsed.is_multicast and not parsed.is_reserved
-    if parsed.ipv4_mapped:
-        return is_public(str(parsed.ipv4_mapped))
-    if parsed in TRANSLATED:
-        return is_public(str(ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)))
-    inner = [parsed.sixtofour, *(parsed.teredo or ())]
-    return parsed in UNIVERSAL and parsed.is_global and all(is_public(str(one)) for one in inner if one)
 
 
 async def _download(url: str, name: str, most: int) -> bytes:

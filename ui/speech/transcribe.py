@@ -9,7 +9,8 @@ from urllib.parse import quote
 
 import gradio as gr
 
-from dagsverk.speech.errors import AudioError, Busy, SpeechError
+from dagsverk.addresses import MAX_LETTERS
+from dagsverk.speech.errors import AudioError, Busy, FetchError, SpeechError
 from dagsverk.speech.languages import Language
 from dagsverk.speech.languages import language as language_of
 from dagsverk.speech.serving.champions import NoSpeechModel, adopt_command, promoted, speech_command
@@ -33,6 +34,7 @@ from ui.limits import MAX_MEDIA_BYTES
 from ui.parts import Html
 from ui.speech import player, sentences
 from ui.speech.desk import SpeechDesk
+from ui.speech.fetched import Keep, Shelf, shelf_steps
 from ui.speech.parts import (
     REMEMBER_LANGUAGE,
     asked,
@@ -43,6 +45,7 @@ from ui.speech.parts import (
     seconds,
 )
 from ui.tabular.predict import SHOW_ANSWER
+from ui.visitors import Visitors
 
 PATH = "transcribe"
 TITLE = "Transcribe"
@@ -74,9 +77,10 @@ element.addEventListener("click", async (event) => {
 """
 
 
-def build(demo: gr.Blocks, speech: SpeechDesk, systems: Sequence[System]) -> None:
+def build(demo: gr.Blocks, speech: SpeechDesk, systems: Sequence[System], visitors: Visitors) -> None:
     """The page at /transcribe."""
     frame.head(systems, PATH, TITLE, WORDS)
+    shelf = Shelf(visitors, demo.upload_file_set)
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=300, elem_classes="dv-form"):
             frame.block(parts.page(parts.element("h2", "Give it speech")))
@@ -89,6 +93,7 @@ def build(demo: gr.Blocks, speech: SpeechDesk, systems: Sequence[System]) -> Non
             )  # fmt: skip
             size = f"Up to {MAX_MEDIA_BYTES // 1024**2} MB and {MAX_S / 3600:g} hours, kept here for an hour."
             frame.block(parts.page(parts.element("p", size, "soft small")))
+            address = _address()
             with gr.Row(elem_classes="dv-buttons"):
                 button = gr.Button("Transcribe", variant="primary", size="lg")
                 stop = gr.Button("Stop", size="lg", visible=False)
@@ -101,21 +106,29 @@ def build(demo: gr.Blocks, speech: SpeechDesk, systems: Sequence[System]) -> Non
         chosen, choice = asked(speech, request)
         return [choice, welcome(speech, chosen.code)]
 
-    def run(code: str, spoken: str | None, given: str | None) -> Iterator[str]:
-        yield from respond(speech, code, given or spoken)
+    def run(
+        code: str, spoken: str | None, given: str | None, written: str | None, request: gr.Request
+    ) -> Iterator[str]:
+        where = (written or "").strip()
+        if where and not (given or spoken):
+            yield from from_address(speech, code, where, shelf.of(request))
+        else:
+            yield from respond(speech, code, given or spoken)
 
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     demo.load(begin, None, [language, shown], **quiet)
     language.input(lambda code: welcome(speech, code), language, shown, **quiet)
     language.input(None, language, None, js=REMEMBER_LANGUAGE)
-    sound.stop_recording(lambda: None, None, file, **quiet)  # what was given last counts
-    file.upload(lambda: None, None, sound, **quiet)
+    # What was given last counts.
+    sound.stop_recording(lambda: (None, ""), None, [file, address], **quiet)
+    file.upload(lambda: (None, ""), None, [sound, address], **quiet)
+    address.input(lambda: (None, None), None, [sound, file], **quiet)
 
     buttons = [button, stop]
     started = button.click(lambda: (working(), *_buttons(running=True)), None, [shown, *buttons], **quiet)
     started.then(None, js=SHOW_ANSWER)
     running = started.then(
-        run, [language, sound, file], shown,
+        run, [language, sound, file, address], shown,
         concurrency_id="transcribe", concurrency_limit=VISITORS, **quiet,
     )  # fmt: skip
     running.then(lambda: _buttons(running=False), None, buttons, **quiet)
@@ -124,6 +137,16 @@ def build(demo: gr.Blocks, speech: SpeechDesk, systems: Sequence[System]) -> Non
     )
     # A stage that was on its way when Stop was pressed may have been shown after it.
     halted.then(lambda: (stopped(), *_buttons(running=False)), None, [shown, *buttons], **quiet)
+
+
+def _address() -> gr.Textbox:
+    return gr.Textbox(
+        label="Or an address",
+        info="of a recording or film, or of the page with it; one of the sites that are allowed here",
+        placeholder="https://",
+        max_length=MAX_LETTERS,
+        lines=1,
+    )
 
 
 def _buttons(*, running: bool) -> tuple[gr.Button, gr.Button]:
@@ -157,7 +180,7 @@ def respond(speech: SpeechDesk, code: str, given: str | None) -> Iterator[str]:
     """Pages, as the work goes on: the last one holds the text, or what is wrong, in words; never a trace."""
     language = language_of(code)
     if not given:
-        words = "Press Record and speak, or choose a file."
+        words = "Press Record and speak, choose a file, or write an address."
         yield parts.page(parts.note("There is nothing to transcribe yet.", words, bad=True))
         return
     try:
@@ -171,6 +194,33 @@ def respond(speech: SpeechDesk, code: str, given: str | None) -> Iterator[str]:
         yield parts.page(parts.note("Please wait.", str(error), bad=True))
     except (StoreError, SpeechError, OSError) as error:
         yield parts.page(parts.note("No model could be asked.", parts.short(error, 300), bad=True))
+
+
+def from_address(speech: SpeechDesk, code: str, address: str, keep: Keep) -> Iterator[str]:
+    """Pages, while the recording at an address is fetched and then written down."""
+    language = language_of(code)
+    try:
+        promoted(speech.store, language)  # before anything is fetched for nothing
+        for step in shelf_steps(address, keep):
+            if isinstance(step, str):
+                yield from respond(speech, code, step)
+            else:
+                yield parts.page(fetching(*step))
+    except NoSpeechModel:
+        yield parts.page(no_model(language))
+    except Busy as error:
+        yield parts.page(parts.note("Please wait.", str(error), bad=True))
+    except FetchError as error:
+        yield parts.page(parts.note("Nothing could be fetched:", f"{error}.", bad=True))
+    except (StoreError, SpeechError, OSError) as error:
+        yield parts.page(parts.note("Nothing could be fetched:", parts.short(error, 300), bad=True))
+
+
+def fetching(done: int, total: int | None) -> Html:
+    """How much of a recording has come."""
+    of = f" of {total / 1024**2:.1f}" if total else ""
+    share = min(1.0, done / total) if total else None
+    return parts.working(f"Fetching it: {done / 1024**2:.1f}{of} MB" if done else "Asking the site …", share)
 
 
 def refused(error: AudioError) -> Html:
