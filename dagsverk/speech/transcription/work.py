@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -131,7 +132,9 @@ def write_all(
     source, folder = open_source(config.source), results.root(language, made.place)
     again = config.redo == "new_model"
     done: list[Text | Failure] = []
-    for recording in made.portion(numbers):
+    # In any order: runs that no limit keeps apart would else do the same recording at the same moment.
+    order = random.sample(list(numbers), len(numbers))
+    for recording in made.portion(order):
         with _PLACES.place():
             names = results.kept_of(store, folder, recording)
             if results.is_settled(names, made.model, again=again):
