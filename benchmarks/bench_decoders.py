@@ -35,7 +35,7 @@ from dagsverk.speech.audio.sandbox import Sandbox
 from dagsverk.speech.errors import AudioError
 from dagsverk.speech.evaluation.scoring import NORMALISED, count_errors, word_errors
 from dagsverk.speech.features import log_mel
-from dagsverk.speech.model import decoding
+from dagsverk.speech.model import decoding, lengths
 from dagsverk.speech.model.beam_search import Rules
 from dagsverk.speech.model.models import SpeechModel, load_model, random_model
 from dagsverk.speech.model.tokens import decode_text, prompt
@@ -131,9 +131,9 @@ def prepare(model: SpeechModel, mels: Sequence[np.ndarray], asked: argparse.Name
     start = prompt(model.tokenizer, asked.language)
     full = asked.full or model.full_windows
     floors = [log_mel.floor(float(mel.max())) for mel in mels]
-    padded = [decoding.grid_frames(len(mel), 10, full=full) for mel in mels]
+    padded = [lengths.grid_frames(len(mel), 10, full=full) for mel in mels]
     room = network.config.max_target_positions - len(start)
-    limits = [asked.tokens or min(room, max(decoding.MIN_TOKENS, len(mel) // 2)) for mel in mels]
+    limits = [asked.tokens or min(room, max(lengths.MIN_TOKENS, len(mel) // 2)) for mel in mels]
     batches = [
         Batch(clips, decoding.encoder_states(network, mels, floors, padded, clips))
         for clips in decoding._batches(padded, asked.batch_s * 100)

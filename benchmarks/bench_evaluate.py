@@ -37,7 +37,8 @@ from torch.utils.data import Dataset
 from transformers import GenerationConfig, Seq2SeqTrainer, Seq2SeqTrainingArguments
 
 from dagsverk.speech.features import log_mel
-from dagsverk.speech.model.decoding import GRID_FRAMES, decode
+from dagsverk.speech.model.decoding import decode
+from dagsverk.speech.model.lengths import GRID_FRAMES
 from dagsverk.speech.model.models import SpeechModel, random_model
 from dagsverk.speech.model.precision import as_kept
 from dagsverk.speech.model.tokens import BYTES, end_id, prompt

@@ -18,7 +18,8 @@ from scipy.ndimage import median_filter
 from dagsverk.speech.config import MEL_FRAMES_PER_S
 from dagsverk.speech.model.cached_decoder import CachedDecoder
 from dagsverk.speech.model.decoded import Task
-from dagsverk.speech.model.decoding import States, alike_batches, encoder_states, grid_frames
+from dagsverk.speech.model.decoding import States, encoder_states
+from dagsverk.speech.model.lengths import alike_batches, grid_frames
 from dagsverk.speech.model.models import SpeechModel
 from dagsverk.speech.model.precision import evaluating
 from dagsverk.speech.model.tokens import end_id, prompt

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -21,19 +20,14 @@ from dagsverk.speech.config import MEL_FRAMES_PER_S
 from dagsverk.speech.model.beam_search import Path, Rules, follow, search
 from dagsverk.speech.model.cached_decoder import CachedDecoder
 from dagsverk.speech.model.decoded import Decoded, Task
-from dagsverk.speech.model.encoder import WINDOW_FRAMES, collate, encode
+from dagsverk.speech.model.encoder import collate, encode
+from dagsverk.speech.model.lengths import alike_batches, checked_frames, grid_frames, most_tokens
 from dagsverk.speech.model.models import SpeechModel
 from dagsverk.speech.model.precision import evaluating
-from dagsverk.speech.model.tokens import decode_text, end_id, language_ids, previous, prompt
+from dagsverk.speech.model.tokens import decode_text, end_id, language_ids, previous, prompt, special_ids
 from dagsverk.turns import Check, go_on
 
-GRID_FRAMES = 50  # of log-mel: a clip and its slack are padded to a multiple of this
-TOKENS_PER_S = 50  # nobody says more, in bytes even; cuts loops on short clips
-MIN_TOKENS = 50  # the limit of the shortest clips
-
 States: TypeAlias = dict[int, torch.Tensor]  # the encoder's output, by the place of the clip
-
-_SPECIAL = re.compile(r"<\|.*\|>", re.DOTALL)
 
 
 def decode(
@@ -79,7 +73,7 @@ def decode(
     full = model.full_windows if full_windows is None else full_windows
     slack_frames = round(slack_s * MEL_FRAMES_PER_S)
     if frames is None:
-        frames = [_checked_frames(i, mel, model.n_mels) for i, mel in enumerate(mels)]
+        frames = [checked_frames(i, mel, model.n_mels) for i, mel in enumerate(mels)]
     padded = [grid_frames(count, slack_frames, full=full) for count in frames]
     room = model.model.config.max_target_positions - len(start)
     limits = [most_tokens(count, room) for count in frames]
@@ -117,7 +111,7 @@ def languages(
     full = model.full_windows if full_windows is None else full_windows
     slack_frames = round(slack_s * MEL_FRAMES_PER_S)
     padded = [
-        grid_frames(_checked_frames(i, mel, model.n_mels), slack_frames, full=full)
+        grid_frames(checked_frames(i, mel, model.n_mels), slack_frames, full=full)
         for i, mel in enumerate(mels)
     ]
     likely: dict[int, dict[str, float]] = {}
@@ -129,37 +123,6 @@ def languages(
             shares = decoder.logits(hidden[:, 0])[:, list(ids.values())].softmax(-1).tolist()
             likely |= {i: dict(zip(ids, own, strict=True)) for i, own in zip(batch, shares, strict=True)}
     return [likely[i] for i in range(len(mels))]
-
-
-def _checked_frames(clip: int, mel: np.ndarray, n_mels: int) -> int:
-    if mel.ndim != 2 or mel.shape[1] != n_mels or not 0 < len(mel) <= WINDOW_FRAMES:
-        raise ValueError(
-            f"clip {clip}: want a log-mel of shape (1 to {WINDOW_FRAMES} frames, {n_mels}), got {mel.shape}"
-        )
-    return len(mel)
-
-
-def grid_frames(frames: int, slack_frames: int, *, full: bool) -> int:
-    if full:
-        return WINDOW_FRAMES
-    return min(WINDOW_FRAMES, GRID_FRAMES * math.ceil((frames + slack_frames) / GRID_FRAMES))
-
-
-def most_tokens(frames: int, room: int) -> int:
-    """How many tokens a clip of so many frames may take, where the decoder holds `room`."""
-    return min(room, max(MIN_TOKENS, math.ceil(frames / MEL_FRAMES_PER_S * TOKENS_PER_S)))
-
-
-def alike_batches(padded: Sequence[int], most_frames: float) -> Iterator[list[int]]:
-    """Clips of like length together, the longest first: if memory is short it shows at once."""
-    batch: list[int] = []
-    for clip in sorted(range(len(padded)), key=lambda i: (-padded[i], i)):
-        if batch and (len(batch) + 1) * padded[batch[0]] > most_frames:
-            yield batch
-            batch = []
-        batch.append(clip)
-    if batch:
-        yield batch
 
 
 def encoder_states(
@@ -222,10 +185,12 @@ def _rules(model: SpeechModel, network: WhisperForConditionalGeneration) -> Rule
     """Never written: special tokens, timestamps, ids without a token, and what the model's config forbids."""
     end = end_id(model.tokenizer)
     size = network.config.vocab_size
-    added = model.tokenizer.get_added_vocab().items()
-    special = {number for token, number in added if _SPECIAL.fullmatch(token) and number != end}
     config = network.generation_config
-    always = {*special, *range(len(model.tokenizer), size), *(config.suppress_tokens or [])}
+    always = {
+        *special_ids(model.tokenizer),
+        *range(len(model.tokenizer), size),
+        *(config.suppress_tokens or []),
+    }
     at_first = {*always, *(config.begin_suppress_tokens or [])}
     return Rules(end, _forbid(always, size, network.device), _forbid(at_first, size, network.device))
 

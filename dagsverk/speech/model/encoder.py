@@ -14,7 +14,7 @@ from torch.nn import functional
 from transformers import WhisperForConditionalGeneration
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-WINDOW_FRAMES = 3000  # of log-mel, 30 s; the encoder has a position for two of them, and no more
+from dagsverk.speech.model.lengths import WINDOW_FRAMES
 
 
 def encode(model: WhisperForConditionalGeneration, mels: torch.Tensor) -> torch.Tensor:

@@ -18,8 +18,8 @@ from transformers.generation.logits_process import WhisperTimeStampLogitsProcess
 
 from dagsverk.speech.config import MEL_FRAMES_PER_S
 from dagsverk.speech.model.cached_decoder import CachedDecoder
-from dagsverk.speech.model.decoding import alike_batches, most_tokens
 from dagsverk.speech.model.encoder import collate, encode, padded_frames
+from dagsverk.speech.model.lengths import alike_batches, most_tokens
 from dagsverk.speech.model.models import SpeechModel
 from dagsverk.speech.model.precision import evaluating
 from dagsverk.speech.model.tokens import (

@@ -1,7 +1,7 @@
 """Whisper's tokens: the prompt that says language and task, labels, and a byte-level tokenizer of our own.
 
 A label is what the decoder learns to write: prompt, text, end. Source of the tokens' names and order:
-openai/whisper, `tokenizer.py`.
+openai/whisper, `tokenizer.py`. Light: the library that tokenizes is loaded where a tokenizer is built.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Sequence
-from typing import Any
-
-from transformers import AddedToken, WhisperTokenizer
+from typing import TYPE_CHECKING, Any
 
 from dagsverk.speech.config import MAX_LABEL_TOKENS
 from dagsverk.speech.errors import ModelError
 from dagsverk.speech.languages import LANGUAGES, token_code
 from dagsverk.speech.model.decoded import Task
+
+if TYPE_CHECKING:
+    from transformers import AddedToken, WhisperTokenizer
 
 END = "<|endoftext|>"
 START = "<|startoftranscript|>"
@@ -26,6 +27,7 @@ BYTES = 256  # the vocabulary of the byte tokenizer, special tokens aside
 TIMESTAMP_STEP_S = 0.02
 TIMESTAMPS = 1501  # from 0.00 to 30.00 s
 
+_SPECIAL = re.compile(r"<\|.*\|>", re.DOTALL)
 _INSIDE_SPECIAL = re.compile(r"(?<=<)(?=\|)")  # every special token begins with "<|"
 
 
@@ -35,6 +37,8 @@ def build_byte_tokenizer() -> WhisperTokenizer:
     Nothing is learnt or downloaded; any text is written and read back unchanged. A WhisperTokenizer as those
     of the published models, so what works with them works with it.
     """
+    from transformers import AddedToken, WhisperTokenizer
+
     tokenizer = WhisperTokenizer(
         vocab={character: byte for byte, character in enumerate(_byte_characters())},
         merges=[],
@@ -86,6 +90,12 @@ def language_ids(tokenizer: Any) -> dict[str, int]:
     """The token of each language that the tokenizer knows, by Whisper's code."""
     ids = {code: int(tokenizer.convert_tokens_to_ids(f"<|{code}|>")) for code in LANGUAGES}
     return {code: number for code, number in ids.items() if number != tokenizer.unk_token_id}
+
+
+def special_ids(tokenizer: Any) -> set[int]:
+    """Tokens that are no text: special ones and timestamps, the end aside."""
+    added = tokenizer.get_added_vocab().items()
+    return {number for token, number in added if _SPECIAL.fullmatch(token) and token != END}
 
 
 def end_id(tokenizer: Any) -> int:
@@ -149,6 +159,8 @@ def _token_id(tokenizer: Any, token: str) -> int:
 
 
 def _special(token: str) -> AddedToken:
+    from transformers import AddedToken
+
     return AddedToken(token, normalized=False, special=True)
 
 
