@@ -85,7 +85,9 @@ def speech_evaluation(
         checkpoint = tasks.newest_checkpoint(language)
         verdict = tasks.score_checkpoint(language, checkpoint, evaluation)
         tasks.keep_worst_clips(language, verdict, corpus)
-        return tasks.register(language, checkpoint, verdict)
+        registered = tasks.register(language, checkpoint, verdict)
+        tasks.export(language, registered)
+        return registered
 
 
 @flow(name="speech-day", flow_run_name=speech_run_name, on_cancellation=[cancel_children])
@@ -123,7 +125,9 @@ def speech_adopt(language: LanguageCode, model: PublishedModel = "openai/whisper
         model: A hub name, or a folder with a model that `transformers` loads.
     """
     with one_at_a_time(language_name(language), "speech"):
-        return tasks.adopt(language, model)
+        adopted = tasks.adopt(language, model)
+        tasks.export(language, adopted)
+        return adopted
 
 
 @flow(name="speech-transcription", flow_run_name=speech_run_name)
@@ -140,3 +144,14 @@ def speech_transcription(
         work = transcribing.list_recordings(language, transcription)
         done = transcribing.transcribe_recordings.map(work.groups, work.plan, language, transcription)
         return transcribing.add_up(language, work.plan, done.result(), transcription, wait_for=done)
+
+
+@flow(name="speech-export", flow_run_name=speech_run_name)
+def speech_export(language: LanguageCode) -> list[str]:
+    """The version in use -> the forms of it that say what its weights say, each kept whole or not at all.
+
+    Args:
+        language: Whisper's code, such as sv; rm_as_it teaches rm under the token of it.
+    """
+    with one_at_a_time(language_name(language), "speech"):
+        return tasks.export(language, tasks.champion(language))

@@ -12,6 +12,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from dagsverk.promotion import Registration
 from dagsverk.speech.evaluation.modes import NAMES
 from dagsverk.speech.evaluation.report import Interval, TwoModes
+from dagsverk.speech.exports import Export
 from dagsverk.speech.languages import Language
 from dagsverk.speech.steps import Finetuned, Prepared, Registered
 from dagsverk.speech.training.progress import Progress, Quiet, Several, TensorBoard, Throttled
@@ -81,6 +82,24 @@ def _modes(name: str, modes: TwoModes) -> list[dict[str, str]]:
 
 def adopted(language: Language, registration: Registration) -> None:
     decided(f"{language.name}-decision", registration, registration.reason, "")
+
+
+def exported(language: Language, made: Export) -> None:
+    """Each form beside the weights, in each mode; what was not published, and why."""
+    rows = [
+        {
+            "form": one.form,
+            "mode": NAMES[parity.windows],
+            "same tokens": f"{100 * parity.agreement:.2f} % of {parity.tokens}",
+            "clips at near ties": f"{parity.near_ties} of {parity.clips}",
+            "wrong words": f"{parity.word_errors}, of the weights {parity.word_errors_of_weights}",
+            "published": one.refused or f"{one.bytes / 1e6:.0f} MB",
+        }
+        for one in made.forms
+        for parity in one.parity
+    ]
+    what = f"{made.model} version {made.version} in other forms, checked on {made.checked_on}"
+    table(f"{language.name}-export", pd.DataFrame(rows), what)
 
 
 def _interval(rate: Interval) -> str:

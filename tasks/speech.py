@@ -15,6 +15,7 @@ from dagsverk.speech.config import CorpusConfig, EvaluationConfig, FinetuneConfi
 from dagsverk.speech.errors import CorpusError, Interrupted
 from dagsverk.speech.languages import language as language_of
 from dagsverk.speech.runs import CheckpointRef
+from dagsverk.speech.serving.champions import promoted
 from dagsverk.store import ModelRef, NotFound
 from tasks import show_speech as show
 from tasks.children import run_child
@@ -217,3 +218,29 @@ def adopt(language: str, model: str) -> ModelRef:
     show.adopted(of, registration)
     say(f"{of.model_name} version {registration.version}", registration.reason)
     return ModelRef(of.model_name, registration.version)
+
+
+@task(name="export", task_run_name="export {model.name} {model.version}", **REPEATABLE)
+def export(language: str, model: ModelRef) -> list[str]:
+    """Safe to repeat: archives are written by key, the record last; an export that is there is used."""
+    from dagsverk.speech.export import exporting
+
+    store, of = open_store(), language_of(language)
+    try:
+        made, new = exporting.export(store, of, store.model(model.name, model.version), cache_folder())
+    except NotFound as error:
+        say(f"{model.name} version {model.version} is not exported, and runs on torch", str(error))
+        return []
+    show.exported(of, made)
+    for one in made.forms:
+        came = f"is not published: {one.refused}" if one.refused else f"is at {one.path}, {one.bytes:,} bytes"
+        say(f"{made.model} version {made.version} in {one.form} {came}", "new" if new else "nothing new")
+    return [one.form for one in made.published]
+
+
+@task(name="champion", **REPEATABLE)
+def champion(language: str) -> ModelRef:
+    """Safe to repeat: it only reads."""
+    in_use = promoted(open_store(), language_of(language))
+    say(f"{in_use.name} version {in_use.version} is in use")
+    return in_use.ref

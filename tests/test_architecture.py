@@ -33,9 +33,10 @@ SPEECH = {  # a package of dagsverk.speech -> those that it may import, besides 
     "transcription": {"audio", "corpora", "features", "model", "serving", "subtitles", "evaluation"},
     "training": {"corpora", "features", "model", "evaluation"},
     "registry": {"features", "model", "evaluation"},
+    "export": {"features", "model", "evaluation", "serving"},
 }
 HEAVY = ("torch", "transformers", "datasets", "xgboost", "sklearn", "skops", "hopsworks", "gradio", "plotly")
-HEAVY += ("av", "accelerate", "peft", "jiwer")
+HEAVY += ("av", "accelerate", "peft", "jiwer", "ctranslate2")
 LIGHT = (  # imported in this order, in one process
     "dagsverk.store",
     "dagsverk.records",

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from dagsverk import threads
 from dagsverk.records import plain, read_file, write_file
 from dagsverk.speech.errors import ModelError
 from dagsverk.speech.model.models import SpeechModel
@@ -36,6 +37,7 @@ def convert(model: SpeechModel, folder: Path, form: str, target: Path) -> None:
         target: a folder that is not there yet.
     Raises: ModelError if the library cannot convert it, or left out what it needs.
     """
+    threads.prepare_environment()  # before the library reads how its threads wait
     from ctranslate2.converters import TransformersConverter
 
     present = [name for name in COPIED if (folder / name).is_file()]

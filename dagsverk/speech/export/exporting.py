@@ -26,7 +26,6 @@ from dagsverk.speech.serving.ctranslate_engine import load_engine
 from dagsverk.store import Model, NotFound, Store
 from dagsverk.version import code_version
 
-MOST_CLIPS = 120  # that are decoded; of more, always the same are drawn
 DATE = (1980, 1, 1, 0, 0, 0)  # of every file in an archive: equal files make equal archives
 
 
@@ -78,7 +77,7 @@ def _form(
                 checked,
                 mode,
             )
-            for mode in checked.said
+            for mode in checked.own_texts
         )
     except ModelError as error:
         return Exported(form=form, refused=str(error))
@@ -101,7 +100,7 @@ def _clips(store: Store, language: Language, model: Model, cache: Path) -> tuple
             f"the set {set_id} has no clips of test or dev to check {model.name} {model.version} on; prepare "
             f"one that has: prefect deployment run speech-features/{language.name}"
         )
-    return set_id, clips.only(draw(clips, MOST_CLIPS, seed=0))
+    return set_id, clips.only(draw(clips, parity.MOST_CLIPS, seed=0))
 
 
 def _modes(weights: SpeechModel, model: Model) -> Sequence[Windows]:

@@ -1,0 +1,135 @@
+"""Exports: a version in other forms, which says what its weights say, or is not published."""
+
+import json
+
+import numpy as np
+import pytest
+
+from dagsverk.speech.export import conversion, elsewhere, parity
+from dagsverk.speech.exports import Exported, Parity
+from dagsverk.speech.features.log_mel import log_mel
+from dagsverk.speech.languages import language
+from dagsverk.speech.model.models import load_model, random_model, save_model_folder
+from dagsverk.speech.model.precision import as_kept
+from dagsverk.speech.serving.ctranslate_engine import load_engine
+from dagsverk.speech.serving.light_tokenizer import LightTokenizer
+from dagsverk.speech.serving.torch_engine import TorchEngine
+
+SWEDISH = language("sv")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A small Whisper's own folder, and the same converted to float16."""
+    root = tmp_path_factory.mktemp("export")
+    save_model_folder(random_model("nano", seed=3), root / "own", language="sv")
+    model = load_model(str(root / "own"))
+    model.name = "small one"
+    conversion.convert(model, root / "own", "float16", root / "float16")
+    return root / "own", root / "float16"
+
+
+@pytest.fixture(scope="module")
+def mels():
+    noise = np.random.default_rng(0)
+    return [log_mel(noise.normal(0, 0.1, 16_000 * n).astype(np.float32), 80) for n in (1, 3, 1, 2)]
+
+
+@pytest.mark.parametrize("windows", ["true_length", "full"])
+def test_the_converted_model_writes_what_its_weights_write_and_is_as_sure_of_it(folders, mels, windows):
+    own, converted = folders
+    with as_kept():
+        expected = TorchEngine(load_model(str(own)), windows).decode(mels, language="sv")
+    decoded = load_engine(converted, "x", language="sv", windows=windows).decode(mels, language="sv")
+    assert [one.tokens for one in decoded] == [one.tokens for one in expected]
+    assert [one.text for one in decoded] == [one.text for one in expected]
+    assert [one.finished for one in decoded] == [one.finished for one in expected]
+    for one, other in zip(decoded, expected, strict=True):
+        assert one.mean_log_probability == pytest.approx(other.mean_log_probability, abs=0.03)
+        assert one.no_speech_probability == pytest.approx(other.no_speech_probability, rel=0.05)
+
+
+def test_a_text_before_and_another_task_are_told_to_the_model_in_the_same_words(folders, mels):
+    own, converted = folders
+    with as_kept():
+        expected = TorchEngine(load_model(str(own))).decode(
+            mels, language="sv", task="translate", prompt="Åke och Örjan"
+        )
+    engine = load_engine(converted, "x", language="sv")
+    decoded = engine.decode(mels, language="sv", task="translate", prompt="Åke och Örjan")
+    assert [one.tokens for one in decoded] == [one.tokens for one in expected]
+
+
+def test_languages_are_as_likely_as_the_weights_think(folders, mels):
+    own, converted = folders
+    with as_kept():
+        expected = TorchEngine(load_model(str(own))).languages(mels[:2])
+    for one, other in zip(
+        load_engine(converted, "x", language="sv").languages(mels[:2]), expected, strict=True
+    ):
+        assert one == pytest.approx(other, abs=0.001)
+
+
+def test_the_light_tokenizer_reads_and_writes_as_the_library(folders):
+    own, _ = folders
+    light, library = LightTokenizer(own), load_model(str(own)).tokenizer
+    assert len(light) == len(library)
+    text = " Åke sa: „Hej“ <|sv|> 東京 🎈"
+    assert light([text], add_special_tokens=False) == {
+        "input_ids": library([text], add_special_tokens=False)["input_ids"]
+    }
+    assert light.get_added_vocab() == library.get_added_vocab()
+
+
+def test_everything_that_others_need_lies_beside_the_weights(folders):
+    own, converted = folders
+    names = {path.name for path in converted.iterdir()}
+    assert names >= set(conversion.NEEDED) | {"dagsverk.json", "tokenizer_config.json"}
+    assert json.loads((converted / "tokenizer.json").read_text()) == json.loads(
+        (own / "tokenizer.json").read_text()
+    )
+
+
+def counted(**other):
+    equal = {
+        "windows": "true_length", "clips": 100, "tokens": 1000, "differing": 0, "near_ties": 0,
+        "differing_beyond_ties": 0, "words": 1000, "word_errors": 100, "word_errors_of_weights": 100,
+    }  # fmt: skip
+    return Parity(**{**equal, **other})
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        (counted(), ""),
+        (counted(differing=30, near_ties=9), ""),  # near ties alone
+        (counted(differing=5, differing_beyond_ties=5), ""),  # 99.5 %
+        (counted(differing=6, differing_beyond_ties=6), "99.40 % of 1000 tokens"),
+        (counted(near_ties=11), "11 of 100 texts part at a near tie"),
+        (counted(word_errors=102), ""),
+        (counted(word_errors=103), "103 of 1000 words are wrong"),
+        (counted(words=100, word_errors=101), ""),  # one word, where that is more than 0.2 points
+        (counted(words=100, word_errors=102), "102 of 100 words are wrong"),
+        (counted(word_errors=50), ""),
+        (counted(clips=0, words=0), "nothing to check it on"),
+    ],
+)
+def test_a_form_is_published_only_if_it_says_what_the_weights_say(found, reason):
+    refused = parity.refusal(found)
+    assert reason in refused if reason else refused == ""
+
+
+def test_texts_differ_by_their_least_edits():
+    assert parity._edits((1, 2, 3), (1, 3)) == 1
+    assert parity._edits((), (1, 2)) == 2
+    assert parity._edits((1, 2), (1, 2)) == 0
+
+
+def test_the_program_for_elsewhere_names_the_folder_and_the_language():
+    model = type("M", (), {"name": "whisper_swedish", "version": 3})
+    program = elsewhere.program(model, SWEDISH, "int8")
+    compile(program, "program", "exec")
+    assert 'WhisperModel("whisper_swedish-3-int8", compute_type="int8")' in program
+    assert 'language="sv"' in program
+    text = elsewhere.how_to_run(SWEDISH, model, Exported(form="int8", refused="", parity=(counted(),)))
+    assert "not served in 30 s windows" in text
