@@ -26,6 +26,7 @@ from dagsverk.turns import Left
 from ui.forms import BadForm, received
 from ui.speech.asked import while_asked
 from ui.speech.desk import SpeechDesk, UnknownLanguage, named_language
+from ui.speech.exports import add_export_routes
 
 KEY = r"^[0-9A-Za-z_-]{1,80}$"
 ONE_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
@@ -48,6 +49,7 @@ class UnknownClip(LookupError):
 def add_speech_routes(app: FastAPI, speech: SpeechDesk) -> None:
     """Add the routes, and how their errors are worded."""
     _answer_errors(app)
+    add_export_routes(app, speech)
 
     @app.post("/api/transcribe/{language}", summary="The text of a recording", openapi_extra=BODY)
     async def transcribe(
