@@ -26,6 +26,7 @@ COPIED = (
 )
 NEEDED = ("model.bin", "config.json", "tokenizer.json", "preprocessor_config.json", "generation_config.json")
 CONFIG = "config.json"
+MULTILINGUAL = 51_865  # tokens; with fewer the library knows no languages
 
 
 def convert(model: SpeechModel, folder: Path, form: str, target: Path) -> None:
@@ -40,6 +41,11 @@ def convert(model: SpeechModel, folder: Path, form: str, target: Path) -> None:
     threads.prepare_environment()  # before the library reads how its threads wait
     from ctranslate2.converters import TransformersConverter
 
+    if model.model.config.vocab_size < MULTILINGUAL:
+        raise ModelError(
+            f"CTranslate2 takes a model of {model.model.config.vocab_size} tokens for one of English alone, "
+            f"published ones have {MULTILINGUAL} or more: {model.name} stays on torch, here and elsewhere"
+        )
     present = [name for name in COPIED if (folder / name).is_file()]
     try:
         TransformersConverter(str(folder), copy_files=present).convert(str(target), quantization=form)
