@@ -81,6 +81,7 @@ def test_a_day_ends_with_a_registered_model_and_its_scores(first_day):
                 ("score", "keep worst clips"),
                 ("newest-checkpoint", "register"),
                 ("score", "register"),
+                ("register", "export"),
             },
         ),
     ],

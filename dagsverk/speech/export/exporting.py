@@ -17,7 +17,7 @@ from dagsverk.speech.config import Windows
 from dagsverk.speech.errors import ModelError
 from dagsverk.speech.export import conversion, parity
 from dagsverk.speech.export.elsewhere import archive_name, how_to_run
-from dagsverk.speech.exports import FORMS, Export, Exported
+from dagsverk.speech.exports import FORMS, Export, Exported, Parity
 from dagsverk.speech.features import shards
 from dagsverk.speech.features.prepared import PreparedClips, draw, open_prepared
 from dagsverk.speech.languages import Language
@@ -71,14 +71,7 @@ def _form(
     """One form, its archive in the store if it passed."""
     try:
         conversion.convert(checked.model, folder, form, target)
-        compared = tuple(
-            parity.compare(
-                load_engine(target, f"{checked.model.name} {form}", language=language.code, windows=mode),
-                checked,
-                mode,
-            )
-            for mode in checked.own_texts
-        )
+        compared = tuple(_compared(target, checked, mode, form) for mode in checked.own_texts)
     except ModelError as error:
         return Exported(form=form, refused=str(error))
     refused = "; ".join(reason for one in compared if (reason := parity.refusal(one)))
@@ -89,6 +82,15 @@ def _form(
     archive = _archive(target, archive_name(model, form))
     path = f"{exports.export_folder(language, model)}/{form}.zip"
     return replace(judged, path=path, sha256=store.put_file(path, archive), bytes=archive.stat().st_size)
+
+
+def _compared(target: Path, checked: parity.CheckSet, mode: Windows, form: str) -> Parity:
+    """The converted model, loaded again, beside its weights. Raises ModelError."""
+    name = f"{checked.model.name} {form}"
+    engine = load_engine(target, name, language=checked.language, windows=mode)
+    if not engine.is_multilingual:
+        raise ModelError(f"CTranslate2 takes {name} for a model of English alone: it stays on torch")
+    return parity.compare(engine, checked, mode)
 
 
 def _clips(store: Store, language: Language, model: Model, cache: Path) -> tuple[str, PreparedClips]:

@@ -82,6 +82,11 @@ class CTranslateEngine:
         self._never = sorted(token for token in never if token < about.vocabulary)
 
     @property
+    def is_multilingual(self) -> bool:
+        """Whether the library takes it for more than English: else it tells no languages apart."""
+        return bool(self._network.is_multilingual)
+
+    @property
     def n_mels(self) -> int:
         return self._about.n_mels
 
