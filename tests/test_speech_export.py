@@ -1,20 +1,23 @@
 """Exports: a version in other forms, which says what its weights say, or is not published."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from dagsverk.speech.errors import ModelError
-from dagsverk.speech.export import conversion, elsewhere, parity
-from dagsverk.speech.exports import Exported, Parity
+from dagsverk.speech.export import conversion, elsewhere, exporting, parity
+from dagsverk.speech.exports import Export, Exported, Parity
 from dagsverk.speech.features.log_mel import log_mel
 from dagsverk.speech.languages import language
 from dagsverk.speech.model.models import load_model, random_model, save_model_folder
 from dagsverk.speech.model.precision import as_kept
-from dagsverk.speech.serving.ctranslate_engine import load_engine
+from dagsverk.speech.serving import champions
+from dagsverk.speech.serving.ctranslate_engine import CTranslateEngine, load_engine
 from dagsverk.speech.serving.light_tokenizer import LightTokenizer
 from dagsverk.speech.serving.torch_engine import TorchEngine
+from dagsverk.store import open_store
 
 SWEDISH = language("sv")
 
@@ -129,3 +132,29 @@ def test_the_program_for_elsewhere_names_the_folder_and_the_language():
     assert 'language="sv"' in program
     text = elsewhere.how_to_run(SWEDISH, model, Exported(form="int8", refused="", parity=(counted(),)))
     assert "not served in 30 s windows" in text
+
+
+def test_a_champion_runs_from_its_export_and_from_its_weights_where_the_archive_is_damaged(
+    folders, mels, tmp_path
+):
+    own, converted = folders
+    store = open_store(str(tmp_path / "store"))
+    model = store.save_model(SWEDISH.model_name, own, metrics={})
+    store.promote(SWEDISH.model_name, model.version, reason="first", expected=None)
+    assert exports.kept(store, SWEDISH, model) is None
+    copy = tmp_path / "float16"
+    shutil.copytree(converted, copy)
+    archive = exporting._archive(copy, elsewhere.archive_name(model, "float16"))
+    path = f"{exports.export_folder(SWEDISH, model)}/float16.zip"
+    form = Exported(form="float16", refused="", path=path, sha256=store.put_file(path, archive))
+    made = Export(
+        model=model.name, version=1, key=exports.export_key(model), forms=(form,), checked_on="", code=""
+    )
+    exports.keep(store, SWEDISH, model, made)
+    champion = champions.load_champion(store, SWEDISH, tmp_path / "cache")
+    assert isinstance(champion.transcriber._engine, CTranslateEngine)
+
+    store.put(path, b"something else", overwrite=True)
+    champions._loaded.clear()
+    champion = champions.load_champion(store, SWEDISH, tmp_path / "other cache")
+    assert isinstance(champion.transcriber._engine, TorchEngine)
