@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from dagsverk.speech import exports
 from dagsverk.speech.errors import ModelError
 from dagsverk.speech.export import conversion, elsewhere, exporting, parity
 from dagsverk.speech.exports import Export, Exported, Parity
