@@ -20,7 +20,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from dagsverk.speech.languages import LANGUAGES, Language
 from dagsverk.speech.model.decoded import Task
 from dagsverk.speech.serving import service
-from dagsverk.speech.serving.champions import NoSpeechModel, promoted
+from dagsverk.speech.serving.champions import NoSpeechModel, promoted, speech_command
 from dagsverk.speech.serving.service import Answer
 from dagsverk.store import Model
 from ui.forms import BadForm, is_form, received
@@ -124,7 +124,8 @@ def language_of(speech: SpeechDesk, wish: Wish) -> Language:
     if len(champions) == 1:
         return champions[0][0]
     if not champions:
-        raise NoSpeechModel("no model is in use yet; train one: prefect deployment run speech-day/swedish")
+        first = speech.languages()[0]
+        raise NoSpeechModel(f"no model is in use yet; train one, such as: {speech_command(first)}")
     codes = ", ".join(of.code for of, _ in champions)
     raise Refused(f"say which language is spoken: one of {codes}", "language", "language_needed")
 
