@@ -226,6 +226,10 @@ def export(language: str, model: ModelRef) -> list[str]:
     from dagsverk.speech.export import exporting
 
     store, of = open_store(), language_of(language)
+    in_use = store.champion(model.name)
+    if in_use is None or in_use.version != model.version:
+        say(f"{model.name} version {model.version} is not in use, and is not exported")
+        return []
     try:
         made, new = exporting.export(store, of, store.model(model.name, model.version), cache_folder())
     except NotFound as error:

@@ -1,10 +1,14 @@
 """Exports: a version in other forms, which says what its weights say, or is not published."""
 
+import hashlib
 import json
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
+from sound_corpus import SoundCorpus, prepared_sounds
 
 from dagsverk.speech import exports
 from dagsverk.speech.errors import ModelError
@@ -19,6 +23,9 @@ from dagsverk.speech.serving.ctranslate_engine import CTranslateEngine, load_eng
 from dagsverk.speech.serving.light_tokenizer import LightTokenizer
 from dagsverk.speech.serving.torch_engine import TorchEngine
 from dagsverk.store import open_store
+from tasks import speech as tasks
+from ui.api import build_api
+from ui.tabular.desk import TabularDesk
 
 SWEDISH = language("sv")
 
@@ -159,3 +166,70 @@ def test_a_champion_runs_from_its_export_and_from_its_weights_where_the_archive_
     champions._loaded.clear()
     champion = champions.load_champion(store, SWEDISH, tmp_path / "other cache")
     assert isinstance(champion.transcriber._engine, TorchEngine)
+
+
+@pytest.fixture
+def in_use(folders, tmp_path, monkeypatch):
+    """A store with prepared sounds and a small Whisper in use; and that version."""
+    monkeypatch.setenv("DAGSVERK_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("DAGSVERK_CACHE", str(tmp_path / "cache"))
+    # by its number of tokens the library takes a vocabulary of bytes for English; such a model is refused
+    monkeypatch.setattr(CTranslateEngine, "is_multilingual", True)
+    store = open_store()
+    prepared_sounds(store, tmp_path / "cache", SoundCorpus(voices=1))
+    model = store.save_model(SWEDISH.model_name, folders[0], metrics={})
+    store.promote(model.name, model.version, reason="first", expected=None)
+    return store, model
+
+
+def test_an_export_killed_before_its_record_counts_for_nothing_and_is_made_again(in_use, monkeypatch):
+    store, model = in_use
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(exports, "keep", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        tasks.export.fn("sv", model.ref)
+    assert store.list(exports.export_folder(SWEDISH, model))  # archives, which nobody is served from
+    assert exports.kept(store, SWEDISH, model) is None
+
+    published = tasks.export.fn("sv", model.ref)
+    made = exports.kept(store, SWEDISH, model)
+    assert made is not None
+    assert [one.form for one in made.published] == published
+    assert "float16" in published
+    for one in made.published:
+        archive = store.get(one.path)
+        assert (hashlib.sha256(archive).hexdigest(), len(archive)) == (one.sha256, one.bytes)
+
+    assert tasks.export.fn("sv", model.ref) == published
+    assert exports.kept(store, SWEDISH, model) == made
+
+
+def test_an_archive_from_the_page_runs_where_it_is_unpacked(in_use, mels, tmp_path):
+    store, model = in_use
+    client = TestClient(build_api(TabularDesk(str(tmp_path / "store"))))
+    before = client.get("/api/speech/sv/exports/float16.zip")
+    assert before.status_code == 404
+    assert "prefect deployment run speech-export/swedish" in before.json()["error"]
+    tasks.export.fn("sv", model.ref)
+    (listed,) = [
+        one for one in client.get("/api/speech/sv/exports").json()["forms"] if one["form"] == "float16"
+    ]
+    answer = client.get(listed["download"])
+    assert answer.status_code == 200
+    (tmp_path / "float16.zip").write_bytes(answer.content)
+    with zipfile.ZipFile(tmp_path / "float16.zip") as archive:
+        archive.extractall(tmp_path)
+    folder = tmp_path / elsewhere.archive_name(model, "float16")
+    assert folder.name in listed["program"]
+    decoded = load_engine(folder, "x", language="sv").decode(mels, language="sv")
+    with as_kept():
+        expected = TorchEngine(load_model(str(store.download(model, tmp_path / "own")))).decode(
+            mels, language="sv"
+        )
+    assert [one.tokens for one in decoded] == [one.tokens for one in expected]
+
+
+def test_a_version_that_is_not_in_use_is_not_exported(in_use, folders):
+    store, _ = in_use
+    other = store.save_model(SWEDISH.model_name, folders[0], metrics={"wer": 0.5})
+    assert tasks.export.fn("sv", other.ref) == []
+    assert exports.kept(store, SWEDISH, other) is None

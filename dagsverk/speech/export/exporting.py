@@ -6,8 +6,9 @@ comes last, and an export that is there is used.
 
 from __future__ import annotations
 
+import functools
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -43,9 +44,10 @@ def export(store: Store, language: Language, model: Model, cache: Path) -> tuple
         folder = store.download(model, Path(path) / "model")
         weights = load_model(str(folder), language=language.code)
         weights.name = f"{model.name} {model.version}"
-        checked = parity.check_set(weights, clips, _modes(weights, model))
+        # asked for once something is converted: to decode the clips costs far more than to convert
+        checked = functools.cache(lambda: parity.check_set(weights, clips, _modes(weights, model)))
         forms = tuple(
-            _form(store, language, model, folder, checked, form, Path(path) / form) for form in FORMS
+            _form(store, language, model, folder, weights, checked, form, Path(path) / form) for form in FORMS
         )
     made = Export(
         model=model.name,
@@ -64,14 +66,15 @@ def _form(
     language: Language,
     model: Model,
     folder: Path,
-    checked: parity.CheckSet,
+    weights: SpeechModel,
+    checked: Callable[[], parity.CheckSet],
     form: str,
     target: Path,
 ) -> Exported:
     """One form, its archive in the store if it passed."""
     try:
-        conversion.convert(checked.model, folder, form, target)
-        compared = tuple(_compared(target, checked, mode, form) for mode in checked.own_texts)
+        conversion.convert(weights, folder, form, target)
+        compared = tuple(_compared(target, checked(), mode, form) for mode in checked().own_texts)
     except ModelError as error:
         return Exported(form=form, refused=str(error))
     refused = "; ".join(reason for one in compared if (reason := parity.refusal(one)))
