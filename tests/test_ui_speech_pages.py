@@ -21,6 +21,7 @@ from ui_site import own_copy, serving
 from dagsverk.speech.audio.waveform import SAMPLE_RATE_HZ, read_samples
 from dagsverk.speech.config import CorpusConfig
 from dagsverk.speech.corpora.opening import open_corpus
+from dagsverk.speech.corpora.recordings import Recordings
 
 AXE = Path(__file__).parent / "assets" / "axe.min.js"  # Mozilla Public License 2.0, see its head
 BROWSER = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
@@ -190,6 +191,35 @@ def test_a_film_plays_with_its_subtitles_and_from_any_word(page, room):
     page.keyboard.press("Enter")
     expect(transcript.locator(".now[data-s]")).to_have_text(re.compile("låg|ton"))
     assert look_over(page) == ([], PHONE["width"])
+
+
+def test_a_line_is_corrected_by_keyboard_and_becomes_a_clip(page, room):
+    open_page(page, "transcribe")
+    low, rising, pause = sounds()[0].audio, sounds()[1].audio, np.zeros(20_000)
+    (room / "fel.wav").write_bytes(wav(np.r_[low, pause, rising, pause]))
+    give(page, room / "fel.wav")
+    transcript = page.get_by_role("region", name="Transcript")
+    expect(transcript).to_contain_text("och en som stiger", timeout=PATIENCE_MS)
+    transcript.get_by_role("button", name="Correct").last.press("Enter")
+    form = transcript.get_by_role("form", name="Correction")
+    expect(form.get_by_label("What is said")).to_be_focused()
+    form.get_by_label("What is said").fill("och <b>en som stiger")
+    form.get_by_label("Who speaks").fill("anna")
+    form.get_by_label("Data set").fill("rättat")
+    form.get_by_role("button", name="Keep").click()
+    expect(form.get_by_role("status")).to_contain_text("small letters")
+    form.get_by_label("Data set").fill("mended")
+    form.get_by_role("button", name="Keep").click()
+    expect(form.get_by_role("status")).to_contain_text("has to agree")
+    form.get_by_label("The speaker agrees").check()
+    form.get_by_role("button", name="Keep").click()
+    expect(transcript.locator("li").last).to_contain_text("Corrected: och <b>en som stiger")
+    assert look_over(page) == ([], PHONE["width"])
+    page.keyboard.press("Escape")
+    expect(form).to_be_hidden()
+    (clip,) = Recordings("mended", room / "recordings").clips()
+    assert (clip.text, clip.speaker, clip.consent) == ("och <b>en som stiger", "anna", True)
+    assert clip.duration_s < 2
 
 
 CUES_OF = """v => [...v.textTracks].map(t => [

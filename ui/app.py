@@ -17,6 +17,7 @@ from ui.openai_errors import OpenAIErrors
 from ui.prefix import Prefixed, Unprefixed
 from ui.speech import monitor as speech_monitor
 from ui.speech import recorder, transcribe
+from ui.speech.corrections import add_correction_routes
 from ui.speech.desk import SpeechDesk
 from ui.tabular import monitor, predict
 from ui.tabular.desk import TabularDesk
@@ -69,6 +70,7 @@ def build_app(
     app.state.jobs = speech.jobs
     app.mount("/look", StaticFiles(directory=look.ASSETS))
     visitors = Visitors()
+    add_correction_routes(app, visitors)
     pages = build_pages(desk, refresh_s, speech, visitors)
     app.add_middleware(Prefixed, prefix=root_path)
     app.add_middleware(

@@ -32,7 +32,7 @@ from dagsverk.tabular.system import System
 from ui import frame, parts
 from ui.limits import MAX_MEDIA_BYTES
 from ui.parts import Html
-from ui.speech import player, sentences
+from ui.speech import corrections, player, sentences
 from ui.speech.desk import SpeechDesk
 from ui.speech.fetched import Keep, Shelf, shelf_steps
 from ui.speech.parts import (
@@ -99,7 +99,7 @@ def build(demo: gr.Blocks, speech: SpeechDesk, systems: Sequence[System], visito
                 stop = gr.Button("Stop", size="lg", visible=False)
         with gr.Column(scale=6, min_width=300, elem_id="answer"):
             waiting = parts.page(parts.working("Looking which model listens …"))
-            shown = frame.block(waiting, min_height_px=300, script=COPY + player.SCRIPT)
+            shown = frame.block(waiting, min_height_px=300, script=COPY + player.SCRIPT + corrections.SCRIPT)
     frame.foot()
 
     def begin(request: gr.Request) -> list[Any]:
@@ -261,7 +261,12 @@ def transcript(speech: SpeechDesk, both: Both, given: str) -> Html:
     if answer.notes:
         pieces.append(parts.element("p", " ".join(answer.notes), "soft small"))
     if answer.transcript.text:
-        pieces += [_ways(both), player.player(given), _lines(both)]
+        pieces += [
+            _ways(both),
+            player.player(given),
+            _lines(both),
+            corrections.form(given, both.original.language),
+        ]
     else:
         pieces.append(parts.element("p", "Nothing: the model heard no words in it.", "dv-whole"))
     pieces.append(parts.element("p", both.why_no_english, "soft small dv-why") if both.why_no_english else "")
@@ -280,7 +285,8 @@ def _lines(both: Both) -> Html:
     heads = parts.element("span", "Time"), parts.element("span", language.title)
     items = [_line_of(*heads, parts.element("span", "English") if both.english else "", "heads")]
     for segment in both.original.transcript.segments:
-        at = player.line_button(segment.start_s, segment.end_s)
+        times = segment.start_s, segment.end_s
+        at = parts.element("div", parts.join(player.line_button(*times), corrections.button(*times)), "dv-at")
         words = player.playing_words(words_in([segment]))
         line = Html(f'<p lang="{language.code}">{words}</p>')
         beside = Html(f'<p lang="en">{parts.text(english.get(segment.start_s, "–"))}</p>')

@@ -3,9 +3,9 @@
     <root>/<name>/metadata.jsonl      a line per clip: file_name, text, language, speaker, translation, …
     <root>/<name>/clips/<id>.wav      16 kHz, mono, 16-bit
 
-A clip's id is a digest of its audio and text, so that keeping the same one again changes nothing. The audio
-is written first and its line last, each whole or not at all: a killed writer leaves at most a file that no
-line names.
+A clip's id is a digest of its audio and text, so that keeping the same one again changes nothing. A line of a
+transcript that somebody corrected is a clip, too: of each line there is one, the last. The audio is written
+first and its line last, each whole or not at all: a killed writer leaves at most a file that no line names.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from dagsverk.reading import NotRegular, open_regular
@@ -47,6 +48,7 @@ class Recording:
     duration_s: float
     created: str  # ISO 8601, UTC
     consent: bool = True  # the speaker agreed; nothing is kept otherwise
+    correction_of: str = ""  # which line of which recording: "digest@start in s"; empty: it was read aloud
 
     def __post_init__(self) -> None:
         if not FILE_NAME.fullmatch(self.file_name):  # undoing removes it
@@ -87,17 +89,25 @@ class Recordings:
             ) from error
 
     def keep(
-        self, wav: bytes, duration_s: float, *, text: str, language: str, speaker: str, translation: str = ""
+        self,
+        wav: bytes,
+        duration_s: float,
+        *,
+        text: str,
+        language: str,
+        speaker: str,
+        translation: str = "",
+        correction_of: str = "",
     ) -> Recording:
         """Keep one clip that was checked before; the same clip again changes nothing.
 
-        Args: wav: the bytes of a WAV file, 16 kHz mono. duration_s: its length. text: what is said in it.
+        Args:
+            wav: the bytes of a WAV file, 16 kHz mono. duration_s: its length. text: what is said in it.
+            correction_of: the line that is corrected; what was kept of it before goes.
         Raises: ValueError if something is empty or too long, CorpusError when the data set is full.
         """
-        given = {"text": text, "speaker": speaker, "translation": translation}
-        tidy = {name: " ".join(words.split()) for name, words in given.items()}
-        _check(tidy)
-        digest = hashlib.sha256(wav + tidy["text"].encode()).hexdigest()[:20]
+        tidy = tidied(text=text, speaker=speaker, translation=translation)
+        digest = hashlib.sha256(wav + tidy["text"].encode() + correction_of.encode()).hexdigest()[:20]
         made = Recording(
             file_name=f"clips/{digest}.wav",
             language=language_of(language).spoken,
@@ -106,18 +116,26 @@ class Recordings:
             text=tidy["text"],
             speaker=tidy["speaker"],
             translation=tidy["translation"],
+            correction_of=correction_of,
         )
         with self._alone():
-            clips = self.clips()
-            for clip in clips:
-                if clip.file_name == made.file_name:
-                    return clip
-            if len(clips) >= MAX_CLIPS:
-                raise CorpusError(
-                    f"{self.name} has {MAX_CLIPS:,} clips, as many as fit; begin another data set"
-                )
-            _write(self.folder / made.file_name, wav)
-            self._list([*clips, made])
+            return self._keep(made, wav)
+
+    def _keep(self, made: Recording, wav: bytes) -> Recording:
+        clips = self.clips()
+        before = [clip for clip in clips if made.correction_of and clip.correction_of == made.correction_of]
+        for clip in before or clips:
+            unchanged = not before or replace(made, created=clip.created) == clip
+            if clip.file_name == made.file_name and unchanged:
+                return clip
+        rest = [clip for clip in clips if clip not in before]
+        if len(rest) >= MAX_CLIPS:
+            raise CorpusError(f"{self.name} has {MAX_CLIPS:,} clips, as many as fit; begin another data set")
+        _write(self.folder / made.file_name, wav)
+        self._list([*rest, made])
+        for clip in before:
+            if clip.file_name != made.file_name:
+                (self.folder / clip.file_name).unlink(missing_ok=True)
         return made
 
     def undo(self) -> Recording | None:
@@ -150,13 +168,18 @@ def recordings_root() -> Path:
     return Path(os.environ.get(VARIABLE) or DEFAULT_FOLDER).expanduser().resolve()
 
 
-def _check(given: Mapping[str, str]) -> None:
-    for name, most in MAX_LETTERS.items():
-        if len(given[name]) > most:
-            raise ValueError(f"{name} has {len(given[name])} characters; want at most {most}")
+def tidied(**given: str) -> dict[str, str]:
+    """Texts of a clip as they are kept. Raises ValueError if one is empty, too long or no text."""
+    tidy = {name: " ".join(words.split()) for name, words in given.items()}
+    for name, words in tidy.items():
+        if len(words) > MAX_LETTERS[name]:
+            raise ValueError(f"{name} has {len(words)} characters; want at most {MAX_LETTERS[name]}")
+        if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in words):
+            raise ValueError(f"{name} holds a control character; type it anew")
     for name in ("text", "speaker"):
-        if not given[name]:
+        if not tidy[name]:
             raise ValueError(f"{name} is empty; say {'what is read' if name == 'text' else 'who speaks'}")
+    return tidy
 
 
 def _write(path: Path, data: bytes) -> None:

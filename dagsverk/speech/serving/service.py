@@ -164,7 +164,7 @@ def work(
     report(Waiting())
     with place(check):
         report(Decoding())
-        with _decoded(source, language, check) as samples:
+        with decoded(source, language, check) as samples:
             listener = _Reporting(report, on_segments)
             written = WRITER(store, cache_folder(), language, order, samples, listener, check)
             return [
@@ -180,7 +180,8 @@ def work(
 
 
 @contextmanager
-def _decoded(source: Path, language: Language, check: Check) -> Iterator[SamplesFile]:
+def decoded(source: Path, language: Language, check: Check) -> Iterator[SamplesFile]:
+    """A recording's samples as they are written down."""
     with closing(DECODERS.open(source, max_s=MAX_S, language=language.code, check=check)) as samples:
         yield samples
 
