@@ -8,12 +8,14 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 
+from dagsverk.speech.serving.live_sessions import Voices
 from dagsverk.store import StoreError
 from dagsverk.version import package_version
 from ui import guide
 from ui.speech.api import add_speech_routes
 from ui.speech.desk import SpeechDesk
 from ui.speech.jobs_api import add_job_routes
+from ui.speech.live_api import add_live_routes
 from ui.speech.openai_api import add_openai_routes
 from ui.tabular.api import add_tabular_routes
 from ui.tabular.desk import NoChampion, TabularDesk
@@ -45,6 +47,7 @@ def build_api(desk: TabularDesk, speech: SpeechDesk | None = None) -> FastAPI:
     add_tabular_routes(app, desk)
     add_speech_routes(app, speech)
     add_job_routes(app, speech)
+    add_live_routes(app, speech, Voices())
     add_openai_routes(app, speech)
     return app
 

@@ -35,6 +35,7 @@ from ui.parts import Html
 from ui.speech import corrections, player, sentences
 from ui.speech.desk import SpeechDesk
 from ui.speech.fetched import Keep, Shelf, shelf_steps
+from ui.speech.live import live_microphone
 from ui.speech.parts import (
     REMEMBER_LANGUAGE,
     asked,
@@ -87,6 +88,7 @@ def build(demo: gr.Blocks, speech: SpeechDesk, systems: Sequence[System], visito
             language = language_choice()
             sound = microphone("Microphone")
             microphone_notice()
+            live_microphone()
             file = gr.File(
                 label="Audio or video file", type="filepath", height=128, elem_classes="dv-file",
                 buttons=[],

@@ -1,8 +1,8 @@
 """Speech -> words while it goes on. What is settled is never changed and never said twice. Light: numpy.
 
-A model that hears whole recordings is asked again and again for the words of what has come and is not settled.
-Words on which two successive answers agree, from the first on, are settled: LocalAgreement-2 (Liu et al. 2020,
-Macháček et al. 2023). Behind them the audio is cut, so that what is asked about stays short.
+A model that hears whole recordings is asked again and again for the words of what has come and is not
+settled. Words on which two successive answers agree, from the first on, are settled: LocalAgreement-2 (Liu et
+al. 2020, Macháček et al. 2023). Behind them the audio is cut, so that what is asked about stays short.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dagsverk.speech.subtitles.cues import Word
 MOST_S = 30.0  # of audio that is held; Whisper hears no more at a time
 LEAST_S = 0.4  # of audio that a model is asked about: less holds no word
 PAUSE_S = 0.3  # between two words: here the audio can be cut, and neither is
+LAST_PAUSE_S = 1.0  # behind the last word: a word that begins there is not heard at once
 SHORT_S = 6.0  # audio that is no longer is not cut at pauses: what was said before helps to hear what follows
 SENTENCE_S = 12.0  # audio that is longer is cut after a sentence, too, and above CROWDED_S after any word
 CROWDED_S = 20.0
@@ -57,6 +58,7 @@ class Live:
         self._dropped = 0  # samples before it
         self._new = 0  # samples at its end that have not been listened to
         self._settled: list[Word] = []
+        self._held: list[Word] = []  # the settled words in the audio, with their newest times
         self._unsettled: list[Word] = []
         self._was_empty = False  # the last answer about this audio
         self._over = False
@@ -111,15 +113,19 @@ class Live:
                 self._ask()
             self._settle(len(self._unsettled))
             self._over = True
-            self._audio, self._new = self._audio[:0], 0
+            self._new = 0
+            self._drop_to(self.given_s)
         return Heard(tuple(self._settled[before:]), ())
 
     def _ask(self) -> None:
         """Settle what this answer and the last one agree on, and cut the audio behind it."""
         answer = self._placed(self._listen(self._audio))
         self._new = 0
-        held = [word for word in self._settled if word.end_s > self._begin_s]
-        rest = answer[_covered(held, answer) :]
+        covered = _covered(self._held, answer)
+        rest = answer[covered:]
+        if covered and self._held:  # a word that was not over when it was settled ends later
+            newest = answer[covered - 1]
+            self._held[-1] = Word(self._held[-1].text, newest.start_s, newest.end_s)
         agreed = _agreed(self._unsettled, rest)
         self._unsettled = rest
         self._settle(agreed)
@@ -131,6 +137,7 @@ class Live:
             start_s = max(word.start_s, after_s)
             after_s = max(word.end_s, start_s)
             self._settled.append(Word(word.text, start_s, after_s))
+            self._held.append(word)
         self._unsettled = self._unsettled[count:]
 
     @property
@@ -138,7 +145,7 @@ class Live:
         return self._dropped / RATE_HZ
 
     def _placed(self, words: Iterable[Word]) -> list[Word]:
-        """Words of the audio with times from the beginning, each within the audio and after the one before."""
+        """Words with times from the beginning, each within the audio and after the one before."""
         placed: list[Word] = []
         at_s, end_s = self._begin_s, self.given_s
         for word in words:
@@ -155,19 +162,15 @@ class Live:
         if silent and twice:
             self._drop_to(self.given_s - QUIET_S)
             return
-        last_s = self._last_s()
-        if last_s is None:
+        if not self._held:
             return
+        last = self._held[-1]
         next_s = self._unsettled[0].start_s if self._unsettled else self.given_s
-        if next_s - last_s >= PAUSE_S and self.held_s > SHORT_S:
-            self._drop_to((last_s + min(next_s, last_s + 2 * PAUSE_S)) / 2)
-        elif self.held_s > (SENTENCE_S if self._settled[-1].text.endswith(ENDS) else CROWDED_S):
-            self._drop_to(self._settled[-1].start_s)  # the last word stays, so that none is cut in two
-
-    def _last_s(self) -> float | None:
-        """The end of the last settled word, if it lies in the audio."""
-        last_s = self._settled[-1].end_s if self._settled else 0.0
-        return last_s if last_s > self._begin_s else None
+        pause_s = PAUSE_S if self._unsettled else LAST_PAUSE_S
+        if next_s - last.end_s >= pause_s and self.held_s > SHORT_S:
+            self._drop_to(max((last.end_s + next_s) / 2, next_s - LAST_PAUSE_S / 2))
+        elif self.held_s > (SENTENCE_S if last.text.endswith(ENDS) else CROWDED_S):
+            self._drop_to(last.start_s)  # the last word stays, so that none is cut in two
 
     def _make_room(self, most: int) -> None:
         """At most `most` samples are held after this: what is not agreed upon by then is settled as it is."""
@@ -182,6 +185,7 @@ class Live:
         dropped = min(max(round(at_s * RATE_HZ) - self._dropped, 0), len(self._audio))
         self._audio = self._audio[dropped:]
         self._dropped += dropped
+        self._held = [word for word in self._held if (word.start_s + word.end_s) / 2 >= at_s]
         self._was_empty = self._was_empty and not dropped
 
 

@@ -1,6 +1,6 @@
 """Voices that are written down while they speak: one for each visitor, a few in all. Light.
 
-Blocks come in at any pace and are taken at once; a thread for each voice asks the model about all that has come.
+Blocks come at any pace and are taken at once; a thread for each voice asks the model about all that came.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Voice:
         """
         if len(block) % SAMPLE_BYTES:
             raise ValueError(f"want samples of {SAMPLE_BYTES} bytes each, got {len(block)} bytes")
-        samples = np.frombuffer(block, "<i2").astype(np.float32) / 32768
+        samples = np.frombuffer(block, "<i2").astype(np.float32) / np.float32(32768)
         with self._changed:
             if number > self._numbers:
                 raise ValueError(f"want block {self._numbers}, got block {number}: one in between is missing")
@@ -105,7 +105,9 @@ class Voice:
                 return
             self._numbers += 1
             if (self._waiting_samples + len(samples)) / RATE_HZ > BEHIND_S:
-                self._end(f"the model is {BEHIND_S:.0f} s behind: this machine is too slow or too busy for it")
+                self._end(
+                    f"the model is {BEHIND_S:.0f} s behind: this machine is too slow or too busy for it"
+                )
             elif (self._taken_samples + len(samples)) / RATE_HZ > MOST_S:
                 self._end(f"a voice is written down for at most {MOST_S / 60:.0f} minutes; begin a new one")
             else:
@@ -196,7 +198,7 @@ class Voices:
             self._forget()
             others = [voice for name, voice in self._voices.items() if name != visitor]
             if sum(voice.ended_at is None for voice in others) >= self.most:
-                raise Busy(f"{self.most} people speak at the moment, which is all there is room for; wait a bit")
+                raise Busy(f"{self.most} people speak at the moment: there is room for no more; try later")
             if before := self._voices.get(visitor):
                 before.drop("a new one was begun, on this page or another")
             voice = self._voices[visitor] = Voice(visitor, make_listen, now=self._now)
@@ -236,7 +238,7 @@ def champion_listens(store: Store, language: Language) -> MakeListen:
             with tempfile.TemporaryFile() as file:
                 file.write(audio.tobytes())
                 file.flush()
-                samples = SamplesFile(file, len(audio))  # type: ignore[arg-type]
+                samples = SamplesFile(file, len(audio))
                 written = service.WRITER(store, cache_folder(), language, order, samples, _Unheard(), check)
             segments: tuple[Segment, ...] = written.transcripts[0].segments
             return words_in(segments)
@@ -244,6 +246,3 @@ def champion_listens(store: Store, language: Language) -> MakeListen:
         return listen
 
     return made
-
-
-VOICES = Voices()
