@@ -42,7 +42,7 @@ def test_a_voice_is_written_down_and_its_end_settles_all():
     state = wait_until_over(voice)
     assert ([w.text for w in state.settled], state.unsettled, state.why) == (["hej", "du"], (), "")
     assert voice._live.given_s == 3
-    assert [w.text for w in voice.state(known=1).settled] == ["du"]
+    assert [w.text for w in voice.state(seen=1).settled] == ["du"]
 
 
 def test_a_missing_block_and_half_a_sample_are_refused():

@@ -36,7 +36,7 @@ const show = (mine, state) => {
     const more = document.createElement("span");
     more.textContent = state.settled.map((word) => `${word.text} `).join("");
     settled.append(more);
-    mine.known += state.settled.length;
+    mine.seen += state.settled.length;
   }
   unsettled.textContent = state.unsettled.map((word) => word.text).join(" ");
 };
@@ -95,7 +95,7 @@ const taken = (mine) => {
   return samples;
 };
 
-const path = (mine, more = "") => `voices/${mine.id}${more}?known=${mine.known}`;
+const path = (mine, more = "") => `voices/${mine.id}${more}?seen=${mine.seen}`;
 
 const send = async (mine) => {
   let state = { over: false };
@@ -129,7 +129,7 @@ const pressed = (on) => {
 };
 
 const speak = async () => {
-  const mine = voice = { samples: [], number: 0, known: 0, stopped: false };
+  const mine = voice = { samples: [], number: 0, seen: 0, stopped: false };
   pressed(true);
   settled.replaceChildren();
   unsettled.textContent = "";

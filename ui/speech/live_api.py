@@ -38,24 +38,24 @@ def add_live_routes(app: FastAPI, speech: SpeechDesk, voices: Voices) -> None:
         return {"id": _begun(speech, voices, visitor, spoken).id}
 
     @app.post("/api/live/voices/{id}", include_in_schema=False)
-    async def take(id: str, request: Request, number: Count, known: Count = 0) -> dict[str, Any]:
+    async def take(id: str, request: Request, number: Count, seen: Count = 0) -> dict[str, Any]:
         block = await request.body()  # `BodyLimit` has let it in: two seconds at most
         voice = voices.of(_visitor(request), id)
         try:
             await run_in_threadpool(voice.take, number, block)
         except ValueError as error:
             raise BadBlock(str(error)) from error
-        return voice.state(known).to_dict()
+        return voice.state(seen).to_dict()
 
     @app.get("/api/live/voices/{id}", include_in_schema=False)
-    def look(id: str, request: Request, known: Count = 0) -> dict[str, Any]:
-        return voices.of(_visitor(request), id).state(known).to_dict()
+    def look(id: str, request: Request, seen: Count = 0) -> dict[str, Any]:
+        return voices.of(_visitor(request), id).state(seen).to_dict()
 
     @app.post("/api/live/voices/{id}/end", include_in_schema=False)
-    def end(id: str, request: Request, known: Count = 0) -> dict[str, Any]:
+    def end(id: str, request: Request, seen: Count = 0) -> dict[str, Any]:
         voice = voices.of(_visitor(request), id)
         voice.finish()
-        return voice.state(known).to_dict()
+        return voice.state(seen).to_dict()
 
 
 def _begun(speech: SpeechDesk, voices: Voices, visitor: str, spoken: Language) -> Voice:

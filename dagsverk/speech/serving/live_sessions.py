@@ -116,10 +116,10 @@ class Voice:
                 self._taken_samples += len(samples)
                 self._changed.notify_all()
 
-    def state(self, known: int = 0) -> State:
-        """Args: known: how many settled words the visitor has already."""
+    def state(self, seen: int = 0) -> State:
+        """Args: seen: how many settled words the visitor has already."""
         with self._changed:
-            return State(self._settled[known:], self._unsettled, self._over, self._why)
+            return State(self._settled[seen:], self._unsettled, self._over, self._why)
 
     def finish(self) -> None:
         """No more blocks come; the last words are settled as soon as the model has heard them."""
