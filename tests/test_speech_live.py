@@ -43,7 +43,7 @@ def spoken(texts, gaps):
     at, words = 0.0, []
     for number, (text, gap) in enumerate(zip(texts, gaps, strict=True)):
         at += gap
-        words.append(Word(text, at, at + 0.2 + 0.3 * (number % 4)))
+        words.append(Word(text, at, at + 0.2 + 0.6 * (number % 4)))
         at = words[-1].end_s
     return words, at
 
