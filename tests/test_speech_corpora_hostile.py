@@ -267,7 +267,8 @@ def test_a_data_set_whose_description_names_other_files_causes_no_request(tmp_pa
 @pytest.mark.parametrize(
     "name", ["hub:https://example.org/x", "hub:../x", "hub:a/b/c", "hub:a b", "hub:/dev/zero"]
 )
-def test_a_name_that_no_data_set_of_the_hub_has_is_refused_without_asking(name):
+def test_a_name_that_no_data_set_of_the_hub_has_is_refused_without_asking(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where nothing is called so
     with pytest.raises(CorpusError, match="want hub:owner/name"):
         opened(name)
 

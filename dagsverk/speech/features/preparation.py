@@ -183,7 +183,7 @@ def _make(store: Store, planned: Plan, corpus: Corpus, numbers: Sequence[int], t
         of_shard.setdefault(number, []).append(clip)
     building: dict[int, _Building] = {}
     config = PrepareConfig(**planned.settings)
-    for clip, made in _worked(corpus, [clip for _, clip in wanted], config, threads):
+    for clip, made in _worked(corpus, wanted, config, threads):
         if clip.id not in shard_of:  # a name that an archive has twice
             continue
         number = shard_of.pop(clip.id)
@@ -201,10 +201,11 @@ def _make(store: Store, planned: Plan, corpus: Corpus, numbers: Sequence[int], t
 
 
 def _worked(
-    corpus: Corpus, clips: Sequence[Clip], config: PrepareConfig, threads: int
+    corpus: Corpus, wanted: Sequence[tuple[int, Clip]], config: PrepareConfig, threads: int
 ) -> Iterator[tuple[Clip, Made]]:
     """Each clip as the corpus gives it, and what became of it; made by several threads, in bounded memory."""
-    batches = _batches(cut(corpus.read(clips), config.max_clip_s), {clip.id for clip in clips})
+    clips = corpus.read([clip for _, clip in wanted])
+    batches = _batches(cut(clips, config.max_clip_s), {clip.id: number for number, clip in wanted})
     if threads == 1:
         for batch in batches:
             yield from _with_their_clips(batch, make_rows(batch, config))
@@ -229,17 +230,21 @@ def _with_their_clips(batch: Iterable[tuple[Clip, Cut]], made: Iterable[Made]) -
     return zip((clip for clip, _ in batch), made, strict=True)
 
 
-def _batches(clips: Iterable[tuple[Clip, Cut]], wanted: set[str]) -> Iterator[list[tuple[Clip, Cut]]]:
-    """Clips in their order, some at a time. If the corpus breaks off, those before that come first; once all
-    that are wanted (ids) were read, nothing is waited for."""
+def _batches(clips: Iterable[tuple[Clip, Cut]], shard_of: dict[str, int]) -> Iterator[list[tuple[Clip, Cut]]]:
+    """Clips in their order, some at a time, and no longer held once they complete a shard.
+
+    If the corpus breaks off, those before that come first.
+    Args: shard_of: the number of the shard of each clip that is wanted, by id.
+    """
     batch: list[tuple[Clip, Cut]] = []
-    size = 0
+    size, missing = 0, Counter(shard_of.values())
     try:
         for clip, content in clips:
             batch.append((clip, content))
             size += len(content) if isinstance(content, bytes) else getattr(content, "nbytes", 0)
-            wanted.discard(clip.id)
-            if len(batch) >= BATCH_CLIPS or size >= BATCH_BYTES or not wanted:
+            number = shard_of.pop(clip.id, -1)  # a clip that is not wanted completes none
+            missing[number] -= 1
+            if len(batch) >= BATCH_CLIPS or size >= BATCH_BYTES or missing[number] == 0:
                 yield batch
                 batch, size = [], 0
     except Exception:
