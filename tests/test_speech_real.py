@@ -20,9 +20,11 @@ from dagsverk.speech.evaluation.scoring import count_errors, total
 from dagsverk.speech.model.decoding import decode
 from dagsverk.speech.model.models import load_model
 from dagsverk.speech.runs import CheckpointRef, ValidationPoint, curve
+from dagsverk.speech.serving.live import Live
 from dagsverk.speech.serving.repetition import loops
 from dagsverk.speech.serving.torch_engine import load_engine
 from dagsverk.speech.serving.transcriber import Transcriber
+from dagsverk.speech.subtitles.cues import words_in
 from dagsverk.speech.training import checkpoints
 from dagsverk.speech.training.fit import fit
 from dagsverk.store import Store, open_store
@@ -139,3 +141,21 @@ def test_words_are_timed_where_they_were_joined(room):
     starts_s = [word.start_s for segment in transcript.segments for word in segment.words]
     errors_s = np.array([min(abs(start_s - at) for start_s in starts_s) for at in begins])
     assert np.median(errors_s) < 0.05 and np.mean(errors_s < 0.1) >= 0.8, errors_s
+
+
+@pytest.mark.parametrize("language", ["en", "it"])
+def test_words_while_one_speaks_are_those_of_the_whole_recording(room, language):
+    rows = [json.loads(line) for line in (prompts(language) / "metadata.jsonl").open(encoding="utf-8")]
+    pieces: list[np.ndarray] = []
+    for row in [row for row in rows if len(row["text"].split()) >= 6][10:12]:
+        with closing(samples_file(prompts(language) / row["file"])) as file:
+            pieces += [*file.blocks(30.0), np.zeros(6_400, np.float32)]
+    audio = np.concatenate(pieces)
+    transcriber = Transcriber(load_engine(Path(weights()), "base", language=language), language)
+    live = Live(lambda heard: words_in(transcriber.transcribe(heard, words=True).segments))
+    came = [w.text for at in range(0, len(audio), 24_000) for w in live.add(audio[at : at + 24_000]).settled]
+    came += [word.text for word in live.finish().settled]
+    assert came == [word.text for word in live.settled]
+    whole = transcriber.transcribe(audio).text.replace("\n", " ")
+    rates = total(count_errors([whole], [" ".join(came)], language))
+    assert rates.wer is not None and rates.wer < 0.15, (whole, came)
