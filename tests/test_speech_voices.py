@@ -63,7 +63,8 @@ def test_a_voice_that_is_too_long_or_too_fast_ends_and_says_why(monkeypatch, lim
     assert why in wait_until_over(voice).why
 
 
-def test_a_visitor_who_is_gone_and_one_who_says_nothing_are_let_go():
+def test_a_visitor_who_is_gone_and_one_who_says_nothing_are_let_go(monkeypatch):
+    monkeypatch.setattr("dagsverk.speech.serving.live_sessions.SILENT_S", 0.5)
     clock = Clock()
     gone, silent = Voice("anna", hears(), now=clock), Voice("bo", hears(), now=clock)
     clock.now = 100.0

@@ -30,7 +30,7 @@ from dagsverk.turns import Check, Left, Stop
 
 MOST_VOICES = 4
 MOST_S = 600.0  # of a voice
-SILENT_S = 60.0  # without a new word, after which a voice is ended
+SILENT_S = 60.0  # of audio without a new word, after which a voice is ended
 AWAY_S = 15.0  # without a block: the visitor is gone
 BEHIND_S = 60.0  # of audio that waits for the model: more is not taken
 KEPT_S = 60.0  # after its end: the last words are asked for
@@ -85,7 +85,8 @@ class Voice:
         self._settled: Words = ()
         self._unsettled: Words = ()
         self._why, self._ending, self._over = "", False, False
-        self._last_block = self._last_word = now()
+        self._last_block = now()
+        self._last_word_s = 0.0  # of the audio: a model that is slow is not silence
         self.ended_at: float | None = None
         threading.Thread(target=self._run, daemon=True).start()
 
@@ -164,18 +165,18 @@ class Voice:
         with self._changed:
             settled, unsettled = self._live.settled, self._live.unsettled
             if (len(settled), unsettled) != (len(self._settled), self._unsettled):
-                self._last_word = self._now()
+                self._last_word_s = self._live.given_s
             self._settled, self._unsettled = settled, unsettled
 
     def _next(self) -> Audio | None:
         """All that has come, as soon as something has; None at the end."""
         with self._changed:
+            if self._live.given_s - self._last_word_s > SILENT_S:
+                self._end(f"nothing was said for {SILENT_S:.0f} s")
             while not self._waiting and not self._ending:
                 self._changed.wait(1.0)
                 if self._now() - self._last_block > AWAY_S:
                     self._end("nothing came any more from the browser")
-            if self._waiting and self._now() - self._last_word > SILENT_S:
-                self._end(f"nothing was said for {SILENT_S:.0f} s")
             if not self._waiting:
                 return None
             block = np.concatenate(self._waiting)
