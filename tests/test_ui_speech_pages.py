@@ -205,9 +205,6 @@ def test_a_line_is_corrected_by_keyboard_and_becomes_a_clip(page, room):
     expect(form.get_by_label("What is said")).to_be_focused()
     form.get_by_label("What is said").fill("och <b>en som stiger")
     form.get_by_label("Who speaks").fill("anna")
-    form.get_by_label("Data set").fill("rättat")
-    form.get_by_role("button", name="Keep").click()
-    expect(form.get_by_role("status")).to_contain_text("small letters")
     form.get_by_label("Data set").fill("mended")
     form.get_by_role("button", name="Keep").click()
     expect(form.get_by_role("status")).to_contain_text("has to agree")
@@ -220,6 +217,25 @@ def test_a_line_is_corrected_by_keyboard_and_becomes_a_clip(page, room):
     (clip,) = Recordings("mended", room / "recordings").clips()
     assert (clip.text, clip.speaker, clip.consent) == ("och <b>en som stiger", "anna", True)
     assert clip.duration_s < 2
+
+
+def test_a_reload_keeps_the_recording_at_work_and_its_text_and_stop_ends_it(page, room, site):
+    open_page(page, "transcribe")
+    (room / "two.wav").write_bytes(wav(np.r_[sounds()[0].audio, np.zeros(20_000)]))
+    give(page, room / "two.wav")
+    transcript = page.get_by_role("region", name="Transcript")
+    expect(transcript).to_contain_text("en låg ton", timeout=PATIENCE_MS)
+    page.reload()
+    expect(transcript).to_contain_text("en låg ton", timeout=PATIENCE_MS)
+    expect(transcript.locator("video")).to_have_attribute("src", re.compile("two.wav"))
+    (room / "endless.flac").write_bytes(silent_flac(4 * 3600, 192_000, stated=False))
+    give(page, room / "endless.flac")
+    expect(page.locator("#answer")).to_contain_text("Reading the recording", timeout=PATIENCE_MS)
+    page.reload()
+    expect(page.locator("#answer")).to_contain_text("Reading the recording", timeout=PATIENCE_MS)
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#answer")).to_contain_text("Stopped.")
+    wait_for(lambda: all(spent_s < 0.5 for spent_s in decoders_of(server_of(site[0])).values()))
 
 
 CUES_OF = """v => [...v.textTracks].map(t => [

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, cast
 from urllib.parse import quote
 
 import gradio as gr
@@ -14,6 +16,7 @@ from dagsverk.speech.errors import AudioError, Busy, FetchError, SpeechError
 from dagsverk.speech.languages import Language
 from dagsverk.speech.languages import language as language_of
 from dagsverk.speech.serving.champions import NoSpeechModel, adopt_command, promoted, speech_command
+from dagsverk.speech.serving.job_files import NoJob
 from dagsverk.speech.serving.service import (
     MAX_S,
     Answer,
@@ -36,6 +39,7 @@ from ui.speech import corrections, player, sentences
 from ui.speech.desk import SpeechDesk
 from ui.speech.fetched import Keep, Shelf, shelf_steps
 from ui.speech.live import live_microphone
+from ui.speech.page_jobs import PageJobs, has_visitor
 from ui.speech.parts import (
     REMEMBER_LANGUAGE,
     asked,
@@ -64,6 +68,8 @@ ADVICE = {
 }
 SUBTITLES: tuple[Format, ...] = ("srt", "vtt")
 VISITORS = 10  # each has a thread of the server; who comes later waits without a word on how long
+Begin: TypeAlias = Callable[[Language, str], Iterator[Stage | Both]]  # a job of what was given
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}  # events
 COPY = """
 element.addEventListener("click", async (event) => {
   const button = event.target.closest("button[data-copy]");
@@ -81,21 +87,10 @@ element.addEventListener("click", async (event) => {
 def build(demo: gr.Blocks, speech: SpeechDesk, systems: Sequence[System], visitors: Visitors) -> None:
     """The page at /transcribe."""
     frame.head(systems, PATH, TITLE, WORDS)
-    shelf = Shelf(visitors, demo.upload_file_set)
+    shelf, page_jobs = Shelf(visitors, demo.upload_file_set), PageJobs(speech)
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=300, elem_classes="dv-form"):
-            frame.block(parts.page(parts.element("h2", "Give it speech")))
-            language = language_choice()
-            sound = microphone("Microphone")
-            microphone_notice()
-            live_microphone()
-            file = gr.File(
-                label="Audio or video file", type="filepath", height=128, elem_classes="dv-file",
-                buttons=[],
-            )  # fmt: skip
-            size = f"Up to {MAX_MEDIA_BYTES // 1024**2} MB and {MAX_S / 3600:g} hours, kept here for an hour."
-            frame.block(parts.page(parts.element("p", size, "soft small")))
-            address = _address()
+            language, sound, file, address = _inputs()
             with gr.Row(elem_classes="dv-buttons"):
                 button = gr.Button("Transcribe", variant="primary", size="lg")
                 stop = gr.Button("Stop", size="lg", visible=False)
@@ -111,20 +106,17 @@ def build(demo: gr.Blocks, speech: SpeechDesk, systems: Sequence[System], visito
     def run(
         code: str, spoken: str | None, given: str | None, written: str | None, request: gr.Request
     ) -> Iterator[str]:
-        where = (written or "").strip()
+        where, begun = (written or "").strip(), _begun(page_jobs, request)
         if where and not (given or spoken):
-            yield from from_address(speech, code, where, shelf.of(request))
+            yield from from_address(speech, code, where, shelf.of(request), begun)
         else:
-            yield from respond(speech, code, given or spoken)
+            yield from respond(speech, code, given or spoken, begun)
 
-    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    demo.load(begin, None, [language, shown], **quiet)
+    quiet = QUIET
+    loaded = demo.load(begin, None, [language, shown], **quiet)
     language.input(lambda code: welcome(speech, code), language, shown, **quiet)
     language.input(None, language, None, js=REMEMBER_LANGUAGE)
-    # What was given last counts.
-    sound.stop_recording(lambda: (None, ""), None, [file, address], **quiet)
-    file.upload(lambda: (None, ""), None, [sound, address], **quiet)
-    address.input(lambda: (None, None), None, [sound, file], **quiet)
+    _last_counts(sound, file, address)
 
     buttons = [button, stop]
     started = button.click(lambda: (working(), *_buttons(running=True)), None, [shown, *buttons], **quiet)
@@ -134,11 +126,44 @@ def build(demo: gr.Blocks, speech: SpeechDesk, systems: Sequence[System], visito
         concurrency_id="transcribe", concurrency_limit=VISITORS, **quiet,
     )  # fmt: skip
     running.then(lambda: _buttons(running=False), None, buttons, **quiet)
-    halted = stop.click(
-        lambda: (stopped(), *_buttons(running=False)), None, [shown, *buttons], cancels=running, **quiet
-    )
+
+    def again(code: str, request: gr.Request) -> Iterator[Any]:
+        for page in resumed(speech, page_jobs, code, request):
+            yield page, *_buttons(running=True)
+        yield gr.skip(), *_buttons(running=False)
+
+    def halt(request: gr.Request) -> tuple[Any, ...]:
+        page_jobs.stop(request)
+        return stopped(), *_buttons(running=False)
+
+    resuming = loaded.then(
+        again, language, [shown, *buttons],
+        concurrency_id="transcribe", concurrency_limit=VISITORS, **quiet,
+    )  # fmt: skip
+    halted = stop.click(halt, None, [shown, *buttons], cancels=[running, resuming], **quiet)
     # A stage that was on its way when Stop was pressed may have been shown after it.
-    halted.then(lambda: (stopped(), *_buttons(running=False)), None, [shown, *buttons], **quiet)
+    halted.then(halt, None, [shown, *buttons], **quiet)
+
+
+def _inputs() -> tuple[gr.Radio, gr.Audio, gr.File, gr.Textbox]:
+    frame.block(parts.page(parts.element("h2", "Give it speech")))
+    language = language_choice()
+    sound = microphone("Microphone")
+    microphone_notice()
+    live_microphone()
+    file = gr.File(
+        label="Audio or video file", type="filepath", height=128, elem_classes="dv-file", buttons=[]
+    )
+    size = f"Up to {MAX_MEDIA_BYTES // 1024**2} MB and {MAX_S / 3600:g} hours, kept here for an hour."
+    frame.block(parts.page(parts.element("p", size, "soft small")))
+    return language, sound, file, _address()
+
+
+def _last_counts(sound: gr.Audio, file: gr.File, address: gr.Textbox) -> None:
+    """Of the ways to give a recording, the one that was used last."""
+    sound.stop_recording(lambda: (None, ""), None, [file, address], **QUIET)
+    file.upload(lambda: (None, ""), None, [sound, address], **QUIET)
+    address.input(lambda: (None, None), None, [sound, file], **QUIET)
 
 
 def _address() -> gr.Textbox:
@@ -178,16 +203,47 @@ def no_model(language: Language) -> Html:
     return parts.empty(title, words, speech_command(language), untrained)
 
 
-def respond(speech: SpeechDesk, code: str, given: str | None) -> Iterator[str]:
+def _begun(page_jobs: PageJobs, request: gr.Request) -> Begin | None:
+    """What makes a job of a recording; None for who has no cookie: nobody could find it again."""
+    if not has_visitor(request):
+        return None
+    return lambda language, given: page_jobs.begin(language, given, request)
+
+
+def respond(speech: SpeechDesk, code: str, given: str | None, begun: Begin | None = None) -> Iterator[str]:
     """Pages, as the work goes on: the last one holds the text, or what is wrong, in words; never a trace."""
     language = language_of(code)
     if not given:
         words = "Press Record and speak, choose a file, or write an address."
         yield parts.page(parts.note("There is nothing to transcribe yet.", words, bad=True))
-        return
+    elif begun:
+        yield from _pages(speech, language, lambda: begun(language, given), given)
+    else:
+        work = partial(transcribe_and_translate, speech.store, language, Path(given))
+        yield from _pages(speech, language, work, given)
+
+
+def resumed(speech: SpeechDesk, page_jobs: PageJobs, code: str, request: gr.Request) -> Iterator[str]:
+    """Pages of the visitor's last job, after a reload; none where there is none."""
+    language = language_of(code)
     try:
-        for stage in transcribe_and_translate(speech.store, language, Path(given)):
-            yield parts.page(_stage(speech, stage, given))
+        id = page_jobs.last(language, request)
+    except (StoreError, OSError):  # the page says so itself
+        return
+    if id:
+        work = partial(page_jobs.follow, id, request)
+        yield from _pages(speech, language, work, page_jobs.file(id))
+
+
+def _pages(
+    speech: SpeechDesk, language: Language, work: Callable[[], Iterator[Stage | Both]], given: str
+) -> Iterator[str]:
+    try:
+        with closing(cast(Generator[Stage | Both, None, None], work())) as stages:
+            for stage in stages:
+                yield parts.page(_stage(speech, stage, given))
+    except NoJob:
+        yield stopped()
     except NoSpeechModel:
         yield parts.page(no_model(language))
     except AudioError as error:
@@ -198,14 +254,16 @@ def respond(speech: SpeechDesk, code: str, given: str | None) -> Iterator[str]:
         yield parts.page(parts.note("No model could be asked.", parts.short(error, 300), bad=True))
 
 
-def from_address(speech: SpeechDesk, code: str, address: str, keep: Keep) -> Iterator[str]:
+def from_address(
+    speech: SpeechDesk, code: str, address: str, keep: Keep, begun: Begin | None = None
+) -> Iterator[str]:
     """Pages, while the recording at an address is fetched and then written down."""
     language = language_of(code)
     try:
         promoted(speech.store, language)  # before anything is fetched for nothing
         for step in shelf_steps(address, keep):
             if isinstance(step, str):
-                yield from respond(speech, code, step)
+                yield from respond(speech, code, step, begun)
             else:
                 yield parts.page(fetching(*step))
     except NoSpeechModel:
