@@ -143,18 +143,19 @@ def test_the_program_for_elsewhere_names_the_folder_and_the_language():
 
 
 def test_a_champion_runs_from_its_export_and_from_its_weights_where_the_archive_is_damaged(
-    folders, mels, tmp_path
+    folders, mels, tmp_path, monkeypatch
 ):
+    monkeypatch.setattr(champions, "_torch_is_faster", lambda: False)
     own, converted = folders
     store = open_store(str(tmp_path / "store"))
     model = store.save_model(SWEDISH.model_name, own, metrics={})
     store.promote(SWEDISH.model_name, model.version, reason="first", expected=None)
     assert exports.kept(store, SWEDISH, model) is None
-    copy = tmp_path / "float16"
+    copy = tmp_path / "archived"
     shutil.copytree(converted, copy)
-    archive = exporting._archive(copy, elsewhere.archive_name(model, "float16"))
-    path = f"{exports.export_folder(SWEDISH, model)}/float16.zip"
-    form = Exported(form="float16", refused="", path=path, sha256=store.put_file(path, archive))
+    archive = exporting._archive(copy, elsewhere.archive_name(model, champions.SERVED))
+    path = f"{exports.export_folder(SWEDISH, model)}/{champions.SERVED}.zip"
+    form = Exported(form=champions.SERVED, refused="", path=path, sha256=store.put_file(path, archive))
     made = Export(
         model=model.name, version=1, key=exports.export_key(model), forms=(form,), checked_on="", code=""
     )
@@ -166,6 +167,15 @@ def test_a_champion_runs_from_its_export_and_from_its_weights_where_the_archive_
     champions._loaded.clear()
     champion = champions.load_champion(store, SWEDISH, tmp_path / "other cache")
     assert isinstance(champion.transcriber._engine, TorchEngine)
+
+
+@pytest.mark.parametrize(("flags", "expected"), [("avx512f amx_bf16 amx_tile", True), ("avx512f", False)])
+def test_where_torch_is_faster_a_champion_stays_on_torch(tmp_path, monkeypatch, flags, expected):
+    cpu = tmp_path / "cpuinfo"
+    cpu.write_text(f"flags\t\t: fpu {flags}\n")
+    monkeypatch.setattr(champions, "CPU", cpu)
+    monkeypatch.setattr(champions, "_has_gpu", lambda: False)
+    assert champions._torch_is_faster() is expected
 
 
 @pytest.fixture

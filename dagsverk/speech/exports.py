@@ -21,7 +21,7 @@ from dagsverk.speech.languages import Language
 from dagsverk.store import Model, Store, StoreError, Unavailable
 
 FORMAT = 1  # of the files; another one makes every export anew
-FORMS = ("int8", "float16")  # in the order of what a processor is best served from
+FORMS = ("int8", "float16")
 
 
 @dataclass(frozen=True, kw_only=True)

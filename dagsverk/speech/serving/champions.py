@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from dagsverk import threads
 from dagsverk.speech import exports
 from dagsverk.speech.errors import ModelError
-from dagsverk.speech.exports import FORMS, Exported
+from dagsverk.speech.exports import Exported
 from dagsverk.speech.languages import Language
 from dagsverk.store import Conflict, Model, NotFound, Store, StoreError
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+CPU = Path("/proc/cpuinfo")
+SERVED = "int8"  # float16 is computed in fp32 on a processor: slower than torch; it is for GPUs elsewhere
 SETTINGS = ("translates", "longest_s")  # of a version, that its transcriber depends on besides its files
 
 _Identity: TypeAlias = tuple[str, int, list[object]]  # what its files hold, version, settings
@@ -100,11 +102,23 @@ _lock = threading.Lock()
 
 
 def _converted(store: Store, language: Language, model: Model) -> Exported | None:
-    """The form that a processor is best served from; None where there is none, or a GPU has its own."""
+    """The form that this machine is better served from than from the weights by torch; None: by torch."""
     made = exports.kept(store, language, model)
-    by_form = {one.form: one for one in made.published} if made else {}
-    best = next((by_form[form] for form in FORMS if form in by_form), None)
-    return None if best is None or _has_gpu() else best
+    best = next((one for one in made.published if one.form == SERVED), None) if made else None
+    return None if best is None or _torch_is_faster() else best
+
+
+def _torch_is_faster() -> bool:
+    """On a GPU, and on a processor that multiplies bf16 in tiles: measured, see decision 38."""
+    return _multiplies_bf16() or _has_gpu()
+
+
+def _multiplies_bf16() -> bool:
+    """As `precision` asks torch, which is not loaded for that."""
+    try:
+        return "amx_bf16" in CPU.read_text(encoding="ascii", errors="replace")
+    except OSError:  # no Linux
+        return False
 
 
 def _has_gpu() -> bool:
