@@ -26,7 +26,7 @@ from dagsverk.speech.languages import token_code
 from dagsverk.speech.model import tokens
 from dagsverk.speech.model.decoded import Decoded, Task
 from dagsverk.speech.model.lengths import SLACK_S, alike_batches, checked_frames, grid_frames, most_tokens
-from dagsverk.speech.serving.engine import WordTimes
+from dagsverk.speech.serving.engine import WordTimes, allowed
 from dagsverk.speech.serving.light_tokenizer import LightTokenizer
 from dagsverk.speech.serving.word_times import words_of
 from dagsverk.speech.subtitles.cues import Word
@@ -70,13 +70,8 @@ class CTranslateEngine:
         *,
         windows: Windows | None = None,
     ) -> None:
-        if windows in about.refused_windows:
-            raise ModelError(
-                f"{name} is refused for {windows!r} windows: its test found it worse so than before "
-                f"training; use it in its own mode, {about.windows!r}"
-            )
+        self.windows = allowed(name, windows, own=about.windows, refused=about.refused_windows)
         self.name = name
-        self.windows = windows or about.windows
         self._network, self._tokenizer, self._about = network, tokenizer, about
         never = {*tokens.special_ids(tokenizer), *range(len(tokenizer), about.vocabulary), *about.suppressed}
         self._never = sorted(token for token in never if token < about.vocabulary)

@@ -5,9 +5,11 @@ PyTorch's engine is `torch_engine`. Another one fulfils the same protocol, and n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal, Protocol, TypeAlias
 
+from dagsverk.speech.config import Windows
+from dagsverk.speech.errors import ModelError
 from dagsverk.speech.features.log_mel import Mel
 from dagsverk.speech.model.decoded import Decoded, Task
 from dagsverk.speech.subtitles.cues import Word
@@ -77,3 +79,16 @@ class Engine(Protocol):
 
     def languages(self, mels: Sequence[Mel], *, check: Check = go_on) -> list[dict[str, float]]:
         """How likely each language that the model knows is spoken in each clip: Whisper's code -> [0, 1]."""
+
+
+def allowed(name: str, windows: Windows | None, *, own: Windows, refused: Collection[Windows]) -> Windows:
+    """The mode that an engine works in: the one asked for, else the model's own.
+
+    Raises: ModelError if the model was found to be worse in it than before training.
+    """
+    if windows in refused:
+        raise ModelError(
+            f"{name} is refused for {windows!r} windows: its test found it worse so than before training; "
+            f"use it in its own mode, {own!r}"
+        )
+    return windows or own

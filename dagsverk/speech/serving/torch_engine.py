@@ -9,14 +9,13 @@ import torch
 
 from dagsverk import threads
 from dagsverk.speech.config import MEL_FRAMES_PER_S, Windows
-from dagsverk.speech.errors import ModelError
 from dagsverk.speech.features import log_mel
 from dagsverk.speech.model import alignment, decoding
 from dagsverk.speech.model.decoded import Decoded, Task
 from dagsverk.speech.model.models import SpeechModel, load_model
 from dagsverk.speech.model.precision import wants_bf16
 from dagsverk.speech.model.tokens import token_bytes
-from dagsverk.speech.serving.engine import WordTimes
+from dagsverk.speech.serving.engine import WordTimes, allowed
 from dagsverk.speech.serving.word_times import words_of
 from dagsverk.speech.subtitles.cues import Word
 from dagsverk.turns import Check, go_on
@@ -34,13 +33,8 @@ class TorchEngine:
     """
 
     def __init__(self, model: SpeechModel, windows: Windows | None = None) -> None:
-        if windows in model.refused_windows:
-            raise ModelError(
-                f"{model.name} is refused for {windows!r} windows: its test found it worse so than before "
-                f"training; use it in its own mode, {model.windows!r}"
-            )
+        self._windows = allowed(model.name, windows, own=model.windows, refused=model.refused_windows)
         self._model = model
-        self._windows = windows or model.windows
         self._kept: dict[int, tuple[log_mel.Mel, torch.Tensor]] = {}  # of the batch decoded last, by id
 
     @property
