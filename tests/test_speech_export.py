@@ -145,7 +145,7 @@ def test_the_program_for_elsewhere_names_the_folder_and_the_language():
 def test_a_champion_runs_from_its_export_and_from_its_weights_where_the_archive_is_damaged(
     folders, mels, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(champions, "_torch_is_faster", lambda: False)
+    monkeypatch.setattr(champions, "_has_gpu", lambda: False)
     own, converted = folders
     store = open_store(str(tmp_path / "store"))
     model = store.save_model(SWEDISH.model_name, own, metrics={})
@@ -168,14 +168,8 @@ def test_a_champion_runs_from_its_export_and_from_its_weights_where_the_archive_
     champion = champions.load_champion(store, SWEDISH, tmp_path / "other cache")
     assert isinstance(champion.transcriber._engine, TorchEngine)
 
-
-@pytest.mark.parametrize(("flags", "expected"), [("avx512f amx_bf16 amx_tile", True), ("avx512f", False)])
-def test_where_torch_is_faster_a_champion_stays_on_torch(tmp_path, monkeypatch, flags, expected):
-    cpu = tmp_path / "cpuinfo"
-    cpu.write_text(f"flags\t\t: fpu {flags}\n")
-    monkeypatch.setattr(champions, "CPU", cpu)
-    monkeypatch.setattr(champions, "_has_gpu", lambda: False)
-    assert champions._torch_is_faster() is expected
+    monkeypatch.setattr(champions, "_has_gpu", lambda: True)
+    assert champions._converted(store, SWEDISH, model) is None  # torch is faster there
 
 
 @pytest.fixture

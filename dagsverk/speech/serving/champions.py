@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CPU = Path("/proc/cpuinfo")
 SERVED = "int8"  # float16 is computed in fp32 on a processor: slower than torch; it is for GPUs elsewhere
 SETTINGS = ("translates", "longest_s")  # of a version, that its transcriber depends on besides its files
 
@@ -105,23 +104,11 @@ def _converted(store: Store, language: Language, model: Model) -> Exported | Non
     """The form that this machine is better served from than from the weights by torch; None: by torch."""
     made = exports.kept(store, language, model)
     best = next((one for one in made.published if one.form == SERVED), None) if made else None
-    return None if best is None or _torch_is_faster() else best
-
-
-def _torch_is_faster() -> bool:
-    """On a GPU, and on a processor that multiplies bf16 in tiles: measured, see decision 38."""
-    return _multiplies_bf16() or _has_gpu()
-
-
-def _multiplies_bf16() -> bool:
-    """As `precision` asks torch, which is not loaded for that."""
-    try:
-        return "amx_bf16" in CPU.read_text(encoding="ascii", errors="replace")
-    except OSError:  # no Linux
-        return False
+    return None if best is None or _has_gpu() else best
 
 
 def _has_gpu() -> bool:
+    """There torch is served; on a processor int8 is faster, whatever torch can use: see decision 38."""
     threads.prepare_environment()  # before the library reads how its threads wait
     try:
         import ctranslate2

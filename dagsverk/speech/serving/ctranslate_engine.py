@@ -2,18 +2,21 @@
 
 Its encoder takes any length, so clips are heard as the torch engine hears them: at true length on the same
 grid, or in windows of 30 s, whichever the model is served in. It knows no padding in a batch, so only clips
-of one padded length go together. Measured: docs/decisions/0038-export-with-a-parity-gate.md. Light: loads the
-library with the first model.
+of one padded length go together. Each core works on a batch of its own: two that share one token's arithmetic
+wait for each other longer than they calculate. Measured: docs/decisions/0038-export-with-a-parity-gate.md.
+Light: loads the library with the first model.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -33,8 +36,7 @@ from dagsverk.speech.subtitles.cues import Word
 from dagsverk.turns import Check, go_on
 
 ABOUT = "dagsverk.json"  # beside the weights: what CTranslate2 does not ask, and this engine does
-BATCH_S = 60.0
-MOST_AT_ONCE_S = 240.0  # of audio, padding included: bounds memory, and how long a caller who left is served
+BATCH_S = 60.0  # of audio, padding included, for one worker: bounds memory, and what a caller who left costs
 COMPUTED_IN = {"int8": "int8", "float16": "float32"}  # on a processor; none computes in float16
 
 
@@ -52,11 +54,14 @@ class About:
     names_heads: bool  # whether it names its heads of attention that follow the speech
 
 
+_Answer = TypeVar("_Answer")
+
+
 class CTranslateEngine:
     """A converted model as an `Engine`.
 
     Args:
-        network: a `ctranslate2.models.Whisper`.
+        network: a `ctranslate2.models.Whisper`; as many of its workers answer at a time as it has.
         windows: the mode that it works in; None: the one that it is served in.
     Raises: ModelError if the model was found to be worse in that mode than before training.
     """
@@ -73,6 +78,7 @@ class CTranslateEngine:
         self.windows = allowed(name, windows, own=about.windows, refused=about.refused_windows)
         self.name = name
         self._network, self._tokenizer, self._about = network, tokenizer, about
+        self._workers = int(network.num_workers)
         never = {*tokens.special_ids(tokenizer), *range(len(tokenizer), about.vocabulary), *about.suppressed}
         self._never = sorted(token for token in never if token < about.vocabulary)
 
@@ -87,7 +93,7 @@ class CTranslateEngine:
 
     @property
     def batch_s(self) -> float:
-        return BATCH_S
+        return BATCH_S * self._workers
 
     @property
     def word_times(self) -> WordTimes:
@@ -110,8 +116,8 @@ class CTranslateEngine:
         earlier = tokens.previous(self._tokenizer, prompt, self._about.positions // 2)
         start = [*earlier, *tokens.prompt(self._tokenizer, language, task)]
         room = self._about.positions - len(start)
-        decoded: dict[int, Decoded] = {}
-        for clips, length in self._batches(mels, check):
+
+        def texts(clips: list[int], length: int) -> Iterator[Decoded]:
             limits = [most_tokens(len(mels[clip]), room) for clip in clips]
             results = self._network.generate(
                 self._features(mels, clips, length),
@@ -124,9 +130,10 @@ class CTranslateEngine:
                 return_scores=True,
                 return_no_speech_prob=True,
             )
-            for clip, limit, result in zip(clips, limits, results, strict=True):
-                decoded[clip] = self._hypothesis(result, limit, max(limits), summed=beams == 1)
-        return [decoded[clip] for clip in range(len(mels))]
+            for limit, result in zip(limits, results, strict=True):
+                yield self._hypothesis(result, limit, max(limits), summed=beams == 1)
+
+        return self._by_clip(mels, range(len(mels)), texts, check)
 
     def align(
         self,
@@ -140,42 +147,75 @@ class CTranslateEngine:
         """See `Engine.align`."""
         start = tokens.prompt(self._tokenizer, language, task)
         room = self._about.positions - len(start) - 1
-        aligned: list[tuple[Word, ...]] = [() for _ in mels]
-        for clips, length in self._batches(mels, check):
-            spoken = [clip for clip in clips if decoded[clip].tokens]
-            if not spoken:
-                continue
+        spoken = [clip for clip, text in enumerate(decoded) if text.tokens]
+
+        def words(clips: list[int], length: int) -> Iterator[tuple[Word, ...]]:
             results = self._network.align(
-                self._features(mels, spoken, length),
+                self._features(mels, clips, length),
                 start,
-                [list(decoded[clip].tokens[:room]) for clip in spoken],
-                [min(length, 2 * math.ceil(len(mels[clip]) / 2)) for clip in spoken],
+                [list(decoded[clip].tokens[:room]) for clip in clips],
+                [min(length, 2 * math.ceil(len(mels[clip]) / 2)) for clip in clips],
             )
-            for clip, result in zip(spoken, results, strict=True):
+            for clip, result in zip(clips, results, strict=True):
                 own = decoded[clip].tokens[:room]
                 times_s = _token_times(result.alignments, len(own))
                 length_s = len(mels[clip]) / MEL_FRAMES_PER_S
-                aligned[clip] = words_of(tokens.token_bytes(self._tokenizer, own), times_s, length_s)
-        return aligned
+                yield words_of(tokens.token_bytes(self._tokenizer, own), times_s, length_s)
+
+        times = dict(zip(spoken, self._by_clip(mels, spoken, words, check), strict=True))
+        return [times.get(clip, ()) for clip in range(len(mels))]
 
     def languages(self, mels: Sequence[Mel], *, check: Check = go_on) -> list[dict[str, float]]:
         """See `Engine.languages`."""
-        likely: dict[int, dict[str, float]] = {}
-        for clips, length in self._batches(mels, check):
-            results = self._network.detect_language(self._features(mels, clips, length))
-            for clip, pairs in zip(clips, results, strict=True):
-                likely[clip] = {token.strip("<|>"): float(share) for token, share in pairs}
-        return [likely[clip] for clip in range(len(mels))]
 
-    def _batches(self, mels: Sequence[Mel], check: Check) -> Iterator[tuple[list[int], int]]:
-        """Clips of one padded length, and that length in frames."""
+        def likely(clips: list[int], length: int) -> Iterator[dict[str, float]]:
+            for pairs in self._network.detect_language(self._features(mels, clips, length)):
+                yield {token.strip("<|>"): float(share) for token, share in pairs}
+
+        return self._by_clip(mels, range(len(mels)), likely, check)
+
+    def _by_clip(
+        self,
+        mels: Sequence[Mel],
+        clips: Sequence[int],
+        answer: Callable[[list[int], int], Iterator[_Answer]],
+        check: Check,
+    ) -> list[_Answer]:
+        """What `answer` says of each of the clips; it is asked by as many threads as the network has workers.
+
+        Args: answer: takes clips of one padded length, and that length in frames.
+        """
+        answers: dict[int, _Answer] = {}
+        working: deque[tuple[list[int], Future[list[_Answer]]]] = deque()
+
+        def take() -> None:
+            batch, work = working.popleft()
+            answers.update(zip(batch, work.result(), strict=True))
+
+        with ThreadPoolExecutor(self._workers) as pool:
+            try:
+                for batch, length in self._batches(mels, clips):
+                    while len(working) > self._workers:  # one waits: no worker does
+                        take()
+                    check()
+                    working.append((batch, pool.submit(lambda *one: list(answer(*one)), batch, length)))
+                while working:
+                    check()
+                    take()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        return [answers[clip] for clip in clips]
+
+    def _batches(self, mels: Sequence[Mel], clips: Sequence[int]) -> Iterator[tuple[list[int], int]]:
+        """Clips of one padded length, and that length in frames; no worker gets all of them."""
         slack, full = round(SLACK_S * MEL_FRAMES_PER_S), self.windows == "full"
         frames = [checked_frames(clip, mel, self.n_mels) for clip, mel in enumerate(mels)]
-        padded = [grid_frames(count, slack, full=full) for count in frames]
-        for batch in alike_batches(padded, MOST_AT_ONCE_S * MEL_FRAMES_PER_S):
-            for length, clips in itertools.groupby(batch, key=padded.__getitem__):
-                check()
-                yield list(clips), length
+        padded = [grid_frames(frames[clip], slack, full=full) for clip in clips]
+        most = min(BATCH_S * MEL_FRAMES_PER_S, sum(padded) / self._workers)
+        for batch in alike_batches(padded, most):
+            for length, alike in itertools.groupby(batch, key=padded.__getitem__):
+                yield [clips[place] for place in alike], length
 
     def _features(self, mels: Sequence[Mel], clips: Sequence[int], length: int) -> Any:
         from ctranslate2 import StorageView
@@ -225,7 +265,10 @@ def load_engine(
     tokens.prompt(tokenizer, token_code(language))
     try:
         network = ctranslate2.models.Whisper(
-            str(folder), compute_type=COMPUTED_IN.get(about.form, "default"), intra_threads=threads.given()
+            str(folder),
+            compute_type=COMPUTED_IN.get(about.form, "default"),
+            intra_threads=1,
+            inter_threads=threads.given(),
         )
     except (RuntimeError, ValueError) as error:
         raise ModelError(f"cannot load the converted model in {folder}: {error}; export it again") from error
