@@ -13,6 +13,7 @@ from dagsverk.store import StoreError
 from dagsverk.version import package_version
 from ui import guide
 from ui.speech.api import add_speech_routes
+from ui.speech.beside import add_beside_routes
 from ui.speech.desk import SpeechDesk
 from ui.speech.jobs_api import add_job_routes
 from ui.speech.live_api import add_live_routes
@@ -47,6 +48,7 @@ def build_api(desk: TabularDesk, speech: SpeechDesk | None = None) -> FastAPI:
     add_tabular_routes(app, desk)
     add_speech_routes(app, speech)
     add_job_routes(app, speech)
+    add_beside_routes(app, speech)
     add_live_routes(app, speech, Voices())
     add_openai_routes(app, speech)
     return app

@@ -60,7 +60,8 @@ class PageJobs:
         """The visitor's newest job of a language that is at work or was done within the hour."""
         visitor = _visitor(request)
         views = self.jobs.of(visitor) if visitor else []
-        return next((one.id for one in views if one.job.language == language.code and _is_new(one)), None)
+        own = (one for one in views if one.job.language == language.code and not one.job.beside)
+        return next((one.id for one in own if _is_new(one)), None)
 
     def file(self, id: str) -> str:
         """Where the server put the recording; empty where that is not known any more."""

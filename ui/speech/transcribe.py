@@ -35,7 +35,7 @@ from dagsverk.tabular.system import System
 from ui import frame, parts
 from ui.limits import MAX_MEDIA_BYTES
 from ui.parts import Html
-from ui.speech import corrections, player, sentences
+from ui.speech import beside, corrections, player, sentences
 from ui.speech.desk import SpeechDesk
 from ui.speech.fetched import Keep, Shelf, shelf_steps
 from ui.speech.live import live_microphone
@@ -82,6 +82,7 @@ element.addEventListener("click", async (event) => {
   }
 });
 """
+SCRIPT = COPY + player.SCRIPT + corrections.SCRIPT + beside.SCRIPT
 
 
 def build(demo: gr.Blocks, speech: SpeechDesk, systems: Sequence[System], visitors: Visitors) -> None:
@@ -96,7 +97,7 @@ def build(demo: gr.Blocks, speech: SpeechDesk, systems: Sequence[System], visito
                 stop = gr.Button("Stop", size="lg", visible=False)
         with gr.Column(scale=6, min_width=300, elem_id="answer"):
             waiting = parts.page(parts.working("Looking which model listens …"))
-            shown = frame.block(waiting, min_height_px=300, script=COPY + player.SCRIPT + corrections.SCRIPT)
+            shown = frame.block(waiting, min_height_px=300, script=SCRIPT)
     frame.foot()
 
     def begin(request: gr.Request) -> list[Any]:
@@ -324,6 +325,7 @@ def transcript(speech: SpeechDesk, both: Both, given: str) -> Html:
         pieces += [
             _ways(both),
             player.player(given),
+            beside.offer(both),
             _lines(both),
             corrections.form(given, both.original.language),
         ]
@@ -349,8 +351,8 @@ def _lines(both: Both) -> Html:
         at = parts.element("div", parts.join(player.line_button(*times), corrections.button(*times)), "dv-at")
         words = player.playing_words(words_in([segment]))
         line = Html(f'<p lang="{language.code}">{words}</p>')
-        beside = Html(f'<p lang="en">{parts.text(english.get(segment.start_s, "–"))}</p>')
-        items.append(_line_of(at, line, beside if both.english else "", ""))
+        translated = Html(f'<p lang="en">{parts.text(english.get(segment.start_s, "–"))}</p>')
+        items.append(_line_of(at, line, translated if both.english else "", ""))
     kind = " both" if both.english else ""
     return Html(f'<ul class="dv-transcript{kind}">{parts.join(*items)}</ul>')
 

@@ -6,7 +6,8 @@ Light until it is asked.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,8 +15,9 @@ from typing import Protocol
 from dagsverk.speech.audio.samples import SamplesFile
 from dagsverk.speech.languages import Language
 from dagsverk.speech.model.decoded import Task
+from dagsverk.speech.serving import before_training
 from dagsverk.speech.serving.champions import is_loaded, load_champion, promoted
-from dagsverk.speech.serving.transcriber import Segment, Transcript
+from dagsverk.speech.serving.transcriber import Segment, Transcriber, Transcript
 from dagsverk.store import Model, Store
 from dagsverk.turns import Check, Places
 
@@ -35,11 +37,12 @@ class Order:
     only_if_it_can: bool = False  # translate: else CannotTranslate
     words: bool = True  # with their times
     prompt: str = ""  # taken to be said before: names and words, spelt as they are to be written
+    before: int | None = None  # a version: the model that it was trained from writes, not the one in use
 
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """What a champion wrote, a transcript for each task."""
+    """What a model wrote, a transcript for each task."""
 
     model: Model
     transcripts: tuple[Transcript, ...]
@@ -76,30 +79,46 @@ def write_down(
 
     Raises: NoSpeechModel, CannotTranslate, ModelError, StoreError; what listener and `check` raise.
     """
-    model = promoted(store, language)
-    if not is_loaded(language, model):
-        listener.loading(model)
-    champion = load_champion(store, language, cache)
-    tasks, why = list(order.tasks), ""
-    if "translate" in tasks and not champion.transcriber.can_translate:
-        why = why_no_english(language, champion.model)
-        if not order.only_if_it_can:
-            raise CannotTranslate(why)
-        tasks.remove("translate")
-    listener.begins(tasks)
-    start = time.perf_counter()
-    transcripts = champion.transcriber.transcribe_for(
-        tasks,
-        samples,
-        listener.progress,
-        words=order.words,
-        prompt=order.prompt,
-        on_segments=listener.segments,
-        check=check,
-        turn=lambda: MODEL.place(check),
-    )
-    took_s = time.perf_counter() - start
-    return Written(model=champion.model, transcripts=tuple(transcripts), why_no_english=why, took_s=took_s)
+    with _lent(store, cache, language, order, listener) as (model, transcriber):
+        tasks, why = list(order.tasks), ""
+        if "translate" in tasks and not transcriber.can_translate:
+            why = why_no_english(language, model)
+            if not order.only_if_it_can:
+                raise CannotTranslate(why)
+            tasks.remove("translate")
+        listener.begins(tasks)
+        start = time.perf_counter()
+        transcripts = transcriber.transcribe_for(
+            tasks,
+            samples,
+            listener.progress,
+            words=order.words,
+            prompt=order.prompt,
+            on_segments=listener.segments,
+            check=check,
+            turn=lambda: MODEL.place(check),
+        )
+        took_s = time.perf_counter() - start
+    return Written(model=model, transcripts=tuple(transcripts), why_no_english=why, took_s=took_s)
+
+
+@contextmanager
+def _lent(
+    store: Store, cache: Path, language: Language, order: Order, listener: Listener
+) -> Iterator[tuple[Model, Transcriber]]:
+    """The model that an order names, with its record."""
+    if order.before is None:
+        model = promoted(store, language)
+        if not is_loaded(language, model):
+            listener.loading(model)
+        champion = load_champion(store, language, cache)
+        yield champion.model, champion.transcriber
+        return
+    version = store.model(language.model_name, order.before)
+    if not before_training.is_loaded(store, version):
+        listener.loading(version)
+    with before_training.model_before(store, language, version, cache) as before:
+        yield before.model, before.transcriber
 
 
 def why_no_english(language: Language, model: Model) -> str:

@@ -86,6 +86,14 @@ def load_champion(store: Store, language: Language, cache: Path) -> Champion:
         return Champion(model, held.transcriber)
 
 
+def load_version(store: Store, language: Language, model: Model, cache: Path) -> Transcriber:
+    """A version that need not be in use, nor of this language; not held. Raises StoreError."""
+    own = model.name == language.model_name
+    return _load(
+        store, language, model, cache, _converted(store, language, model) if own else None
+    ).transcriber
+
+
 @dataclass(frozen=True)
 class _Held:
     """A champion in memory."""
@@ -126,12 +134,12 @@ def _load(store: Store, language: Language, model: Model, cache: Path, form: Exp
         try:
             folder = _unpacked(store, form, cache)
             engine = ctranslate_engine.load_engine(folder, name, language=language.code)
-            return _Held(identity, form.sha256, _transcriber(engine, model, language))
+            return _Held(identity, form.sha256, transcriber_of(engine, model, language))
         except (ModelError, NotFound, zipfile.BadZipFile, _Damaged) as error:
             log.warning("%s is served by torch, for its export cannot be used: %s", name, error)
             _broken.add(form.sha256)
     folder = _fetch(store, model, cache / "models" / f"{model.name}-{model.version}-{_content(model)}")
-    return _Held(identity, "", _transcriber(_by_torch(folder, name, model, language), model, language))
+    return _Held(identity, "", transcriber_of(_by_torch(folder, name, model, language), model, language))
 
 
 def _identity(model: Model) -> _Identity:
@@ -151,7 +159,8 @@ def _by_torch(folder: Path, name: str, model: Model, language: Language) -> Engi
         raise StoreError(f"version {model.version} of {language.title} cannot be used: {error}") from error
 
 
-def _transcriber(engine: Engine, model: Model, language: Language) -> Transcriber:
+def transcriber_of(engine: Engine, model: Model, language: Language) -> Transcriber:
+    """What transcribes by an engine, as a version's record says."""
     from dagsverk.speech.serving import windows  # scipy: on first use
     from dagsverk.speech.serving.transcriber import Transcriber
 

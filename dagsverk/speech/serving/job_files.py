@@ -48,6 +48,7 @@ class Job:
     error: str = ""
     reason: str = ""
     ended: dt.datetime | None = None
+    beside: str = ""  # the digest of the job beside whose answer this one's is to be set
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,7 +41,7 @@ from dagsverk.speech.languages import Language, language
 from dagsverk.speech.model.decoded import Task
 from dagsverk.speech.serving import service
 from dagsverk.speech.serving.champions import promoted
-from dagsverk.speech.serving.job_files import ID, Job, JobFiles, Kept, NoJob
+from dagsverk.speech.serving.job_files import ID, Job, JobFiles, Kept, NoJob, digest
 from dagsverk.speech.serving.service import Both, Order
 from dagsverk.speech.serving.stages import Stage, Transcribing, Waiting
 from dagsverk.store import Store, StoreError, Unavailable
@@ -176,19 +176,24 @@ class Jobs:
         order: Order | None = None,
         words: bool = True,
         prompt: str = "",
+        beside: str = "",
     ) -> str:
         """Queue a recording; its id. The file is linked into the job where that can be done, else copied.
 
         Args:
             visitor: whose job it is. name: of the file, to be shown.
             english: beside the text, where the model can write it. order: instead, what is wanted exactly.
+            beside: the id of the job beside whose answer this one's is to be set.
         Raises: NoSpeechModel; Busy if too many wait, of this visitor or in all; StoreError.
         """
         promoted(self._store(), of)  # before it is queued for nothing
         tasks: tuple[Task, ...] = ("transcribe", "translate") if english else ("transcribe",)
         order = order or Order(tasks=tasks, only_if_it_can=True, words=words, prompt=prompt)
         id, now = secrets.token_urlsafe(24), dt.datetime.now(dt.UTC)
-        job = Job(id=id, language=of.code, order=order, visitor=visitor, name=name[:200], created=now)
+        job = Job(
+            id=id, language=of.code, order=order, visitor=visitor, name=name[:200], created=now,
+            beside=digest(beside) if beside else "",
+        )  # fmt: skip
         with self._changed:
             self._refuse_if_full(visitor, recording.stat().st_size)
             self._files.add(job, recording)
@@ -212,12 +217,12 @@ class Jobs:
             kept = self._files.result(self._store(), id)  # by another server, or before the cache was emptied
             if kept is None:
                 raise
-            return View(id=id, job=kept.job, state="done", result=_both(kept))
+            return View(id=id, job=kept.job, state="done", result=_both(kept, id))
         if job.state == "done":
             kept = self._files.result(self._store(), id)
             if kept is None:
                 raise NoJob(_no_job())
-            return View(id=id, job=job, state="done", result=_both(kept))
+            return View(id=id, job=job, state="done", result=_both(kept, id))
         return self._unfinished(job)
 
     def _unfinished(self, job: Job) -> View:
@@ -245,6 +250,11 @@ class Jobs:
         self.start()
         own = [job for _, job in self._files.all() if visitor and job.visitor == visitor]
         return [self._unfinished(job) for job in sorted(own, key=lambda job: job.created, reverse=True)]
+
+    def beside(self, id: str) -> View | None:
+        """The newest job whose answer is to be set beside this one's, without its result."""
+        jobs = [job for _, job in self._files.all() if job.beside == digest(id)]
+        return self._unfinished(max(jobs, key=lambda job: job.created)) if jobs else None
 
     def recording(self, id: str) -> Path | None:
         return self._files.recording(id) if re.fullmatch(ID, id) else None
@@ -374,8 +384,8 @@ class Jobs:
         self._files.sweep_results(self._store(), now, KEPT_S)
 
 
-def _both(kept: Kept) -> Both:
-    return service.both_of(kept.answers(), kept.why_no_english)
+def _both(kept: Kept, id: str) -> Both:
+    return replace(service.both_of(kept.answers(), kept.why_no_english), job=id)
 
 
 def _no_job() -> str:

@@ -100,6 +100,7 @@ class Both:
     original: Answer
     english: Answer | None
     why_no_english: str  # empty where the model can
+    job: str = ""  # the id under which it can be had again; empty where it was no job
 
 
 def transcribe(

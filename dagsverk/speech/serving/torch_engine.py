@@ -152,6 +152,11 @@ def load_engine(folder: Path, name: str, *, language: str, windows: Windows | No
     """
     model = load_model(str(folder), language=language)
     model.name = name
+    return engine_of(model, windows)
+
+
+def engine_of(model: SpeechModel, windows: Windows | None = None) -> TorchEngine:
+    """A loaded model, moved to where it runs. Raises ModelError."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.bfloat16 if wants_bf16(model.model, device) else torch.float32
     torch.nn.Module.to(model.model, device, dtype)
