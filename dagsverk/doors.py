@@ -15,7 +15,7 @@ from typing import Any
 
 from dagsverk.login import DoorsError, Guesses, Login, login_from
 
-HOSTS = "DAGSVERK_HOSTS"
+HOSTS, PROXIES = "DAGSVERK_HOSTS", "DAGSVERK_PROXIES"
 OWN_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 EVERYWHERE = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  compared with, never listened on
 CORS = b"access-control-"
@@ -49,6 +49,26 @@ def rules_from(environ: Mapping[str, str], listen: str) -> Rules:
         )
     named = {_name(one) for one in environ.get(HOSTS, "").split(",") if one.strip()}
     return Rules(frozenset(OWN_NAMES | named | {_name(listen)} - EVERYWHERE), login)
+
+
+def proxy_options(environ: Mapping[str, str]) -> dict[str, Any]:
+    """What uvicorn is told of proxies: which are believed when they say for whom they ask (X-Forwarded-For).
+
+    None but those that DAGSVERK_PROXIES names, with commas: else a visitor could give himself any address,
+    and with each a new count of guessed passwords and of jobs. Raises DoorsError.
+    """
+    named = [one.strip() for one in environ.get(PROXIES, "").split(",") if one.strip()]
+    for one in named:
+        try:
+            network = ipaddress.ip_network(one)
+        except ValueError as error:
+            raise DoorsError(
+                f"{PROXIES} wants addresses such as 127.0.0.1 or networks such as 10.1.0.0/24 with commas, "
+                f"found {one[:100]!r} ({error})"
+            ) from error
+        if not network.prefixlen:
+            raise DoorsError(f"{PROXIES} holds {one}, which is everybody: name the proxies alone")
+    return {"proxy_headers": bool(named), "forwarded_allow_ips": named}
 
 
 def _loopback(listen: str) -> bool:

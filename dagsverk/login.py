@@ -102,21 +102,21 @@ class Guesses:
 
     def wrong(self, address: str, given: str) -> None:
         """Remember a wrong guess, as a hash."""
-        guesses = self._wrong.setdefault(_network(address), {})
-        self._wrong.move_to_end(_network(address))
+        guesses = self._wrong.setdefault(network_of(address), {})
+        self._wrong.move_to_end(network_of(address))
         guesses[hashlib.sha256(given.encode()).digest()] = self._now()
         while len(self._wrong) > MOST_ADDRESSES:
             self._wrong.popitem(last=False)
 
     def too_many(self, address: str) -> bool:
         """Whether this address has to wait before anything it says is looked at."""
-        guesses = self._wrong.get(_network(address), {})
+        guesses = self._wrong.get(network_of(address), {})
         for guess in [guess for guess, at in guesses.items() if self._now() - at > WINDOW_S]:
             del guesses[guess]
         return len(guesses) >= WRONG_GUESSES
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
     """The address; of IPv6 the network, for every machine has more addresses than can be counted."""
     try:
         parsed = ipaddress.ip_address(address)

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from dagsverk.doors import App, Doors, Rules, rules_from
+from dagsverk.doors import App, Doors, Rules, proxy_options, rules_from
 from dagsverk.login import DoorsError, prefect_settings
 
 OPEN_PATHS = ("/api/health", "/api/ready")
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=4200)
     given = parser.parse_args(arguments)
     try:
-        rules = rules_from(os.environ, given.host)
+        rules, proxies = rules_from(os.environ, given.host), proxy_options(os.environ)
     except DoorsError as error:
         sys.exit(str(error))
     os.environ.update(settings(rules))
@@ -57,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     uvicorn.run(
         partial(guarded_app, rules), factory=True, host=given.host, port=given.port,
         log_level="warning", server_header=False, timeout_graceful_shutdown=3,
+        **proxies,
     )  # fmt: skip
     return 0
 

@@ -3,6 +3,7 @@
 import functools
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 STARTERS = (
     r"^(?:from|import) (?:playwright|prefect_server|gated_runs|s3_server|faulty_proxy|emulator_process"
     r"|hopsworks_project|store_writer|copying_process|shard_maker|training_process)\b"
-    r"|^from ui_site import .*\bserving\b"
+    r"|^from ui_site import .*\bserving(?:_process)?\b"
 )
 SERVERS = {"prefect_server"}  # fixtures that start one
 ELSEWHERE = {"s3", "hopsworks"}  # places of a store that need a server, in the parameters of a test
@@ -91,3 +92,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         files, tests = config.stash[LEFT_OUT]
         words = f"left out {files} files and {tests} tests of other files, which take long"
         terminalreporter.write_line(f"fast: {words}; `make test` runs them too")
+
+
+@pytest.fixture(scope="module")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache of the module's own, for models and jobs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAGSVERK_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

@@ -141,6 +141,11 @@ def test_values_that_would_be_refused_are_told_and_not_repeated(name, value, tmp
     assert name in words and SECRET not in words
 
 
+def test_a_proxy_that_nobody_can_mean_is_told(tmp_path):
+    assert "everybody" in wrong(settings.doors, installation(tmp_path, DAGSVERK_PROXIES="0.0.0.0/0"))
+    assert silent(settings.doors, installation(tmp_path, DAGSVERK_PROXIES="127.0.0.1"))
+
+
 def test_good_values_are_fine(tmp_path):
     good = {"DAGSVERK_DATABASE": "postgresql+asyncpg://user@host/prefect", "DAGSVERK_S3_PATIENCE_S": "0.5"}
     assert silent(settings.values, installation(tmp_path, **good))

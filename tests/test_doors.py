@@ -261,7 +261,12 @@ def test_the_address_that_a_connection_came_in_by_is_a_known_host():
 @pytest.mark.slow
 @pytest.mark.parametrize("module", ["ui", "deployments.server"])
 @pytest.mark.parametrize(
-    "settings, words", [({}, "DAGSVERK_LOGIN=user:password"), ({"DAGSVERK_LOGIN": "x:secret7"}, "8")]
+    "settings, words",
+    [
+        ({}, "DAGSVERK_LOGIN=user:password"),
+        ({"DAGSVERK_LOGIN": "x:secret7"}, "8"),
+        ({"DAGSVERK_LOGIN": "x:secret77", "DAGSVERK_PROXIES": "*"}, "found '*'"),
+    ],
 )
 def test_a_server_that_would_stand_open_does_not_start_and_says_why_in_a_sentence(
     module, settings, words, tmp_path

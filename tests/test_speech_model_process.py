@@ -2,6 +2,8 @@
 
 import os
 import signal
+import socket
+import sys
 
 import numpy as np
 import pytest
@@ -14,11 +16,25 @@ from dagsverk.speech.languages import language
 from dagsverk.speech.serving import answering, champions
 from dagsverk.speech.serving.answering import CannotTranslate, Order
 from dagsverk.speech.serving.model_process import ModelProcess
+from dagsverk.speech.serving.watched_process import Patience
+from dagsverk.speech.serving.worker import _Teller
 from dagsverk.store import open_store
 from dagsverk.turns import go_on
 
 ORDER = Order(tasks=("transcribe",), words=True)
 TEXTS = [sound.text for sound in sounds()]
+STUCK = """
+import sys, threading
+from dagsverk.speech.serving import worker
+def stuck(store, cache, language, order, samples, listener, check):
+    if "work" in sys.argv:
+        listener.begins(order.tasks)
+    lock = threading.Lock()
+    lock.acquire()
+    lock.acquire()
+worker.write_down = stuck
+worker.main(int(sys.argv[-2]), float(sys.argv[-1]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +142,68 @@ def test_after_some_idle_time_the_process_is_gone_and_the_next_recording_starts_
     ] == TEXTS  # after the end of one before
     process._idle.join(20)
     assert process.pid is None
+
+
+def test_a_process_that_is_stopped_is_ended_and_costs_one_more_try_and_no_text(store, samples, tmp_path):
+    process, stops = ModelProcess(patience=Patience(silent_s=1, pulse_s=0.1)), [1]
+
+    def stop():
+        if listener.told[-1] == "begins" and stops:
+            stops.pop()
+            os.kill(process.pid, signal.SIGSTOP)
+
+    listener = Listener(stop)
+    try:
+        written = process.write_down(store, tmp_path, SWEDISH, ORDER, samples, listener, go_on)
+    finally:
+        process.close()
+    assert [segment.text for segment in written.transcripts[0].segments] == TEXTS == listener.texts
+    assert listener.told.count("begins") == 2
+
+
+@pytest.mark.parametrize(
+    "where, patience, words",
+    [
+        ("work", Patience(work_s=0.5, pulse_s=0.1), r"it made no step for 1 s"),
+        ("load", Patience(load_s=0.5, pulse_s=0.1), r"it was loading for 1 s without an end"),
+        ("work and stop", Patience(silent_s=1, pulse_s=0.1), r"it gave no sign of life for 1 s"),
+    ],
+)
+def test_one_that_hangs_twice_is_told_with_how(store, samples, tmp_path, where, patience, words):
+    process = ModelProcess(command=(sys.executable, "-c", STUCK, *where.split()), patience=patience)
+    listener = Listener(lambda: os.kill(process.pid, signal.SIGSTOP) if "stop" in where else None)
+    try:
+        with pytest.raises(Killed, match=rf"ended 2 times \({words}\)"):
+            process.write_down(store, tmp_path, SWEDISH, ORDER, samples, listener, go_on)
+        assert process.pid is None
+    finally:
+        process.close()
+
+
+def test_a_process_that_hangs_is_ended_also_when_who_asked_has_left(store, samples, tmp_path):
+    patience = Patience(work_s=0.5, pulse_s=0.1)
+    process = ModelProcess(command=(sys.executable, "-c", STUCK, "work"), patience=patience)
+
+    def leave():
+        raise InterruptedError
+
+    try:
+        with pytest.raises(InterruptedError):
+            process.write_down(store, tmp_path, SWEDISH, ORDER, samples, Listener(leave), go_on)
+        hung = process._process
+        hung.watcher.join(60)
+        assert "made no step" in hung.hangs
+        assert process.pid is None
+    finally:
+        process.close()
+
+
+def test_each_step_counts_anew_and_a_long_work_is_no_hanging_one():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        teller = _Teller(ours)
+        assert [teller.still_s(2) for _ in range(3)] == [0, 2, 4]
+        teller.check()
+        assert [teller.still_s(2) for _ in range(2)] == [0, 2]
+        teller.begins(["transcribe"])
+        assert [teller.still_s(2) for _ in range(2)] == [0, 2]

@@ -19,15 +19,9 @@ from dagsverk.speech.model.models import save_model_folder
 from dagsverk.speech.serving import answering, champions, service, windows
 from dagsverk.store import Store, open_store
 
+pytestmark = pytest.mark.usefixtures("own_cache")
 SWEDISH, ITALIAN = language("sv"), language("it")
 TEXTS = [sound.text for sound in sounds()]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DAGSVERK_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 def store_with_champion(folder: Path, *, translates: bool) -> Store:

@@ -20,16 +20,10 @@ from ui.app import build_app
 from ui.forms import MOST_FIELD_BYTES, MOST_FIELDS, BadForm, received
 from ui.tabular.desk import TabularDesk
 
+pytestmark = pytest.mark.usefixtures("own_cache")
 GAP = np.zeros(24_000, np.float32)
 THREE = wav(np.concatenate([part for sound in sounds() for part in (GAP, sound.audio)]))
 TEXT = "en låg ton och en som stiger brus"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DAGSVERK_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +89,7 @@ def test_times_come_by_segment_and_by_word_as_they_are_asked_for(client, granula
         assert 0 <= one.start < one.end <= answer.duration
         assert one.avg_logprob <= 0 <= one.no_speech_prob <= 1
         assert one.compression_ratio > 0
+        assert one.tokens and one.temperature == 0
     if answer.segments:
         assert [one.text for one in answer.segments] == [sound.text for sound in sounds()]
     if answer.words:

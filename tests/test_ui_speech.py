@@ -24,16 +24,10 @@ from ui.speech import differences, monitor, sections, transcribe
 from ui.speech.desk import SpeechDesk
 from ui.tabular.desk import TabularDesk
 
+pytestmark = pytest.mark.usefixtures("own_cache")
 ROOT = Path(__file__).resolve().parents[1]
 WORDS = st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=7)
 LOW_TONE = wav(sounds()[0].audio)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DAGSVERK_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from pathlib import Path
 import uvicorn
 
 from dagsverk import threads
-from dagsverk.doors import rules_from
+from dagsverk.doors import proxy_options, rules_from
 from dagsverk.login import DoorsError
 from dagsverk.speech.serving.jobs import Jobs
 from dagsverk.speech.serving.service import PROCESS
@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(f"--refresh-s must be from 0.5 to 3600 seconds, got {given.refresh_s:g}")
     try:
         rules, root_path = rules_from(os.environ, given.host), check_prefix(given.root_path)
+        proxies = proxy_options(os.environ)
     except (DoorsError, ValueError) as error:
         raise SystemExit(str(error)) from error
     threads.prepare_environment()  # torch comes with the first recording
@@ -62,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     config = uvicorn.Config(
         app, host=given.host, port=given.port, log_level="warning", server_header=False,
         timeout_graceful_shutdown=2,  # pages hold their event streams open for ever
+        **proxies,
     )  # fmt: skip
     Announcing(config, Path(uploads), app.state.jobs).run()
 

@@ -38,6 +38,7 @@ CHECKS: Sequence[tuple[str, Check]] = (
     ("settings", settings.names),
     ("settings", settings.things),
     ("settings", settings.values),
+    ("settings", settings.doors),
     ("login", settings.login),
     ("state folder", launcher.folder),
     ("launcher", launcher.owner),

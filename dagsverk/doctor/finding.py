@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
-import fcntl
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import psutil  # type: ignore[import-untyped]
+
+from dagsverk.file_locks import is_locked
 
 ANSWER_S = 2.0  # for one question over the network
 MIB, GIB = 2**20, 2**30
@@ -102,21 +102,6 @@ class Installation:
 
     def now(self) -> dt.datetime:
         return dt.datetime.fromtimestamp(self.clock(), dt.UTC)
-
-
-def is_locked(path: Path) -> bool:
-    """Whether a process holds the lock of a file. Takes it for an instant, shared, and changes nothing."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
 
 
 def is_alive(pid: object) -> bool:

@@ -16,7 +16,6 @@ from dagsverk.doctor.finding import (
     Installation,
     fine,
     is_alive,
-    is_locked,
     shown,
     some,
     warn,
@@ -24,6 +23,7 @@ from dagsverk.doctor.finding import (
 )
 from dagsverk.doctor.machine import nearest
 from dagsverk.doctor.versions import SQLITE_COST
+from dagsverk.file_locks import is_locked
 
 HOST = "127.0.0.1"
 PORTS = {4200: ("Prefect", "--port"), 7860: ("the pages", "--pages-port")}

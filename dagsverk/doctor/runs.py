@@ -11,8 +11,9 @@ from typing import Any
 
 import yaml
 
-from dagsverk.doctor.finding import Finding, Installation, fine, is_locked, some, warn, wrong
+from dagsverk.doctor.finding import Finding, Installation, fine, some, warn, wrong
 from dagsverk.doctor.server import MOST, ask
+from dagsverk.file_locks import is_locked
 
 SOON = dt.timedelta(days=1)
 RECENT = dt.timedelta(days=7)

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dagsverk.doctor.finding import Finding, Installation, fine, some, warn, wrong
+from dagsverk.doors import proxy_options
 from dagsverk.login import LOGIN_FILE, DoorsError, login_from
 
 KNOWN = (
     "DAGSVERK_ALLOW_PRIVATE_URLS", "DAGSVERK_CACHE", "DAGSVERK_DATABASE", "DAGSVERK_HOSTS", "DAGSVERK_LOGIN",
-    "DAGSVERK_LOGIN_FILE", "DAGSVERK_LOGS", "DAGSVERK_MEDIA_SITES", "DAGSVERK_RECORD", "DAGSVERK_RECORDINGS",
+    "DAGSVERK_LOGIN_FILE", "DAGSVERK_LOGS", "DAGSVERK_MEDIA_SITES", "DAGSVERK_PROXIES", "DAGSVERK_RECORD",
+    "DAGSVERK_RECORDINGS",
     "DAGSVERK_REQUIRE_BROWSER", "DAGSVERK_ROOT", "DAGSVERK_S3_PATIENCE_S", "DAGSVERK_STORE",
     "DAGSVERK_TEST_HOPSWORKS", "DAGSVERK_TEST_PROMPTS", "DAGSVERK_TEST_S3", "DAGSVERK_TEST_WHISPER",
     "DAGSVERK_WORKER_PID",
@@ -50,6 +52,14 @@ def values(here: Installation) -> Iterator[Finding]:
     patience = here.environ.get("DAGSVERK_S3_PATIENCE_S", "60")
     if not (patience.replace(".", "", 1).isdigit() and 0.1 <= float(patience) <= 3600):
         yield wrong(f"DAGSVERK_S3_PATIENCE_S is {patience!r}", "give seconds from 0.1 to 3600, or unset it")
+
+
+def doors(here: Installation) -> Iterator[Finding]:
+    """Whether the proxies that are believed are named as the servers want them."""
+    try:
+        proxy_options(here.environ)
+    except DoorsError as error:
+        yield wrong(str(error), "mend it: neither pages nor Prefect start with it")
 
 
 def login(here: Installation) -> Iterator[Finding]:

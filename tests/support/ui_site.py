@@ -96,6 +96,13 @@ def own_copy(folder, to):
 @contextlib.contextmanager
 def serving(folder, log, *more):
     """Address of `python -m ui` on the store, refreshing every second; ended on leaving."""
+    with serving_process(folder, log, *more) as (address, _):
+        yield address
+
+
+@contextlib.contextmanager
+def serving_process(folder, log, *more):
+    """As `serving`, and the process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -119,7 +126,7 @@ def serving(folder, log, *more):
             announced = process.stdout.readline()  # comes when the pages can be opened, or with the end
             if "http://" not in announced:
                 raise RuntimeError(f"the pages did not start:\n{log.read_text()[-3000:]}")
-            yield f"http://127.0.0.1:{port}"
+            yield f"http://127.0.0.1:{port}", process
         finally:
             process.terminate()
             process.wait(timeout=20)

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
+from dagsverk.login import network_of
 from dagsverk.speech.model.decoded import Task
 from dagsverk.speech.serving.champions import promoted
 from dagsverk.speech.serving.job_files import NoJob
@@ -53,7 +54,7 @@ def add_job_routes(app: FastAPI, speech: SpeechDesk) -> None:
         spoken = named_language(language)
         store = await run_in_threadpool(lambda: speech.store)
         await run_in_threadpool(promoted, store, spoken)  # before megabytes are sent for nothing
-        visitor = f"address {request.client.host if request.client else ''}"
+        visitor = f"address {network_of(request.client.host) if request.client else ''}"
         await run_in_threadpool(speech.jobs.refuse_if_full, visitor)
         order = Order(tasks=TASKS[task], only_if_it_can=task == "both", prompt=prompt)
         with tempfile.TemporaryDirectory(prefix="dagsverk-recording-") as folder:

@@ -145,14 +145,14 @@ def _verbose(answer: Answer, wish: Wish) -> dict[str, Any]:
 
 
 def _segment(number: int, segment: Segment) -> dict[str, Any]:
-    """Decoded without chance, so the temperature is 0; its tokens are not kept."""
+    """Decoded without chance, so the temperature is 0."""
     return {
         "id": number,
         "seek": round(segment.start_s * 100),
         "start": round(segment.start_s, 3),
         "end": round(segment.end_s, 3),
         "text": segment.text,
-        "tokens": [],
+        "tokens": list(segment.tokens),
         "temperature": 0.0,
         "avg_logprob": segment.mean_log_probability,
         "compression_ratio": compression_ratio(segment.text),

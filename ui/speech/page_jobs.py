@@ -54,7 +54,7 @@ class PageJobs:
                 raise AudioError(view.reason, view.error.removeprefix(f"{view.reason}: "))
             if view.state == "failed":
                 raise SpeechError(view.error)
-            yield view.result or view.stage or Waiting()
+            yield view.result or view.stage or Waiting(place=view.place)
 
     def last(self, language: Language, request: gr.Request) -> str | None:
         """The visitor's newest job of a language that is at work or was done within the hour."""

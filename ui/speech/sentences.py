@@ -16,6 +16,13 @@ from ui.parts import last_part, percent
 from ui.speech.parts import seconds
 
 
+def waiting(place: int = 0) -> str:
+    """Of a recording that is not begun. Args: place: of its job in the queue; 0: it is in none."""
+    if place < 2:
+        return "Waiting for its turn" + (": it is the next one …" if place else " …")
+    return f"Waiting for its turn: {counted(place - 1, 'recording')} before it …"
+
+
 def clips_and_voices(report: EvaluationReport) -> str:
     """ "71 clips of 8 voices", "59 clips of unnamed speakers", "9 clips (1 voice and 3 clips of ...)"."""
     clips, whose = counted(report.clips, "clip"), voices_of(report)

@@ -57,7 +57,6 @@ TITLE = "Transcribe"
 WORDS = (
     "Speak, or give a recording or a film: what is said is written down on this machine, by its own model."
 )
-WAITING = "Waiting for its turn …"
 ADVICE = {
     "empty file": "The file has no content.",
     "not audio": "Give a sound or video file, such as MP3, WAV, M4A, OGG, MP4 or MKV.",
@@ -290,7 +289,7 @@ def refused(error: AudioError) -> Html:
 
 def _stage(speech: SpeechDesk, stage: Stage | Both, given: str) -> Html:
     if isinstance(stage, Waiting):
-        return parts.working(WAITING)
+        return parts.working(sentences.waiting(stage.place))
     if isinstance(stage, Decoding):
         return parts.working("Reading the recording …")
     if isinstance(stage, Loading):
@@ -304,7 +303,7 @@ def _stage(speech: SpeechDesk, stage: Stage | Both, given: str) -> Html:
 
 
 def working() -> str:
-    return parts.page(parts.working(WAITING))
+    return parts.page(parts.working(sentences.waiting()))
 
 
 def stopped() -> str:

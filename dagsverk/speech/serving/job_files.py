@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dagsverk import records
+from dagsverk.file_locks import is_locked
 from dagsverk.speech.languages import language
 from dagsverk.speech.serving.answering import Order
 from dagsverk.speech.serving.service import Answer
@@ -176,19 +177,7 @@ class JobFiles:
 
     def is_locked(self, id: str) -> bool:
         """By whichever server."""
-        if id in self._locks:
-            return True
-        try:
-            number = os.open(self.folder(id) / LOCK, os.O_RDWR)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-        finally:
-            os.close(number)
-        return False
+        return id in self._locks or is_locked(self.folder(id) / LOCK)
 
     def keep(self, store: Store, id: str, kept: Kept) -> None:
         records.write(store, _path(digest(id)), kept)

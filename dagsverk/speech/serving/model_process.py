@@ -1,7 +1,7 @@
 """Models run in a process of their own: started when first needed, ended when nobody has asked for a while.
 
-So memory is given back, and a model that is killed (by the system, for want of memory) takes no server along:
-what it was at is done once more by a new process, and after that the recording fails with a clear error.
+So memory is given back, and a model that hangs or is killed (by the system, for want of memory) takes no
+server along: what it was at is done once more by a new process, and then the recording fails with its reason.
 """
 
 from __future__ import annotations
@@ -9,13 +9,11 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from dagsverk.speech.languages import Language
 from dagsverk.speech.serving import answering, champions
 from dagsverk.speech.serving.answering import Listener, Order, Written
 from dagsverk.speech.serving.transcriber import Segment
+from dagsverk.speech.serving.watched_process import Patience, WatchedProcess
 from dagsverk.store import Conflict, Model, NotFound, SchemaError, Store, StoreError, Unavailable
 from dagsverk.turns import ASK_EVERY_S, Check, Places
 
@@ -54,14 +53,18 @@ class _Died(Exception):
 class ModelProcess:
     """One process for all models, of which any number of threads may ask.
 
-    Args: idle_s: after which it is ended. command: that starts it, the number of its socket is added.
+    Args: idle_s: after which it is ended. command: that starts it. patience: with one that may hang.
     """
 
-    def __init__(self, idle_s: float = IDLE_S, command: Sequence[str] = COMMAND) -> None:
-        self.idle_s, self.command = idle_s, command
+    def __init__(
+        self,
+        idle_s: float = IDLE_S,
+        command: Sequence[str] = COMMAND,
+        patience: Patience = Patience(),  # noqa: B008  it is frozen
+    ) -> None:
+        self.idle_s, self.command, self.patience = idle_s, command, patience
         self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
+        self._process: WatchedProcess | None = None
         self._at_work = 0
         self._idle: threading.Timer | None = None
         # One at a time: a recording that kills the process twice does not take others' second try along.
@@ -71,7 +74,7 @@ class ModelProcess:
     def pid(self) -> int | None:
         """Of the process, while there is one."""
         process = self._process
-        return process.pid if process and process.poll() is None else None
+        return process.pid if process and process.is_usable else None
 
     def write_down(
         self,
@@ -102,7 +105,8 @@ class ModelProcess:
                     )
         raise errors.Killed(
             f"the process that runs the {language.title} model ended {TRIES} times ({how}); "
-            "if the machine is short of memory, end other programs or use a smaller model; the log says more"
+            "if the machine is short of memory or too busy, end other programs or use a smaller model; "
+            "the log says more"
         )
 
     def close(self) -> None:
@@ -116,48 +120,41 @@ class ModelProcess:
         with self._asking(samples) as (asker, process):
             try:
                 asker.sendall(json.dumps(request).encode() + b"\n")
-                for kind, content in _events(asker, check):
+                for kind, content in _events(asker, process, check):
                     if kind == "written":
                         return parse(content, Written, "what the model wrote")
+                    if kind == "begins":
+                        process.begins()
                     _tell(listener, kind, content)
             except (BrokenPipeError, ConnectionResetError):
                 pass
-            raise _Died(_how(process))
+            raise _Died(process.how_it_ended())
 
     @contextmanager
-    def _asking(self, samples: SamplesFile) -> Iterator[tuple[socket.socket, subprocess.Popen[bytes]]]:
+    def _asking(self, samples: SamplesFile) -> Iterator[tuple[socket.socket, WatchedProcess]]:
         """A socket of this request's own; while it is open, the process is not idle."""
         ours, theirs = socket.socketpair()
         with closing(ours):
             with self._lock, theirs:
-                control, process = self._running()
+                process = self._running()
                 try:
-                    socket.send_fds(control, [b"r"], [theirs.fileno(), samples.fileno()])
+                    process.send(theirs.fileno(), samples.fileno())
                 except OSError as error:  # it ended a moment ago
-                    raise _Died(_how(process)) from error
+                    raise _Died(process.how_it_ended()) from error
                 self._at_work += 1
             try:
                 yield ours, process
             finally:
                 self._done()
 
-    def _running(self) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    def _running(self) -> WatchedProcess:
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
-        if self._process is None or self._control is None or self._process.poll() is not None:
+        if self._process is None or not self._process.is_usable:
             self._end()
-            self._control, theirs = socket.socketpair()
-            with theirs:
-                self._process = subprocess.Popen(
-                    [*self.command, str(theirs.fileno())],
-                    pass_fds=[theirs.fileno()],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    env=_environment(),
-                    start_new_session=True,  # Ctrl-C is for us: it ends when its socket is closed
-                )
-        return self._control, self._process
+            self._process = WatchedProcess(self.command, _environment(), self.patience)
+        return self._process
 
     def _done(self) -> None:
         with self._lock:
@@ -173,16 +170,13 @@ class ModelProcess:
                 self._end()
 
     def _end(self) -> None:
-        if self._control is not None:
-            self._control.close()
         if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-        self._process = self._control = None
+            self._process.end()
+        self._process = None
 
 
-def _events(asker: socket.socket, check: Check) -> Iterator[tuple[str, Any]]:
-    """Lines of the other side until it closes."""
+def _events(asker: socket.socket, process: WatchedProcess, check: Check) -> Iterator[tuple[str, Any]]:
+    """Lines of the other side until it closes, or is given up: one that waits for a driver cannot close."""
     asker.settimeout(ASK_EVERY_S)
     rest = b""
     while True:
@@ -190,6 +184,8 @@ def _events(asker: socket.socket, check: Check) -> Iterator[tuple[str, Any]]:
         try:
             piece = asker.recv(1 << 20)
         except TimeoutError:
+            if process.hangs:
+                return
             continue
         if not piece:
             return
@@ -219,13 +215,6 @@ def _raised(content: dict[str, Any]) -> Exception:
     if kind is not None:
         return kind(content["message"])
     return errors.SpeechError(f"the model failed: {content['kinds'][0]}: {content['message'][:500]}")
-
-
-def _how(process: subprocess.Popen[bytes]) -> str:
-    with suppress(subprocess.TimeoutExpired):
-        code = process.wait(timeout=5)
-        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    return "it answers no more"
 
 
 def _environment() -> dict[str, str]:

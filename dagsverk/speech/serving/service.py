@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -90,7 +90,9 @@ def _plain(segment: Segment) -> dict[str, Any]:
         {"text": word.text, "start_s": round(word.start_s, 2), "end_s": round(word.end_s, 2)}
         for word in segment.words
     ]
-    return {**asdict(segment), "words": words}
+    shown = asdict(replace(segment, words=(), tokens=()))
+    del shown["tokens"]  # numbers that mean nothing without the model; OpenAI's form has them
+    return {**shown, "words": words}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,8 @@ from dagsverk.store import Model
 class Waiting:
     """For a place."""
 
+    place: int = 0  # in the queue of jobs, 1: the next one; 0: in none
+
 
 @dataclass(frozen=True, kw_only=True)
 class Decoding:

@@ -50,6 +50,7 @@ class Segment:
     mean_log_probability: float  # per token: how sure the model is; <= 0
     no_speech_probability: float  # that nothing is said; means little for a model that never learnt it
     words: tuple[Word, ...] = ()  # of the text, in seconds of the recording; none unless they are asked for
+    tokens: tuple[int, ...] = ()  # that the model wrote; of a loop that is said once, all of it
 
 
 @dataclass(frozen=True)
@@ -273,7 +274,7 @@ class _Asked:
 
 def _segment(window: Window, decoded: Decoded) -> Segment:
     sureness = decoded.mean_log_probability, decoded.no_speech_probability
-    return Segment(window.start_s, window.end_s, decoded.text, *sureness)
+    return Segment(window.start_s, window.end_s, decoded.text, *sureness, tokens=decoded.tokens)
 
 
 def _with_words(segment: Segment, aligned: Sequence[Word], spoken: NDArray[np.bool_]) -> Segment:

@@ -1,10 +1,11 @@
 """The process in which models run. Started and asked by `model_process`.
 
-    python -m dagsverk.speech.serving.worker SOCKET
+    python -m dagsverk.speech.serving.worker SOCKET SECONDS
 
 Each byte on the socket brings two open files: a socket of the request's own, and the recording's samples. The
 request is a line of JSON; events come back as lines, last the transcripts or an error. Who closes a request's
-socket ends its work; when the first socket is closed, the process ends.
+socket ends its work; when the first socket is closed, the process ends. On that one it says every SECONDS
+that it lives, and for how long no step was made: see `watched_process`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import select
 import socket
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -36,11 +38,12 @@ LOG = logging.getLogger(__name__)
 OOM_SCORE = "500"  # Linux: if memory is short, this process goes before the server
 
 
-def main(number: int) -> None:
+def main(number: int, pulse_s: float) -> None:
     """Take requests until nobody can ask any more; each has a thread."""
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
     with socket.socket(fileno=number) as asker:
+        threading.Thread(target=_tell_pulses, args=(asker, pulse_s), daemon=True).start()
         while True:
             byte, files, _, _ = socket.recv_fds(asker, 1, 2)
             if not byte:
@@ -49,9 +52,21 @@ def main(number: int) -> None:
     os._exit(0)  # threads may be in the middle of a layer: nothing of theirs is to be kept
 
 
+def _tell_pulses(asker: socket.socket, pulse_s: float) -> None:
+    with suppress(OSError):  # nobody listens any more
+        while True:
+            time.sleep(pulse_s)
+            still_s: dict[bool, list[float]] = {False: [], True: []}  # by whether the work has begun
+            for teller in list(AT_WORK):
+                still_s[teller.begun].append(teller.still_s(pulse_s))
+            slowest = [max(some, default=None) for some in still_s.values()]
+            asker.sendall(json.dumps(slowest).encode() + b"\n")
+
+
 def _answer(number: int, samples_number: int) -> None:
     with socket.socket(fileno=number) as asker, os.fdopen(samples_number, "rb") as file:
         teller = _Teller(asker)
+        AT_WORK.add(teller)
         try:
             request = json.loads(_line(asker))
             samples = SamplesFile(file, request["samples"])
@@ -71,6 +86,8 @@ def _answer(number: int, samples_number: int) -> None:
             LOG.debug("a recording could not be written down", exc_info=True)
             with suppress(OSError):
                 teller.tell("error", _described(error))
+        finally:
+            AT_WORK.discard(teller)
 
 
 def _line(asker: socket.socket) -> bytes:
@@ -95,13 +112,23 @@ def _described(error: Exception) -> dict[str, Any]:
 
 
 class _Teller:
-    """Sends events to who asked."""
+    """Sends events to who asked, and knows when the last step was made."""
 
     def __init__(self, asker: socket.socket) -> None:
         self._asker = asker
+        self.begun = False  # before that the model is fetched and loaded, which has no steps
+        self._moved, self._still_s = True, 0.0
+
+    def still_s(self, pulse_s: float) -> float:
+        """Seconds without a step, counted in pulses; to be asked once a pulse."""
+        self._still_s = 0.0 if self._moved else self._still_s + pulse_s
+        self._moved = False
+        return self._still_s
 
     def check(self) -> None:
-        """Raises Left once the other side is closed: it says nothing after its request."""
+        """A step, or a wait for the model. Raises Left once the other side is closed: it says nothing after
+        its request."""
+        self._moved = True
         if select.select([self._asker], [], [], 0)[0]:
             raise Left
 
@@ -112,6 +139,7 @@ class _Teller:
         self.tell("loading", plain(model))
 
     def begins(self, tasks: Sequence[Task]) -> None:
+        self._moved = self.begun = True
         self.tell("begins", list(tasks))
 
     def progress(self, done_s: float, total_s: float) -> None:
@@ -121,5 +149,8 @@ class _Teller:
         self.tell("segments", [task, [plain(segment) for segment in segments]])
 
 
+AT_WORK: set[_Teller] = set()
+
+
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), float(sys.argv[2]))
