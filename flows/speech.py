@@ -86,7 +86,7 @@ def speech_evaluation(
         verdict = tasks.score_checkpoint(language, checkpoint, evaluation)
         tasks.keep_worst_clips(language, verdict, corpus)
         registered = tasks.register(language, checkpoint, verdict)
-        tasks.export(language, registered)
+        tasks.export_registered(language, registered)
         return registered
 
 
@@ -126,7 +126,7 @@ def speech_adopt(language: LanguageCode, model: PublishedModel = "openai/whisper
     """
     with one_at_a_time(language_name(language), "speech"):
         adopted = tasks.adopt(language, model)
-        tasks.export(language, adopted)
+        tasks.export_registered(language, adopted)
         return adopted
 
 

@@ -19,7 +19,7 @@ from dagsverk.speech.serving.champions import promoted
 from dagsverk.store import ModelRef, NotFound
 from tasks import show_speech as show
 from tasks.children import run_child
-from tasks.logs import say
+from tasks.logs import run_logger, say
 from tasks.policies import REPEATABLE, RESUMABLE
 from tasks.stores import open_store
 
@@ -240,6 +240,21 @@ def export(language: str, model: ModelRef) -> list[str]:
         came = f"is not published: {one.refused}" if one.refused else f"is at {one.path}, {one.bytes:,} bytes"
         say(f"{made.model} version {made.version} in {one.form} {came}", "new" if new else "nothing new")
     return [one.form for one in made.published]
+
+
+def export_registered(language: str, model: ModelRef) -> None:
+    """The export as a run's last step: its version is there already, so what fails is told, and no more."""
+    try:
+        export(language, model)
+    except Exception as error:  # noqa: BLE001  whatever it is, the version runs on torch
+        again = f"prefect deployment run speech-export/{language_name(language)}"
+        run_logger().warning(
+            "%s version %s is registered and runs on torch; its export failed: %s; try it again: %s",
+            model.name,
+            model.version,
+            error,
+            again,
+        )
 
 
 @task(name="champion", **REPEATABLE)

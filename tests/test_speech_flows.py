@@ -1,9 +1,10 @@
 """The parts of a speech day on a real server: what each leaves behind, and that a repeat changes nothing."""
 
+import logging
 import re
 
 import pytest
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, LogFilter
 from prefect.exceptions import ParameterTypeError
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect_server import wait_for
@@ -11,6 +12,7 @@ from run_records import lines_of, links
 
 from dagsverk.speech import steps
 from dagsverk.speech.config import CorpusConfig, EvaluationConfig, FinetuneConfig, PrepareConfig
+from dagsverk.speech.export import exporting
 from dagsverk.speech.languages import language
 from dagsverk.speech.summary import speech_summary
 from dagsverk.store import open_store
@@ -125,6 +127,34 @@ def test_a_repeated_day_makes_no_new_clips_no_new_run_and_no_new_version(first_d
     assert [steps.kept(store, SWEDISH, kind).new for kind in (steps.Prepared, steps.Finetuned)] == [False] * 2
     assert store.list("speech/swedish") == before
     assert len(store.models(SWEDISH.model_name)) == 1
+
+
+def test_an_export_that_fails_is_told_and_does_not_fail_the_evaluation_whose_version_is_there(
+    server, first_day, monkeypatch
+):
+    store, states = first_day
+
+    def fail(*_):
+        raise RuntimeError("the library is broken")
+
+    version = states[2].result()
+    in_use = store.champion(version.name)
+    if in_use is None:
+        store.promote(version.name, version.version, reason="for the test", expected=None)
+    monkeypatch.setattr(exporting, "export", fail)
+    state = speech_evaluation("sv", EVALUATION, CORPUS, return_state=True)
+    assert (state.type.value, state.result()) == ("COMPLETED", version)
+    wanted = LogFilter.model_validate({"flow_run_id": {"any_": [state.state_details.flow_run_id]}})
+
+    def warnings():
+        logs = server.ask(lambda client: client.read_logs(log_filter=wanted, limit=200))
+        warned = [log.message for log in logs if log.level == logging.WARNING]
+        return [message for message in warned if "export" in message]
+
+    (warning,) = wait_for(warnings, "a warning")
+    assert "whisper_swedish version 1 is registered" in warning
+    assert "the library is broken" in warning
+    assert "prefect deployment run speech-export/swedish" in warning
 
 
 @pytest.mark.parametrize(

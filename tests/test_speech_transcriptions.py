@@ -8,9 +8,11 @@ import pytest
 from speech_models import sounds
 from speech_site import spoken_store
 
+from dagsverk.speech.audio.sandbox import DecoderKilled
 from dagsverk.speech.audio.waveform import encode_wav
 from dagsverk.speech.errors import CorpusError, SpeechError
 from dagsverk.speech.languages import language
+from dagsverk.speech.serving.transcriber import Transcriber
 from dagsverk.speech.transcription import adding_up, models, results, work
 from dagsverk.speech.transcription.config import TranscriptionConfig
 from dagsverk.speech.transcription.results import Portion
@@ -193,6 +195,100 @@ def test_texts_go_to_an_output_too_each_beside_its_name(store, folder, tmp_path)
     assert "-->" in (tmp_path / "out" / "deep er" / "b\nå.wav.srt").read_text()
 
 
+def test_a_recording_whose_file_cannot_be_there_keeps_its_text_and_ends_no_other(store, folder, tmp_path):
+    (folder / "c.wav").rename(folder / f"{'c' * 249}.wav")  # with .txt behind it, more than a disk takes
+    (tmp_path / "out" / "a.wav.txt").mkdir(parents=True)
+    run = Run(store, folder, output=str(tmp_path / "out"), formats=("txt",))
+    report = run()
+    assert (report.written, report.new, report.failed) == (3, 3, {})
+    assert "the texts of 2 recordings are in the store alone" in report.notes[0]
+    assert (tmp_path / "out" / "deep er" / "b\nå.wav.txt").read_text() == f"{TEXTS[1]}\n"
+    assert (run().new, run.loads) == (0, 3)
+    with pytest.raises(CorpusError, match="is a file"):
+        Run(store, folder, output=str(folder / "a.wav"), formats=("srt",))()
+
+
+def test_names_that_are_no_text_are_recordings_as_others(store, folder, tmp_path):
+    strange = os.fsdecode(b"\xff 100% \x1b[31m.wav")
+    for name in (strange, "A.wav", "A.WAV", "e\u0301.wav", "é.wav"):
+        (folder / name).write_bytes(encode_wav(sounds()[0].audio))
+    run = Run(store, folder, output=str(tmp_path / "out"))
+    report = run()
+    assert (report.recordings, report.written, report.failed) == (8, 8, {})
+    assert (tmp_path / "out" / f"{strange}.txt").read_text() == f"{TEXTS[0]}\n"
+    assert run().new == 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbf%b\r\n",
+        b"%b\r",
+        "\ufeff%s".encode("utf-16-le"),
+        b"\n\n  %b  \n",
+    ],
+    ids=["BOM and CRLF", "CR", "UTF-16", "empty lines"],
+)
+def test_a_text_beside_is_compared_however_its_editor_has_saved_it(store, folder, content):
+    text = TEXTS[0].encode()
+    (folder / "c.txt").unlink()
+    utf_16 = content.startswith(b"\xff\xfe")
+    encoded = f"\ufeff{TEXTS[0]}\r\n".encode("utf-16-le") if utf_16 else content.replace(b"%b", text)
+    (folder / "a.txt").write_bytes(encoded)
+    scored = Run(store, folder)().scored
+    assert scored is not None
+    assert (scored.recordings, scored.words, scored.wer.value) == (1, 3, 0.0)
+
+
+def test_a_recording_that_breaks_the_model_ends_no_other_and_is_tried_again(store, folder, monkeypatch):
+    run = Run(store, folder)
+    real = Transcriber.transcribe
+
+    def breaks(self, samples, *arguments, **options):
+        if samples.samples == pytest.approx(1.6 * 16_000, abs=2):
+            raise RuntimeError("not enough memory: you tried to allocate 9 bytes")
+        return real(self, samples, *arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Transcriber, "transcribe", breaks)
+        report = run()
+    assert (report.written, report.failed) == (2, {"the model failed": 1})
+    assert "not enough memory" in report.failures[0].detail
+    assert (run().written, run().failed) == (3, {})
+
+
+def test_a_recording_whose_decoder_was_killed_is_tried_again(store, folder, monkeypatch):
+    run = Run(store, folder)
+
+    def killed(*_, **__):
+        raise DecoderKilled("undecodable", "it ended the process that decoded it (SIGKILL)")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(work._DECODERS, "open", killed)
+        assert run().failed == {"undecodable": 3}
+    assert (run().written, run().failed) == (3, {})
+
+
+def test_subtitles_follow_the_words_that_the_model_timed_though_only_texts_are_kept(store, folder, tmp_path):
+    asked = []
+    real = Transcriber.transcribe
+
+    def listening(self, *arguments, **options):
+        asked.append(options["words"])
+        return real(self, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Transcriber, "transcribe", listening)
+        Run(store, folder, output=str(tmp_path / "out"))()
+        (folder / "d.wav").write_bytes(encode_wav(sounds()[0].audio))
+        Run(store, folder, output=str(tmp_path / "out"), formats=("txt",))()
+    assert asked == [True, True, True, False]
+    paths = [path for path in store.list("transcriptions/swedish") if path.endswith("/v1.json")]
+    assert not any(
+        segment.words for path in paths for segment in work.records.read(store, path, results.Text).segments
+    )
+
+
 def test_an_output_that_would_be_read_as_what_is_said_is_refused(store, folder):
     with pytest.raises(CorpusError, match="the output lies in the source"):
         Run(store, folder, output=str(folder / "texts"), formats=("json",))()
@@ -212,6 +308,18 @@ def test_a_run_that_wrote_down_none_of_several_fails_and_says_why():
         work.refuse_none([Portion(failed=2), Portion(failed=1)], {"not audio": 3})
     work.refuse_none([Portion(failed=1)], {"not audio": 1})
     work.refuse_none([Portion(failed=9, written=1)], {"not audio": 9})
+    work.refuse_none([Portion(failed=4, not_files=2)], {"not a regular file": 2})
+
+
+def test_links_out_of_the_folder_are_no_reason_to_fail_every_night(store, folder):
+    for name in ("x.wav", "y.wav", "z.wav"):
+        (folder / name).symlink_to("/dev/null")
+    run = Run(store, folder)
+    run()
+    _, made = work.plan(store, SWEDISH, run.config, "v1")
+    again = work.write_all(store, SWEDISH, made, made.waiting, run.config, load=run.load)
+    assert (again.failed, again.not_files) == (3, 3)
+    work.refuse_none([again], {"not a regular file": 3})
 
 
 def test_the_index_may_be_lost(store, folder):

@@ -86,3 +86,30 @@ def test_a_bucket_that_does_not_answer_ends_the_run_and_counts_against_no_record
         run(away)
     monkeypatch.setenv("AWS_ENDPOINT_URL", shared_s3_server())
     assert (run().written, run().failed) == (2, {})
+
+
+NAMES = [
+    "a b.wav",
+    "50% off.wav",
+    "a%20b.wav",
+    "tab\tin.wav",
+    "A.wav",
+    "å+&?#=;.wav",
+    "\ufffd\u200b.wav",
+    "a.wav/b.wav",
+]
+
+
+def test_keys_with_any_signs_are_read_and_those_that_are_no_paths_are_counted(bucket, run, tmp_path):
+    for name in NAMES:
+        bucket.pipe_file(f"{PLACE}/{name}", encode_wav(sounds()[1].audio))
+    for key in ("calls//empty.wav", "calls/./dot.wav", f"calls/{'x' * 600}.wav", "calls/.hidden.wav"):
+        bucket.call_s3("put_object", Bucket="transcriptions-test", Key=key, Body=b"words")
+    report = run()
+    assert (report.recordings, report.written) == (2 + len(NAMES) + 3, 2 + len(NAMES))
+    assert report.failed == {"not a regular file": 3}
+    assert "no path" in report.failures[0].detail
+    for name in NAMES:
+        text = bucket.cat_file(f"transcriptions-test/texts/{name}.txt").decode()
+        assert text == f"{sounds()[1].text}\n", name
+    assert run().new == 0

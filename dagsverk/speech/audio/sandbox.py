@@ -143,7 +143,7 @@ class Sandbox:
         request = self._request(max_s, language) | {"partly": faults is not None}
         try:
             answer = self._asked(target, source, request, check)
-        except _DecoderKilled:  # by somebody, or for want of memory: not to be held against a good clip
+        except DecoderKilled:  # by somebody, or for want of memory: not to be held against a good clip
             if not self.reuse:
                 raise  # what a visitor sends gets one try
             os.ftruncate(target.fileno(), 0)
@@ -219,8 +219,8 @@ class Sandbox:
 CLIPS = Sandbox(max(2, threads.allowed()), reuse=True, most_waiting=1000, patience_s=math.inf)
 
 
-class _DecoderKilled(AudioError):
-    """Not by a limit that the recording met."""
+class DecoderKilled(AudioError):
+    """By somebody, or for want of memory, and not by a limit that the recording met."""
 
 
 class _Process:
@@ -264,7 +264,7 @@ class _Process:
         if answer is None:
             why = self._why(request["cpu_s"])
             killed = self._ended() in (-signal.SIGKILL, -signal.SIGTERM)
-            raise (_DecoderKilled if killed else AudioError)("undecodable", why)
+            raise (DecoderKilled if killed else AudioError)("undecodable", why)
         self.is_idle = True
         if "trouble" in answer:
             raise SpeechError(answer["trouble"])

@@ -11,7 +11,9 @@ from typing import Any, BinaryIO, cast
 from dagsverk import s3
 from dagsverk.reading import TooLarge
 from dagsverk.speech.corpora.places import (
+    MADE_BY_SYSTEMS,
     MAX_CLIP_BYTES,
+    MAX_NAME_LETTERS,
     MAX_TABLE_BYTES,
     Entry,
     name_below,
@@ -22,6 +24,7 @@ from dagsverk.speech.errors import CorpusError, CorpusUnavailable
 
 TOGETHER = 32  # objects fetched at the same time
 PART_BYTES = 1 << 16  # of an object, asked for at least
+NO_PATH = f"a key that is no path (a//b, ./a), or of more than {MAX_NAME_LETTERS} letters: rename it"
 KINDS = s3.Kinds(missing=CorpusError, wrong=CorpusError, unavailable=CorpusUnavailable)
 
 
@@ -51,13 +54,17 @@ class S3Place:
         return [key.removeprefix(self._prefix) for key in keys if key != start]
 
     def files(self) -> dict[str, Entry]:
+        return {path: entry for path, entry in self.objects().items() if not entry.fault}
+
+    def objects(self) -> dict[str, Entry]:
+        """As `files`, and beside them what is left out there without being hidden; each with its fault."""
         with s3_errors("list", self.url):
             objects = sorted(s3.keys_below(self._s3, self._bucket, self._prefix), key=lambda one: one["Key"])
         below = {one["Key"].removeprefix(self._prefix): one for one in objects}
         return {
-            path: Entry(int(one["Size"]), one["ETag"].strip('"'), digest=one["ETag"].strip('"'))
+            path: _entry(one) if name_below(path) == path else Entry(0, "", NO_PATH)
             for path, one in below.items()
-            if not path.endswith("/") and name_below(path) == path
+            if not path.endswith("/") and not _is_hidden(path)
         }
 
     def table(self, path: str) -> bytes:
@@ -165,6 +172,16 @@ class S3Parts(io.RawIOBase):
             with s3_errors("read", f"s3://{self._address}"):
                 self._held = s3.read_part(self._s3, self._address, self._tag, start, stop)
             self._start = start
+
+
+def _entry(one: dict[str, Any]) -> Entry:
+    tag = one["ETag"].strip('"')
+    return Entry(int(one["Size"]), tag, digest=tag)
+
+
+def _is_hidden(path: str) -> bool:
+    parts = [part for part in path.split("/") if part not in (".", "..")]
+    return any(part.startswith(".") or part in MADE_BY_SYSTEMS for part in parts)
 
 
 def is_object(url: str) -> bool:

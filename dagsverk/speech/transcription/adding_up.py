@@ -85,7 +85,8 @@ def complete(
             name = results.FAILED if results.FAILED in names else results.UNREAD
             failures.append(records.read(store, results.record_path(folder, recording, name), Failure))
     report = _report(made, config, attempts, rows, failures)
-    report = replace(report, scored=_scored(rows, speakers), notes=(note,) if note else ())
+    notes = [one for one in (note, _unwritten(attempts)) if one]
+    report = replace(report, scored=_scored(rows, speakers), notes=notes)
     records.write(store, f"{folder}/index.json", Index(rows))
     records.keep_report(store, language.name, results.report_name(made.place), report)
     return report
@@ -112,6 +113,12 @@ def _references(language: Language, config: TranscriptionConfig) -> tuple[dict[s
     except CorpusError as error:
         return {}, "" if "holds no corpus" in str(error) else f"texts beside are not compared: {error}"
     return {clip.audio: clip for clip in clips}, ""
+
+
+def _unwritten(attempts: Sequence[Portion]) -> str:
+    count = sum(one.unwritten for one in attempts)
+    what = "the text of one recording is" if count == 1 else f"the texts of {count} recordings are"
+    return f"{what} in the store alone: the output cannot hold files of their names" if count else ""
 
 
 def _row(store: Store, path: str, before: Row | None, reference: Clip | None, language: Language) -> Row:
@@ -208,6 +215,7 @@ def summary(report: Transcribed) -> str:
         f"{report.new} of them now ({report.new_audio_s / 60:.1f} min{speed})",
         f"not: {failed}" if failed else "",
         _rate(report.scored),
+        *report.notes,
     ]
     return "; ".join(part for part in parts if part)
 

@@ -45,3 +45,8 @@ class TranscriptionConfig:
     def written_formats(self) -> tuple[Format, ...]:
         """Of the files that are written, none without an output."""
         return (self.formats or FORMATS) if self.output else ()
+
+    @property
+    def times_words(self) -> bool:
+        """Whether the model is asked when each word is spoken: subtitles follow it, kept or not."""
+        return self.words or bool(set(self.written_formats) - {"txt"})

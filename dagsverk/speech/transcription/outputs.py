@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -10,11 +11,22 @@ from dagsverk.speech.errors import CorpusError
 from dagsverk.speech.transcription.config import TranscriptionConfig
 from dagsverk.speech.transcription.files import write_whole
 
+# No file of this name can be there, while others can: it is too long, or has signs that the disk does not
+# take, or a file is where it wants a folder.
+OF_THE_NAME = {
+    errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR, errno.ENOTDIR, errno.EEXIST,
+}  # fmt: skip
 HARMLESS = {"srt", "vtt", "lrc"}  # beside recordings nobody takes them for what is said in them
 
 
+class Unwritable(Exception):
+    """A file cannot have this name there."""
+
+
 def check_output(config: TranscriptionConfig) -> None:
-    """Raises CorpusError if what is written would be read again as texts to compare with."""
+    """Raises CorpusError if it is a file, or what is written would be read again as texts to compare with."""
+    if config.output and not check_address(config.output).startswith("s3://"):
+        _check_folder(config.output)
     inside = config.output and _is_inside(config.output, config.source)
     if inside and (risky := sorted(set(config.written_formats) - HARMLESS)):
         raise CorpusError(
@@ -23,8 +35,16 @@ def check_output(config: TranscriptionConfig) -> None:
         )
 
 
+def _check_folder(output: str) -> None:
+    if (folder := local_path(output)).exists() and not folder.is_dir():
+        raise CorpusError(f"the output {output} is a file; want a folder, or s3://bucket/prefix")
+
+
 def write_output(address: str, path: str, text: str) -> None:
-    """Write a file below the address. Raises: CorpusError; CorpusUnavailable if it does not answer."""
+    """Write a file below the address.
+
+    Raises: Unwritable; CorpusError; CorpusUnavailable if it does not answer.
+    """
     target = check_address(address)
     if target.startswith("s3://"):
         _put_object(f"{target}/{path}", text.encode("utf-8", "surrogateescape"))
@@ -34,6 +54,8 @@ def write_output(address: str, path: str, text: str) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, text, overwrite=True)
     except OSError as error:
+        if error.errno in OF_THE_NAME:
+            raise Unwritable(f"{error.strerror}; rename the recording, or name another output") from error
         raise CorpusError(
             f"cannot write below {target}: {error.strerror or error}; check place and permissions"
         ) from error

@@ -91,6 +91,8 @@ class Portion:
 
     written: int = 0
     failed: int = 0
+    not_files: int = 0  # of these: links out of the folder, pipes and the like
+    unwritten: int = 0  # of those written down, whose files besides the store could not be made
     audio_s: float = 0.0
     took_s: float = 0.0
 

@@ -69,8 +69,8 @@ class PrefixSource:
         self.address = url
 
     def files(self) -> dict[str, Entry]:
-        """As `S3Place.files`."""
-        return self.place.files()
+        """As `S3Place.objects`: what cannot be read is counted, too."""
+        return self.place.objects()
 
     @contextmanager
     def opened(self, recording: Recording) -> Iterator[Path]:

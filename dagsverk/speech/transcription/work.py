@@ -12,22 +12,23 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import logging
 import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dagsverk import records
-from dagsverk.speech.audio.sandbox import Sandbox
+from dagsverk.speech.audio.sandbox import DecoderKilled, Sandbox
 from dagsverk.speech.errors import AudioError, SpeechError
 from dagsverk.speech.languages import Language
 from dagsverk.speech.transcription import results
 from dagsverk.speech.transcription.config import TranscriptionConfig
 from dagsverk.speech.transcription.files import content, left_out, shown
-from dagsverk.speech.transcription.outputs import check_output, write_output
+from dagsverk.speech.transcription.outputs import Unwritable, check_output, write_output
 from dagsverk.speech.transcription.results import Failure, KeptSegment, Portion, Recording, Text
 from dagsverk.speech.transcription.sources import (
     FolderSource,
@@ -40,16 +41,22 @@ from dagsverk.store import Store
 from dagsverk.turns import Places
 
 if TYPE_CHECKING:
-    from dagsverk.speech.serving.transcriber import Transcript
+    from dagsverk.speech.serving.transcriber import Segment, Transcript
     from dagsverk.speech.transcription.models import Loaded
 
 MAX_S = 24 * 3600.0  # of a recording; its samples lie in the temporary folder meanwhile, 230 MB an hour
 AT_WORK = 2  # recordings at a time: one is read while the other is written down
 TASKS = 64  # portions of a run at most
+# What a model or its library may raise over one recording, such as no memory for it: no other waits for that.
+MODEL_TROUBLE = (RuntimeError, ValueError, ArithmeticError, LookupError, MemoryError)
 
 _PLACES = Places(AT_WORK, "a place for a recording", most_waiting=10_000, patience_s=float("inf"))
 _DECODERS = Sandbox(AT_WORK, reuse=True, most_waiting=10_000, patience_s=float("inf"))
 _MODEL = threading.Lock()
+
+UNWRITTEN = "not written as a file besides the store, "  # so begins a note of a text
+
+LOG = logging.getLogger(__name__)
 
 Tell = Callable[[str], None]
 
@@ -132,6 +139,7 @@ def write_all(
     source, folder = open_source(config.source), results.root(language, made.place)
     again = config.redo == "new_model"
     done: list[Text | Failure] = []
+    tried: list[Recording] = []
     # In any order: runs that no limit keeps apart would else do the same recording at the same moment.
     order = random.sample(list(numbers), len(numbers))
     for recording in made.portion(order):
@@ -139,12 +147,15 @@ def write_all(
             names = results.kept_of(store, folder, recording)
             if results.is_settled(names, made.model, again=again):
                 continue
+            tried.append(recording)
             done.append(_write(store, language, folder, recording, source, config, load))
             tell(f"{len(done)} of {len(numbers)}: {shown(recording.path)}")
     texts = [one for one in done if isinstance(one, Text)]
     return Portion(
         written=len(texts),
         failed=len(done) - len(texts),
+        not_files=sum(one.fault != "" for one in tried),
+        unwritten=sum(any(note.startswith(UNWRITTEN) for note in one.notes) for one in texts),
         audio_s=sum(one.audio_s for one in texts),
         took_s=sum(one.took_s for one in texts),
     )
@@ -165,20 +176,19 @@ def _write(
     except Unread as error:
         return _keep_failure(store, folder, recording, results.UNREAD, error)
     except AudioError as error:
-        return _keep_failure(store, folder, recording, results.FAILED, error)
-    for format in config.written_formats:
-        name = f"{recording.path}.{format}"
-        write_output(config.output, name, content(transcript, format, loaded.called))
+        record = results.UNREAD if _may_be_read_later(error) else results.FAILED
+        return _keep_failure(store, folder, recording, record, error)
+    unwritten = _write_files(recording, config, transcript, loaded)
     text = Text(
         path=recording.path,
         stamp=recording.stamp,
         language=language.code,
         task=transcript.task,
         text=transcript.text,
-        segments=tuple(_kept_segment(segment) for segment in transcript.segments),
+        segments=tuple(_kept_segment(segment, words=config.words) for segment in transcript.segments),
         audio_s=round(transcript.duration_s, 3),
         took_s=round(took_s, 3),
-        notes=tuple(notes),
+        notes=(*notes, *unwritten),
         model=loaded.name,
         version=loaded.version,
         at=_now(),
@@ -203,13 +213,37 @@ def _transcribed(
     with closing(samples), _MODEL:
         loaded = load()
         started = time.perf_counter()
-        transcript = loaded.transcriber.transcribe(samples, config.task, words=config.words)
+        try:
+            transcript = loaded.transcriber.transcribe(samples, config.task, words=config.times_words)
+        except MODEL_TROUBLE as error:
+            LOG.exception("the model failed on %s", shown(recording.path))
+            raise Unread("the model failed", f"{type(error).__name__}: {error}") from error
         notes = (*samples.notes, *left_out(transcript))
         return loaded, transcript, notes, time.perf_counter() - started
 
 
-def _kept_segment(segment: object) -> KeptSegment:
-    return KeptSegment(**{name: getattr(segment, name) for name in KeptSegment.__dataclass_fields__})
+def _write_files(
+    recording: Recording, config: TranscriptionConfig, transcript: Transcript, loaded: Loaded
+) -> list[str]:
+    """The files besides the store; returned is what is to be said of those that no disk there can hold."""
+    unwritten = []
+    for format in config.written_formats:
+        name = f"{recording.path}.{format}"
+        try:
+            write_output(config.output, name, content(transcript, format, loaded.called))
+        except Unwritable as error:
+            unwritten.append(f"{UNWRITTEN}{format}: {error}")
+    return unwritten
+
+
+def _may_be_read_later(error: AudioError) -> bool:
+    """Whether it says nothing of the recording: its decoder was killed, or its disk did not answer."""
+    return isinstance(error, DecoderKilled) or error.reason == "missing audio"
+
+
+def _kept_segment(segment: Segment, *, words: bool) -> KeptSegment:
+    kept = KeptSegment(**{name: getattr(segment, name) for name in KeptSegment.__dataclass_fields__})
+    return kept if words else replace(kept, words=())
 
 
 def _keep_failure(
@@ -227,8 +261,12 @@ def _keep_failure(
 
 
 def refuse_none(attempts: Sequence[Portion], failures: Mapping[str, int]) -> None:
-    """Raises SpeechError if several recordings were tried and none was written down: that is no chance."""
-    written, failed = (sum(getattr(one, name) for one in attempts) for name in ("written", "failed"))
+    """Raises SpeechError if several recordings were tried and none was written down: that is no chance.
+
+    Links out of the folder, pipes and the like were not tried: they are there every night.
+    """
+    written = sum(one.written for one in attempts)
+    failed = sum(one.failed - one.not_files for one in attempts)
     if failed >= 3 and not written:
         reasons = ", ".join(f"{count} {reason}" for reason, count in failures.items())
         raise SpeechError(
