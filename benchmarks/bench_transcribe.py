@@ -155,9 +155,7 @@ def _material(asked: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], 
     from dagsverk.speech.export.conversion import convert
     from dagsverk.speech.model.models import load_model
 
-    rows = [json.loads(line) for line in (asked.prompts / "metadata.jsonl").read_text().splitlines()]
-    for row in rows:
-        row["audio"] = _samples(asked.prompts / row["file"])
+    rows = prompts_of(asked.prompts)
     right = [row for row in rows if 2 <= len(row["audio"]) / 16_000 <= 6]
     clips = right[:: max(1, len(right) // asked.clips)][: asked.clips]
     about: dict[str, Any] = {
@@ -167,7 +165,7 @@ def _material(asked: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], 
         "threads": asked.threads,
         "clips": [],
     }
-    recording = _filled(rows, asked.recording_s)
+    recording = filled(rows, asked.recording_s)
     if asked.nothing_said_s:
         sounds = _nothing_said(asked.nothing_said_s)
         about["sounds"] = list(sounds)
@@ -187,7 +185,13 @@ def _material(asked: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], 
     return about, clips, recording
 
 
-def _filled(rows: Rows, length_s: float) -> Rows:
+def prompts_of(folder: Path) -> Rows:
+    """Their `text` and, at 16 kHz, their `audio`."""
+    rows = [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
+    return [{"text": row["text"], "audio": _samples(folder / row["file"])} for row in rows]
+
+
+def filled(rows: Rows, length_s: float) -> Rows:
     """So many rows, from all over, that with their pauses they last that long."""
     order = np.random.default_rng(0).permutation(len(rows))
     ends = np.cumsum([len(rows[i]["audio"]) / 16_000 + PAUSE_S for i in order])
@@ -272,7 +276,7 @@ def _run(name: str, code: str, about: dict[str, Any], asked: argparse.Namespace)
     return result
 
 
-def _wer(rows: Rows, texts: list[str], language: str) -> float:
+def wer(rows: Rows, texts: list[str], language: str) -> float:
     return total(count_errors([row["text"] for row in rows], texts, language, forms=(NORMALISED,))).wer
 
 
@@ -281,9 +285,11 @@ def _show(name: str, result: dict[str, Any], about: dict[str, Any], clips: Rows,
     parts = [f"{name:44} load {result['load_s']:4.1f} s"]
     for kind, rows in (("clips", clips), ("recording", one)):
         wall_s, cpu_s = result["took"][kind]
-        wer = _wer(rows, result["texts"][kind], about["language"])
+        rate = wer(rows, result["texts"][kind], about["language"])
         speed = about["seconds"][kind] / wall_s
-        parts.append(f"{kind} {wall_s:6.1f} s ({cpu_s:6.1f} of cpu) = {speed:5.1f} x, WER {100 * wer:5.1f} %")
+        parts.append(
+            f"{kind} {wall_s:6.1f} s ({cpu_s:6.1f} of cpu) = {speed:5.1f} x, WER {100 * rate:5.1f} %"
+        )
     print(" | ".join([*parts, f"peak {result['peak_mb']:.0f} MB"]), flush=True)
 
 

@@ -61,6 +61,37 @@ def test_the_converted_model_writes_what_its_weights_write_and_is_as_sure_of_it(
         assert one.no_speech_probability == pytest.approx(other.no_speech_probability, rel=0.05)
 
 
+def test_each_clip_gets_its_own_answer_from_however_many_workers(folders, monkeypatch):
+    """Clips of many lengths, in no order, and more batches than workers."""
+    noise = np.random.default_rng(1)
+    lengths_s = noise.permutation([0.5, 1, 1, 2, 3, 3, 4, 5, 7, 9])
+    clips = [log_mel(noise.normal(0, 0.1, int(16_000 * n)).astype(np.float32), 80) for n in lengths_s]
+    answers = {}
+    for workers in (1, 3):
+        monkeypatch.setenv("OMP_NUM_THREADS", str(workers))
+        engine = load_engine(folders[1], "x", language="sv")
+        assert engine.batch_s == 60 * workers
+        decoded = engine.decode(clips, language="sv")
+        answers[workers] = decoded, engine.align(clips, decoded, language="sv")
+    assert [one.tokens for one in answers[3][0]] == [one.tokens for one in answers[1][0]]
+    assert answers[3][1] == answers[1][1]
+
+
+def test_who_leaves_ends_the_work_of_all_workers(folders, mels, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    engine = load_engine(folders[1], "x", language="sv")
+    asked = []
+
+    def check():
+        asked.append(1)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        engine.decode(mels * 20, language="sv", check=check)
+    assert len(engine.decode(mels, language="sv")) == len(mels)  # and it can be asked again
+
+
 def test_a_text_before_and_another_task_are_told_to_the_model_in_the_same_words(folders, mels):
     own, converted = folders
     with as_kept():

@@ -16,6 +16,7 @@ from speech_models import Sound, seconds, small_model, sounds, taught_model
 from dagsverk.speech.audio.waveform import encode_wav
 from dagsverk.speech.errors import AudioError, ModelError
 from dagsverk.speech.languages import language
+from dagsverk.speech.model.decoded import Decoded
 from dagsverk.speech.model.decoding import decode
 from dagsverk.speech.model.encoder import encode
 from dagsverk.speech.model.models import SpeechModel, save_model_folder
@@ -24,7 +25,9 @@ from dagsverk.speech.serving import windows
 from dagsverk.speech.serving.champions import is_loaded, load_champion
 from dagsverk.speech.serving.repetition import loops
 from dagsverk.speech.serving.torch_engine import TorchEngine
-from dagsverk.speech.serving.transcriber import Transcriber
+from dagsverk.speech.serving.transcriber import Segment, Transcriber, _parted
+from dagsverk.speech.serving.windows import Window
+from dagsverk.speech.subtitles.cues import Word
 from dagsverk.store import Model, NotFound, Store, open_store
 
 SWEDISH = language("sv")
@@ -62,11 +65,13 @@ OTHER_ENGINE = """
 import sys
 import numpy as np
 from dagsverk.speech.model.decoded import Decoded
-from dagsverk.speech.serving.transcriber import Transcriber
+from dagsverk.speech.serving.transcriber import Segment, Transcriber, _parted
+from dagsverk.speech.serving.windows import Window
+from dagsverk.speech.subtitles.cues import Word
 from dagsverk.speech.subtitles.cues import spread, Word
 
 class Engine:
-    name, n_mels, batch_s, word_times = "other", 80, 30.0, "spread"
+    name, n_mels, batch_s, word_times, windows = "other", 80, 30.0, "spread", "true_length"
     def decode(self, mels, *, language, task="transcribe", beams=1, prompt="", check=None):
         return [Decoded(f"{language} {task} {mel.shape[1]} bins", (), -0.5, 0.25, True) for mel in mels]
     def align(self, mels, decoded, *, language, task="transcribe", check=None):
@@ -92,6 +97,62 @@ def test_any_engine_that_keeps_the_protocol_transcribes_without_a_learning_libra
         [sys.executable, "-c", OTHER_ENGINE], cwd=root, capture_output=True, text=True, check=True
     )
     assert done.stdout == "sv transcribe 80 bins\n"
+
+
+class Counts:
+    """An engine that pads to 30 s and writes a word for each sound that it hears."""
+
+    name, n_mels, batch_s, word_times, windows = "counts", 80, 60.0, "alignment heads", "full"
+
+    def __init__(self):
+        self.lengths_s = []
+
+    def decode(self, mels, **_):
+        self.lengths_s += [len(mel) / 100 for mel in mels]
+        texts = [" ".join(word.text for word in self._sounds(mel)) for mel in mels]
+        return [Decoded(text, tuple(range(text.count(" ") + 1)), -0.1, 0.0, True) for text in texts]
+
+    def align(self, mels, *_, **__):
+        return [self._sounds(mel) for mel in mels]
+
+    def _sounds(self, mel):
+        loud = mel.max(axis=1) > mel.max() - 1
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], loud, [False]]).astype(int))) / 100
+        return tuple(Word(f"{i},", start_s, end_s) for i, (start_s, end_s) in enumerate(edges.reshape(-1, 2)))
+
+
+def test_an_engine_that_hears_30_s_is_given_them_full_and_each_stretch_of_speech_is_a_segment():
+    steady = [0.3 * np.sin(2 * np.pi * 300 * np.arange(seconds(length_s)) / 16_000) for length_s in (2, 1, 3)]
+    wobble = [one * np.linspace(0.6, 1, len(one)) for one in steady]  # what is steady is no speech
+    parts = [part for one in wobble for part in (silence(1.5), one)]
+    audio = np.concatenate([*parts, silence(7), wobble[0], silence(1)]).astype(np.float32)
+    engine = Counts()
+    transcript = Transcriber(engine, "sv").transcribe(audio, words=True)
+    assert [round(length_s) for length_s in engine.lengths_s] == [9, 2]  # 7 s of silence are left out
+    assert [one.text for one in transcript.segments] == ["0,", "1,", "2,", "0,"]
+    starts_s = [1.5, 5, 7.5, 17.5]
+    for segment, start_s in zip(transcript.segments, starts_s, strict=True):
+        (word,) = segment.words
+        assert segment.start_s == pytest.approx(start_s - 0.2, abs=0.05)
+        assert segment.start_s <= word.start_s <= word.end_s <= segment.end_s
+    (whole, last) = Transcriber(engine, "sv").transcribe(audio).segments  # without times of words
+    assert (whole.text, last.text) == ("0, 1, 2,", "0,")
+
+
+def test_segments_of_parts_say_what_the_whole_says_in_scripts_without_spaces_too():
+    words = [
+        Word("你", 0, 1),
+        Word("好。", 1, 1.4),
+        Word("再", 3.1, 3.3),
+        Word("见", 2.9, 3.6),
+        Word("x", 6, 6),
+    ]
+    segment = Segment(0, 6.5, "你好。再见 x", -0.1, 0.0, tuple(words))
+    parts = [Window(seconds(at), seconds(to)) for at, to in ((0, 1.6), (3, 4), (5, 6.5), (8, 9))]
+    pieces = _parted(segment, parts)
+    assert [one.text for one in pieces] == ["你好。", "再见", "x"]
+    assert [word for one in pieces for word in one.words] == words
+    assert _parted(segment, parts[:1]) == [segment]
 
 
 def test_bytes_files_and_samples_give_the_same_transcript(transcriber, tmp_path):

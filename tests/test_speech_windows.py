@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from speech_models import seconds, tone
 
-from dagsverk.speech.serving.windows import LEVEL_SAMPLES, Window, levels, plan, take
+from dagsverk.speech.serving.windows import LEVEL_SAMPLES, Window, levels, packed, plan, take
 
 
 def silence(duration_s: float) -> np.ndarray:
@@ -120,6 +122,26 @@ def test_whatever_is_loud_is_in_a_window(places, longest_s):
     for window in windows:
         covered[window.start // LEVEL_SAMPLES : window.end // LEVEL_SAMPLES] = True
     assert covered[loudness > -65].all()
+
+
+@given(
+    lengths=st.lists(st.tuples(st.floats(0, 9), st.floats(0.2, 25)), max_size=30),
+    longest_s=st.sampled_from([25.0, 30.0]),
+)
+def test_packed_windows_hold_all_that_they_are_made_of_in_order_and_are_not_too_long(lengths, longest_s):
+    parts, at_s = [], 0.0
+    for pause_s, length_s in lengths:
+        parts.append(Window(seconds(at_s + pause_s), seconds(at_s + pause_s + length_s)))
+        at_s += pause_s + length_s
+    windows = packed(parts, longest_s)
+    assert [one.start for one in windows] == sorted({one.start for one in windows} & {p.start for p in parts})
+    assert all(one.end - one.start <= longest_s * 16_000 for one in windows)
+    holders = [[one for one in windows if one.start <= part.start and part.end <= one.end] for part in parts]
+    assert all(len(one) == 1 for one in holders)
+    for one, after in itertools.pairwise(windows):  # none could have taken in the next part
+        following = next(part for part in parts if part.start == after.start)
+        apart_s = after.start_s - one.end_s
+        assert apart_s > 5 or following.end_s - one.start_s > longest_s
 
 
 @given(

@@ -146,13 +146,13 @@ class CTranslateEngine:
     ) -> list[tuple[Word, ...]]:
         """See `Engine.align`."""
         start = tokens.prompt(self._tokenizer, language, task)
-        room = self._about.positions - len(start) - 1
+        room = self._about.positions - len(start) - 1  # of the end
         spoken = [clip for clip, text in enumerate(decoded) if text.tokens]
 
         def words(clips: list[int], length: int) -> Iterator[tuple[Word, ...]]:
             results = self._network.align(
                 self._features(mels, clips, length),
-                start,
+                start[:-1],  # <|notimestamps|> the library adds itself
                 [list(decoded[clip].tokens[:room]) for clip in clips],
                 [min(length, 2 * math.ceil(len(mels[clip]) / 2)) for clip in clips],
             )

@@ -28,6 +28,10 @@ class Engine(Protocol):
         """Of the model."""
 
     @property
+    def windows(self) -> Windows:
+        """What it pads clips to: their own length, or 30 s."""
+
+    @property
     def n_mels(self) -> int:
         """Mel bins of the spectra that it takes."""
 

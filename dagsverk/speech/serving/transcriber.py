@@ -6,7 +6,9 @@ repeats in a loop is treated as Whisper's authors do, without their dice: once m
 
 from __future__ import annotations
 
+import bisect
 import itertools
+import operator
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -135,7 +137,7 @@ class Transcriber:
         shares: Counter[str] = Counter()
         with _opened(source) as blocks:
             levels, samples = windows.levels(_checked(blocks(), check))
-            planned = windows.plan(levels, samples, longest_s=self._longest_s)
+            planned = self._packed(windows.plan(levels, samples, longest_s=self._longest_s))
             lengths_s = itertools.accumulate(window.end_s - window.start_s for window in planned)
             most = [window for window, at_s in zip(planned, lengths_s, strict=True) if at_s <= LISTENED_S]
             for batch in _batches(windows.take(_checked(blocks(), check), most), self._engine.batch_s):
@@ -192,14 +194,18 @@ class Transcriber:
             levels, samples = windows.levels(_checked(blocks(), check))
             total_s = samples / SAMPLE_RATE_HZ
             report(0.0, total_s)
-            planned = windows.plan(levels, samples, longest_s=self._longest_s)
+            parts = windows.plan(levels, samples, longest_s=self._longest_s)
+            planned = self._packed(parts)
             begun_s = 0.0
             for batch in _batches(windows.take(_checked(blocks(), check), planned), self._engine.batch_s):
                 cut = [window for window, _ in batch]
                 mels = [log_mel.log_mel(audio, self._engine.n_mels) for _, audio in batch]
                 end_s = cut[-1].end_s
                 for number, task in enumerate(tasks, 1):
-                    segments[task] += self._segments(cut, mels, levels, task, asked, left_out[task])
+                    own = self._segments(cut, mels, levels, task, asked, left_out[task])
+                    own = [piece for segment in own for piece in _parted(segment, parts)]
+                    asked.on_segments(task, own)
+                    segments[task] += own
                     report(min(begun_s + (end_s - begun_s) * number / len(tasks), total_s), total_s)
                 begun_s = end_s
         report(total_s, total_s)
@@ -208,6 +214,10 @@ class Transcriber:
             Transcript(tuple(segments[task]), self.language, task, total_s, times, dict(left_out[task]))
             for task in tasks
         ]
+
+    def _packed(self, parts: Sequence[Window]) -> Sequence[Window]:
+        """As few windows as hold them, for an engine that hears 30 s however short they are."""
+        return windows.packed(parts, self._longest_s) if self._engine.windows == "full" else parts
 
     def _segments(
         self,
@@ -245,7 +255,6 @@ class Transcriber:
                     for segment, words, place in zip(segments, aligned, speech, strict=True)
                 ]
         left_out.update(kept.left_out)
-        asked.on_segments(task, segments)
         return segments
 
     def _decode(
@@ -282,6 +291,31 @@ def _with_words(segment: Segment, aligned: Sequence[Word], spoken: NDArray[np.bo
     own = those_of(aligned, segment.text)
     words = at_pauses(own, spoken.tolist(), LEVEL_SAMPLES / SAMPLE_RATE_HZ)
     return replace(segment, words=shifted(words, segment.start_s, segment.end_s))
+
+
+def _parted(segment: Segment, parts: Sequence[Window]) -> list[Segment]:
+    """The segment of a packed window as one of each of its parts; whole where its words have no times."""
+    first = bisect.bisect_left(parts, segment.start_s, key=lambda part: part.start_s)
+    last = bisect.bisect_right(parts, segment.end_s, key=lambda part: part.end_s)
+    own = parts[first:last]
+    if len(own) < 2 or not segment.words:
+        return [segment]
+    middles_s = [(before.end_s + after.start_s) / 2 for before, after in itertools.pairwise(own)]
+    of_part = itertools.accumulate(
+        (bisect.bisect(middles_s, (word.start_s + word.end_s) / 2) for word in segment.words), max
+    )
+    pieces: list[Segment] = []
+    place = 0  # in the text
+    for part, group in itertools.groupby(zip(of_part, segment.words, strict=True), operator.itemgetter(0)):
+        words = tuple(word for _, word in group)
+        begin = place
+        for word in words:
+            place = segment.text.index(word.text, place) + len(word.text)
+        start_s = min(own[part].start_s, words[0].start_s)
+        end_s = max(own[part].end_s, words[-1].end_s)
+        text = segment.text[begin:place].strip()
+        pieces.append(replace(segment, start_s=start_s, end_s=end_s, text=text, words=words))
+    return pieces
 
 
 @contextmanager
