@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 from speech_models import small_model, sounds
-from speech_site import RUN, SWEDISH, spoken_store, wav
+from speech_site import RUN, SWEDISH, spoken_store, tune, wav
 from ui_site import own_copy
 
 from dagsverk.speech import runs
@@ -22,7 +22,8 @@ from dagsverk.speech.serving import answering, before_training, service
 from dagsverk.speech.serving.before_training import NoModelBefore, model_before, was_tuned
 from dagsverk.speech.serving.comparing import compare
 from dagsverk.speech.serving.jobs import Jobs
-from dagsverk.speech.serving.transcriber import Segment
+from dagsverk.speech.serving.service import Answer
+from dagsverk.speech.serving.transcriber import Segment, Transcript
 from dagsverk.store import open_store
 from ui.api import build_api
 from ui.speech import beside
@@ -46,7 +47,6 @@ def in_this_process(tmp_path_factory):
 @pytest.fixture
 def folder(tmp_path):
     """Of the model before training."""
-    save_model_folder(small_model(), tmp_path / "published", language="sv")
     return tmp_path / "published"
 
 
@@ -54,11 +54,7 @@ def folder(tmp_path):
 def store(tmp_path, folder):
     """Whose champion was trained from a published model in a folder."""
     store = open_store(str(own_copy(spoken_store(), tmp_path)))
-    champion = store.champion("whisper_swedish")
-    files = store.download(champion, tmp_path / "files")
-    info = {**champion.info, "base_model": str(folder)}
-    tuned = store.save_model("whisper_swedish", files, metrics=champion.metrics, info=info)
-    store.promote("whisper_swedish", tuned.version, reason="tuned", expected=champion.version)
+    tune(store, folder)
     return store
 
 
@@ -186,11 +182,11 @@ def test_the_route_queues_it_and_the_page_is_given_the_lines_that_differ(store, 
     client = TestClient(build_api(desk, speech))
     id = client.post("/api/jobs/sv", content=recording.read_bytes()).json()["id"]
     ended(speech.jobs, id)
-    assert client.get(f"/api/jobs/{id}/before-training").json() == {"state": "none"}
+    assert client.post(f"/api/jobs/{id}/before-training/shown", json={}).json() == {"state": "none"}
     other = client.post(f"/api/jobs/{id}/before-training").json()
     assert other["id"] != id
     ended(speech.jobs, other["id"])
-    shown = client.get(f"/api/jobs/{id}/before-training").json()
+    shown = client.post(f"/api/jobs/{id}/before-training/shown", json={}).json()
     assert (shown["state"], shown["job"]) == ("done", other["id"])
     assert "Before training: published" in shown["html"]
     assert "Now: version 2" in shown["html"]
@@ -199,7 +195,7 @@ def test_the_route_queues_it_and_the_page_is_given_the_lines_that_differ(store, 
     assert f'data-job="{id}"' in beside.offer(both)
     assert beside.offer(replace(both, job="")) == ""
     assert client.delete(f"/api/jobs/{other['id']}").status_code == 200
-    assert client.get(f"/api/jobs/{id}/before-training").json() == {"state": "none"}
+    assert client.post(f"/api/jobs/{id}/before-training/shown", json={}).json() == {"state": "none"}
     assert client.post(f"/api/jobs/{'x' * 32}/before-training").status_code == 404
     speech.jobs.close()
 
@@ -215,6 +211,51 @@ def test_lines_of_both_meet_by_their_times_whichever_model_left_one_out_or_cut_o
     assert [(line.start_s, line.end_s, line.before, line.after) for line in lines] == [
         (0, 4, "a", "A"), (4, 8, "b", ""), (10, 12, "", "new"), (20, 30, "c", "C1 C2"),
     ]  # fmt: skip
+
+
+def answer_of(store, *segments):
+    transcript = Transcript(segments, "sv", "transcribe", 30.0)
+    return Answer(
+        language=SWEDISH, model=store.champion("whisper_swedish"), transcript=transcript, took_s=1.0
+    )
+
+
+def test_where_lines_were_corrected_the_words_of_both_are_counted_against_that(store):
+    before = answer_of(
+        store, segment(0, 4.125, "en låg ton & <hej"), segment(4.125, 8, "brus och"), segment(8, 9, "x")
+    )
+    after = answer_of(
+        store, segment(0, 4.125, "en låg ton"), segment(4.125, 8, "brus och"), segment(8, 9, "x")
+    )
+    lines = [
+        beside.Corrected(start_s=0, end_s=4.12, text="En låg <i>ton</i>."),
+        beside.Corrected(start_s=4.12, end_s=8, text="brus"),
+        beside.Corrected(start_s=5, end_s=6, text="of no line"),
+    ]
+    words, html = beside.comparison(after, before, lines)
+    assert words == "2 of 8 words differ, in 1 line. In 2 other lines both wrote the same words."
+    assert "in 2 lines with 4 words: before training 3 wrong, now 1." in html
+    assert html.count("Corrected: ") == 2
+    assert "&lt;i&gt;" in html
+    assert "<i>" not in html
+    assert "&lt;hej" in html
+
+
+def test_of_scripts_without_spaces_characters_are_counted(store):
+    before, after = (
+        replace(answer_of(store, segment(0, 4, text)), language=language("ja"))
+        for text in ("今日は雨", "今日は雪")
+    )
+    words, html = beside.comparison(after, before)
+    assert words == "1 of 4 characters differs, in 1 line."
+    assert '<p lang="ja">' in html
+
+
+def test_two_silences_and_two_equal_texts_need_no_table(store):
+    empty, same = answer_of(store), answer_of(store, segment(0, 4, "Ett, två!"))
+    assert beside.comparison(empty, empty)[0] == "Neither model heard words in it."
+    words, html = beside.comparison(same, answer_of(store, segment(0, 4, "ett två")))
+    assert (words, "dv-compared" in html) == ("Both wrote the same words, in 1 line.", False)
 
 
 @pytest.mark.parametrize(

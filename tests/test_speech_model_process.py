@@ -11,7 +11,7 @@ from speech_models import sounds
 from speech_site import SWEDISH, spoken_store
 
 from dagsverk.speech.audio.samples import SamplesFile
-from dagsverk.speech.errors import Killed
+from dagsverk.speech.errors import Killed, ModelError
 from dagsverk.speech.languages import language
 from dagsverk.speech.serving import answering, champions
 from dagsverk.speech.serving.answering import CannotTranslate, Order
@@ -120,6 +120,9 @@ def test_who_leaves_ends_the_work_and_not_the_process(process, store, samples, t
 def test_errors_come_back_as_what_they_are(process, store, samples, tmp_path):
     with pytest.raises(CannotTranslate, match="writes Swedish only"):
         order = Order(tasks=("translate",))
+        process.write_down(store, tmp_path, SWEDISH, order, samples, Listener(), go_on)
+    with pytest.raises(ModelError, match="version 1 of Swedish was not trained from another model"):
+        order = Order(tasks=("transcribe",), before=1)
         process.write_down(store, tmp_path, SWEDISH, order, samples, Listener(), go_on)
     with pytest.raises(champions.NoSpeechModel, match="speech-day/italian"):
         process.write_down(store, tmp_path, language("it"), ORDER, samples, Listener(), go_on)

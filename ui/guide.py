@@ -39,6 +39,11 @@ ROUTES = (
         "result, DELETE cancels it",
     ),
     (
+        "POST /api/jobs/{id}/before-training",
+        "a second job, of a job that is done: the same recording by the model that the version in use was "
+        "trained from",
+    ),
+    (
         "POST /v1/audio/transcriptions",
         "the same for programs written for OpenAI's audio API; also /v1/audio/translations and /v1/models",
     ),

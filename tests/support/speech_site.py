@@ -19,6 +19,7 @@ from dagsverk.speech.evaluation import assessment, playback
 from dagsverk.speech.features import preparation
 from dagsverk.speech.features.prepared import open_prepared
 from dagsverk.speech.languages import language
+from dagsverk.speech.model.models import save_model_folder
 from dagsverk.speech.registry import registration
 from dagsverk.store import open_store
 
@@ -124,6 +125,17 @@ def fill(folder, cache):
     )
     steps.keep(store, SWEDISH, step)
     playback.keep_audio(store, SWEDISH, results.report(store, SWEDISH, verdict.candidate), corpus)
+
+
+def tune(store, published):
+    """Have the champion once more, now as trained from a published model; in use. `published`: its folder."""
+    save_model_folder(small_model(), published, language="sv")
+    champion = store.champion(SWEDISH.model_name)
+    with tempfile.TemporaryDirectory() as folder:
+        files = store.download(champion, Path(folder) / "model")
+        info = {**champion.info, "base_model": str(published)}
+        tuned = store.save_model(SWEDISH.model_name, files, metrics=champion.metrics, info=info)
+    store.promote(SWEDISH.model_name, tuned.version, reason="tuned", expected=champion.version)
 
 
 def keep_run(store, run, set_id, points):

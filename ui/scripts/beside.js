@@ -4,7 +4,20 @@
   const part = (box, name) => box.querySelector(`[data-${name}]`);
   const route = (box) => `api/jobs/${encodeURIComponent(box.dataset.job)}/before-training`;
 
-  const tell = (box, words, share) => {
+  // Lines of the answer that were corrected since the page was opened.
+  const corrected = (box) => [...box.closest(".dv-answer").querySelectorAll("li")].flatMap((line) => {
+    const fixed = line.querySelector(".dv-fixed span");
+    const { start, end } = line.querySelector("button.fix")?.dataset ?? {};
+    return fixed && start ? [{ start_s: Number(start), end_s: Number(end), text: fixed.textContent }] : [];
+  });
+
+  const look = (box) => fetch(`${route(box)}/shown`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ corrected: corrected(box) }),
+  });
+
+  const tell = (box, words, share, at = "") => {
     const line = box.querySelector(".dv-working");
     const bar = line.querySelector("progress");
     line.hidden = false;
@@ -12,6 +25,7 @@
     if (share === null || share === undefined) bar.removeAttribute("value"); else bar.value = share;
     const status = line.querySelector("[role=status]");
     if (status.textContent !== words) status.textContent = words;
+    part(box, "at").textContent = at;  // ticks, and is not announced
   };
 
   const show = (box, open) => {
@@ -21,37 +35,38 @@
 
   const rest = (box) => {
     delete box.dataset.busy;
-    part(box, "compare").disabled = false;
+    part(box, "compare").removeAttribute("aria-disabled");
     part(box, "stop").hidden = true;
   };
 
-  const end = (box, found) => {
+  const end = (box, found, again) => {
     rest(box);
     part(box, "result").innerHTML = found.html;  // made by this server, everything in it escaped
     box.dataset.state = found.state;
-    show(box, true);
+    if (!again) show(box, true);
     if (found.words) tell(box, found.words); else box.querySelector(".dv-working").hidden = true;
   };
 
   const stopped = (box, words) => { rest(box); tell(box, words); };
 
-  const follow = async (box) => {
+  // Look until it ends; `again`: it has ended, and what it is compared with has changed.
+  const follow = async (box, again = false) => {
     let misses = 0;
-    while (box.isConnected && box.dataset.busy) {
+    while (box.isConnected && (again || box.dataset.busy)) {
       let found = null;
       try {
-        const answer = await fetch(route(box));
+        const answer = await look(box);
         found = await answer.json();
         if (found.state === "none") { stopped(box, "Nothing is compared any more."); return; }
         if (!answer.ok) found = null;
       } catch { /* the server may be back in a moment */ }
-      if (!box.dataset.busy) return;
+      if (!again && !box.dataset.busy) return;
       misses = found ? 0 : misses + 1;
       if (misses > 20) { stopped(box, "The server does not answer. Try again."); return; }
       if (found) {
         box.dataset.beside = found.job;
-        if (found.state === "done" || found.state === "failed") { end(box, found); return; }
-        tell(box, found.words, found.share);
+        if (found.state === "done" || found.state === "failed") { end(box, found, again); return; }
+        tell(box, found.words, found.share, found.at);
       }
       await new Promise((resolve) => setTimeout(resolve, ASK_EVERY_MS));
     }
@@ -59,7 +74,7 @@
 
   const busy = (box) => {
     box.dataset.busy = "true";
-    part(box, "compare").disabled = true;
+    part(box, "compare").setAttribute("aria-disabled", "true");  // and keeps the focus
     part(box, "stop").hidden = false;
     tell(box, "Waiting for its turn …", null);
   };
@@ -82,6 +97,7 @@
     const box = event.target.closest?.(".dv-beside");
     if (!box) return;
     if (event.target.closest("[data-compare]")) {
+      if (box.dataset.busy) return;
       if (box.dataset.state === "done") show(box, part(box, "result").hidden); else begin(box);
     } else if (event.target.closest("[data-stop]")) {
       stopped(box, "Stopped: nothing was compared.");
@@ -90,10 +106,15 @@
     }
   });
 
+  element.addEventListener("dv-corrected", (event) => {
+    const box = event.target.closest(".dv-answer").querySelector(".dv-beside[data-state=done]");
+    if (box) follow(box, true);
+  });
+
   // After a reload: a comparison that was begun is shown again.
   const resume = async (box) => {
     try {
-      const answer = await fetch(route(box));
+      const answer = await look(box);
       if (!answer.ok || box.dataset.busy) return;
       const found = await answer.json();
       if (found.state === "none" || found.state === "failed") return;

@@ -70,7 +70,10 @@ element.addEventListener("submit", async (event) => {
     });
     const told = await answer.json();
     const here = form.dataset.start === start;  // or another line was opened meanwhile
-    if (answer.ok) showKept(line, form.dataset.language, told.text);
+    if (answer.ok) {
+      showKept(line, form.dataset.language, told.text);
+      line.dispatchEvent(new Event("dv-corrected", { bubbles: true }));
+    }
     if (here) say(form, answer.ok ? `Kept: ${told.kept}` : `Not kept: ${told.error}.`, !answer.ok);
   } catch {
     if (form.dataset.start === start) say(form, "Not kept: the server did not answer. Try again.", true);

@@ -81,7 +81,7 @@ class Answer:
             "word_times": self.transcript.word_times,
             "left_out": dict(self.transcript.left_out),
             "segments": [_plain(segment) for segment in self.transcript.segments],
-            "model": {"name": self.model.name, "version": self.model.version},
+            "model": {"name": self.model.name, "version": self.model.version or None},  # 0: not of the store
         }
 
 
