@@ -309,7 +309,7 @@ def test_the_champion_writes_down_and_is_loaded_once(store, tmp_path):
     assert champion.transcriber.transcribe(recording()).text == "\n".join(TEXTS)
     assert not champion.transcriber.can_translate
     assert champion.transcriber.name == "whisper_swedish 1"
-    assert is_loaded(SWEDISH, champion.model)
+    assert is_loaded(champion.model)
     assert load_champion(store, SWEDISH, tmp_path / "cache").transcriber is champion.transcriber
 
 
@@ -318,7 +318,7 @@ def test_a_new_champion_takes_over(store, tmp_path):
     old = load_champion(store, SWEDISH, tmp_path / "cache")
     promoted(store, tmp_path / "second", taught_model(), translates=True)
     new = load_champion(store, SWEDISH, tmp_path / "cache")
-    assert not is_loaded(SWEDISH, old.model)
+    assert not is_loaded(old.model)
     assert new.transcriber is not old.transcriber
     assert new.transcriber.can_translate
     assert new.transcriber.transcribe(recording()).text == "\n".join(TEXTS)

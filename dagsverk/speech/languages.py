@@ -24,6 +24,7 @@ ha hausa ba bashkir jw javanese su sundanese yue cantonese
 _NAMES = _LISTED.split()
 
 
+AUTO = "auto"  # instead of a code: the language is told from the recording
 UNDER = "_as_"
 OWN = re.compile(r"[a-z]{2,20}")  # what a language that Whisper lacks may be called: its code, or a word
 BORROWED = f"^{OWN.pattern}{UNDER}[a-z_]{{2,20}}$"  # for forms; `language` says what is wrong with one
@@ -84,6 +85,11 @@ def language(code: str) -> Language:
             f"{wanted if OWN.fullmatch(wanted) else 'rm'}{UNDER}it"
         )
     return match
+
+
+def language_or_auto(code: str) -> Language | None:
+    """As `language`; None of "auto"."""
+    return None if code.strip().lower() == AUTO else language(code)
 
 
 def _by_name() -> dict[str, Language]:

@@ -18,14 +18,14 @@ from dagsverk.records import plain
 from dagsverk.speech.errors import AudioError, Busy, SpeechError
 from dagsverk.speech.model.decoded import Task
 from dagsverk.speech.serving import service
-from dagsverk.speech.serving.champions import NoSpeechModel, promoted
+from dagsverk.speech.serving.champions import NoSpeechModel, refuse_without
 from dagsverk.speech.subtitles.cues import cues, words_in
 from dagsverk.speech.subtitles.formats import MEDIA_TYPES, WRITERS, Format
 from dagsverk.store import NotFound
 from dagsverk.turns import Left
 from ui.forms import BadForm, received
 from ui.speech.asked import while_asked
-from ui.speech.desk import SpeechDesk, UnknownLanguage, named_language
+from ui.speech.desk import SpeechDesk, UnknownLanguage, named_language, spoken_language
 from ui.speech.exports import add_export_routes
 
 KEY = r"^[0-9A-Za-z_-]{1,80}$"
@@ -58,9 +58,9 @@ def add_speech_routes(app: FastAPI, speech: SpeechDesk) -> None:
         task: Annotated[Task, Query()] = "transcribe",
         format: Annotated[Format | None, Query()] = None,
     ) -> Any:
-        spoken = named_language(language)
+        spoken = spoken_language(language)
         store = await run_in_threadpool(lambda: speech.store)
-        await run_in_threadpool(promoted, store, spoken)  # before megabytes are sent for nothing
+        await run_in_threadpool(refuse_without, store, spoken)  # before megabytes are sent for nothing
         service.RECORDINGS.refuse_if_full()
         with tempfile.TemporaryDirectory(prefix="dagsverk-recording-") as folder:
             sent = await received(request, Path(folder))

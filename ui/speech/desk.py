@@ -16,7 +16,7 @@ from dagsverk.speech import results, steps
 from dagsverk.speech.cache import cache_folder
 from dagsverk.speech.evaluation.report import EvaluationReport, PlayableClip, Verdict
 from dagsverk.speech.features.shards import manifest
-from dagsverk.speech.languages import Language, language
+from dagsverk.speech.languages import AUTO, Language, language
 from dagsverk.speech.results import Run
 from dagsverk.speech.serving.jobs import Jobs
 from dagsverk.speech.steps import Prepared, Steps
@@ -38,6 +38,11 @@ def named_language(name: str) -> Language:
         return language(name)
     except ValueError as error:
         raise UnknownLanguage(str(error)) from error
+
+
+def spoken_language(name: str) -> Language | None:
+    """The same; None of "auto": it is told from the recording."""
+    return None if name.strip().lower() == AUTO else named_language(name)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

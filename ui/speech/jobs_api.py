@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, Response
 
 from dagsverk.login import network_of
 from dagsverk.speech.model.decoded import Task
-from dagsverk.speech.serving.champions import promoted
+from dagsverk.speech.serving.champions import refuse_without
 from dagsverk.speech.serving.job_files import NoJob
 from dagsverk.speech.serving.jobs import View
 from dagsverk.speech.serving.service import Order
@@ -20,7 +20,7 @@ from dagsverk.speech.subtitles.cues import cues, words_in
 from dagsverk.speech.subtitles.formats import MEDIA_TYPES, WRITERS, Format
 from ui.forms import received
 from ui.speech.api import BODY, no_fields
-from ui.speech.desk import SpeechDesk, named_language
+from ui.speech.desk import SpeechDesk, spoken_language
 from ui.speech.openai_forms import MOST_PROMPT_LETTERS
 
 Wanted: TypeAlias = Literal["transcribe", "translate", "both"]
@@ -51,9 +51,9 @@ def add_job_routes(app: FastAPI, speech: SpeechDesk) -> None:
         task: Annotated[Wanted, Query()] = "transcribe",
         prompt: Annotated[str, Query(max_length=MOST_PROMPT_LETTERS)] = "",
     ) -> dict[str, Any]:
-        spoken = named_language(language)
+        spoken = spoken_language(language)
         store = await run_in_threadpool(lambda: speech.store)
-        await run_in_threadpool(promoted, store, spoken)  # before megabytes are sent for nothing
+        await run_in_threadpool(refuse_without, store, spoken)  # before megabytes are sent for nothing
         visitor = f"address {network_of(request.client.host) if request.client else ''}"
         await run_in_threadpool(speech.jobs.refuse_if_full, visitor)
         order = Order(tasks=TASKS[task], only_if_it_can=task == "both", prompt=prompt)

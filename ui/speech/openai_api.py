@@ -1,7 +1,8 @@
 """The routes of OpenAI's audio API, so that programs written for it are pointed here and work.
 
 `POST /v1/audio/transcriptions`, `POST /v1/audio/translations`, `GET /v1/models`, `GET /v1/models/{id}`. A
-model is a language's champion, such as whisper_swedish; whisper-1 is that of the language that is asked for.
+model is a language's champion, such as whisper_swedish; whisper-1 is that of the language that is asked for,
+else of the one that is spoken.
 What is asked for and cannot be done is refused by name, never left out in silence.
 """
 
@@ -17,15 +18,15 @@ from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from dagsverk.speech.languages import LANGUAGES, Language
+from dagsverk.speech.languages import Language
 from dagsverk.speech.model.decoded import Task
 from dagsverk.speech.serving import service
-from dagsverk.speech.serving.champions import NoSpeechModel, promoted, speech_command
+from dagsverk.speech.serving.champions import Writer, in_use, refuse_without
 from dagsverk.speech.serving.service import Answer
 from dagsverk.store import Model
 from ui.forms import BadForm, is_form, received
 from ui.speech.asked import Piece, while_asked, while_asked_in_pieces
-from ui.speech.desk import SpeechDesk, named_language
+from ui.speech.desk import SpeechDesk, spoken_language
 from ui.speech.openai_forms import ANY_MODEL, Refused, Wish, body_of, delta, done, failed, wish_of
 
 MULTIPART = {
@@ -77,8 +78,9 @@ def add_openai_routes(app: FastAPI, speech: SpeechDesk) -> None:
 
     @app.get("/v1/models", summary="The champions, as OpenAI's API lists models")
     def models() -> dict[str, Any]:
-        listed = [_listed(model.name, model) for _, model in champions_of(speech)]
-        newest = max((model for _, model in champions_of(speech)), key=lambda m: m.created, default=None)
+        champions = [one.model for one in in_use(speech.store)]
+        newest = max(champions, key=lambda model: model.created, default=None)
+        listed = [_listed(model.name, model) for model in champions]
         return {"object": "list", "data": [*listed, *([_listed(ANY_MODEL, newest)] if newest else [])]}
 
     @app.get("/v1/models/{name}", summary="One of them")
@@ -86,48 +88,32 @@ def add_openai_routes(app: FastAPI, speech: SpeechDesk) -> None:
         for model in models()["data"]:
             if model["id"] == name:
                 return dict(model)
-        raise unknown_model(name, champions_of(speech))
+        raise unknown_model(name, in_use(speech.store))
 
 
-def champions_of(speech: SpeechDesk) -> list[tuple[Language, Model]]:
-    """Each language with a model in use, and that model."""
-    names = set(speech.store.model_names())
-    stored = {of.model_name: of for of in LANGUAGES.values() if of.model_name in names}
-    listed = {of.model_name: of for of in speech.languages()}  # and those under the token of another
-    both = [(of, speech.champion(of)) for of in {**listed, **stored}.values()]
-    return [(of, model) for of, model in both if model is not None]
-
-
-def unknown_model(name: str, champions: Sequence[tuple[Language, Model]]) -> Refused:
-    ids = ", ".join([ANY_MODEL, *(model.name for _, model in champions)])
+def unknown_model(name: str, champions: Sequence[Writer]) -> Refused:
+    ids = ", ".join([ANY_MODEL, *(one.model.name for one in champions)])
     return Refused(
         f"the model {name[:100]!r} does not exist; there are {ids}", "model", "model_not_found", 404
     )
 
 
-def language_of(speech: SpeechDesk, wish: Wish) -> Language:
-    """Which champion is asked for. Raises Refused, UnknownLanguage, NoSpeechModel."""
-    named = named_language(wish.language) if wish.language else None
-    champions = champions_of(speech)
-    if wish.model != ANY_MODEL:
-        spoken = next((of for of, model in champions if model.name == wish.model), None)
-        if spoken is None:
-            raise unknown_model(wish.model, champions)
-        if named not in (None, spoken):
-            raise Refused(
-                f"{wish.model} writes {spoken.title}, not {named.title}", "language", "wrong_language"
-            )
-        return spoken
-    if named is not None:
-        promoted(speech.store, named)
+def language_of(speech: SpeechDesk, wish: Wish) -> Language | None:
+    """Which language is asked for; None: it is told from the recording.
+
+    Raises: Refused, UnknownLanguage, NoSpeechModel.
+    """
+    named = spoken_language(wish.language) if wish.language else None
+    if wish.model == ANY_MODEL:
+        refuse_without(speech.store, named)
         return named
-    if len(champions) == 1:
-        return champions[0][0]
-    if not champions:
-        first = speech.languages()[0]
-        raise NoSpeechModel(f"no model is in use yet; train one, such as: {speech_command(first)}")
-    codes = ", ".join(of.code for of, _ in champions)
-    raise Refused(f"say which language is spoken: one of {codes}", "language", "language_needed")
+    champions = in_use(speech.store)
+    spoken = next((one.language for one in champions if one.model.name == wish.model), None)
+    if spoken is None:
+        raise unknown_model(wish.model, champions)
+    if named not in (None, spoken):
+        raise Refused(f"{wish.model} writes {spoken.title}, not {named.title}", "language", "wrong_language")
+    return spoken
 
 
 async def _answered(request: Request, speech: SpeechDesk, task: Task) -> Response:

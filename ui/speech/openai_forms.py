@@ -48,7 +48,7 @@ class Wish:
     """What a form asks for."""
 
     model: str
-    language: str = ""  # empty: that of the model
+    language: str = ""  # empty: that of the model; of ANY_MODEL: the one that is spoken
     prompt: str = ""
     format: ResponseFormat = "json"
     words: bool = False
@@ -91,14 +91,15 @@ def wish_of(fields: Mapping[str, Sequence[str]], task: Task) -> Wish:
 def body_of(answer: Answer, wish: Wish) -> Response:
     """The answer in the format that was asked for."""
     segments = answer.transcript.segments
+    headers = {"x-dagsverk-language": answer.language.code, "x-dagsverk-model": answer.written_by}
     if wish.format == "json":
-        return JSONResponse({"text": text_of(segments), "usage": _usage(answer)})
+        return JSONResponse({"text": text_of(segments), "usage": _usage(answer)}, headers=headers)
     if wish.format == "verbose_json":
-        return JSONResponse(_verbose(answer, wish))
-    if wish.format == "text":
-        return Response(f"{text_of(segments)}\n", media_type="text/plain; charset=utf-8")
-    written = WRITERS[wish.format](cues(words_in(segments)))
-    return Response(written, media_type=f"{MEDIA_TYPES[wish.format]}; charset=utf-8")
+        return JSONResponse(_verbose(answer, wish), headers=headers)
+    written, kind = f"{text_of(segments)}\n", "text/plain"
+    if wish.format != "text":
+        written, kind = WRITERS[wish.format](cues(words_in(segments))), MEDIA_TYPES[wish.format]
+    return Response(written, media_type=f"{kind}; charset=utf-8", headers=headers)
 
 
 def delta(segment: Segment, *, first: bool) -> str:
@@ -107,7 +108,8 @@ def delta(segment: Segment, *, first: bool) -> str:
 
 
 def done(answer: Answer) -> str:
-    return event({"type": "transcript.text.done", "text": text_of(answer.transcript.segments)})
+    about = {"language": answer.language.code, "model": answer.written_by}
+    return event({"type": "transcript.text.done", "text": text_of(answer.transcript.segments), **about})
 
 
 def failed(error: Exception) -> str:
@@ -133,6 +135,8 @@ def _verbose(answer: Answer, wish: Wish) -> dict[str, Any]:
         "language": language,
         "duration": round(transcript.duration_s, 3),
         "text": text_of(transcript.segments),
+        "model": answer.written_by,
+        "notes": list(answer.notes),
     }
     if wish.words:
         content["words"] = [

@@ -11,7 +11,7 @@ from pathlib import Path
 import gradio as gr
 
 from dagsverk.speech.errors import AudioError, SpeechError
-from dagsverk.speech.languages import Language
+from dagsverk.speech.languages import AUTO, Language
 from dagsverk.speech.serving.job_files import NoJob
 from dagsverk.speech.serving.jobs import RECORDING_KEPT_S, Jobs, View
 from dagsverk.speech.serving.service import Both, Stage, Waiting
@@ -34,7 +34,7 @@ class PageJobs:
     def jobs(self) -> Jobs:
         return self._speech.jobs
 
-    def begin(self, language: Language, given: str, request: gr.Request) -> Iterator[Stage | Both]:
+    def begin(self, language: Language | None, given: str, request: gr.Request) -> Iterator[Stage | Both]:
         """Queue what was given, and follow it.
 
         Raises: AudioError, Busy, NoJob once it is stopped, NoSpeechModel, SpeechError, StoreError.
@@ -56,11 +56,11 @@ class PageJobs:
                 raise SpeechError(view.error)
             yield view.result or view.stage or Waiting(place=view.place)
 
-    def last(self, language: Language, request: gr.Request) -> str | None:
+    def last(self, language: Language | None, request: gr.Request) -> str | None:
         """The visitor's newest job of a language that is at work or was done within the hour."""
         visitor = _visitor(request)
-        views = self.jobs.of(visitor) if visitor else []
-        own = (one for one in views if one.job.language == language.code and not one.job.beside)
+        views, code = self.jobs.of(visitor) if visitor else [], language.code if language else AUTO
+        own = (one for one in views if one.job.language == code and not one.job.beside)
         return next((one.id for one in own if _is_new(one)), None)
 
     def file(self, id: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from dagsverk.speech.evaluation.report import Interval
-from dagsverk.speech.languages import LANGUAGES, Language
+from dagsverk.speech.languages import AUTO, LANGUAGES, Language
 from dagsverk.store import StoreError
 from ui import frame, parts
 from ui.look import SEA
@@ -39,13 +39,30 @@ new MutationObserver(mend).observe(document.body, looked);
 """
 
 
-def language_choice() -> gr.Radio:
+DETECT = ("Detect it", AUTO)
+
+
+def language_choice(*, detect: bool = False) -> gr.Radio:
     """The languages with deployments; `asked` adds those that the store knows."""
-    return gr.Radio([(LANGUAGES[code].title, code) for code in FIRST], value=FIRST[0], label="Language")
+    choices = [(LANGUAGES[code].title, code) for code in FIRST]
+    return gr.Radio([*choices, *([DETECT] if detect else [])], value=FIRST[0], label="Language")
 
 
 def asked(speech: SpeechDesk, request: gr.Request) -> tuple[Language, gr.Radio]:
     """The language that the address asks for (`?language=it`), else the first; and the choice filled."""
+    languages, wanted = _languages(speech, request)
+    return wanted, gr.Radio([(one.title, one.code) for one in languages], value=wanted.code)
+
+
+def asked_or_detect(speech: SpeechDesk, request: gr.Request) -> tuple[str, gr.Radio]:
+    """The same as a code, which may be "auto"."""
+    languages, wanted = _languages(speech, request)
+    code = AUTO if request.query_params.get("language") == AUTO else wanted.code
+    return code, gr.Radio([*((one.title, one.code) for one in languages), DETECT], value=code)
+
+
+def _languages(speech: SpeechDesk, request: gr.Request) -> tuple[list[Language], Language]:
+    """Those to choose from, and the one that the address asks for, else the first."""
     try:
         languages = speech.languages()
     except (StoreError, OSError):  # the page says so itself
@@ -57,7 +74,7 @@ def asked(speech: SpeechDesk, request: gr.Request) -> tuple[Language, gr.Radio]:
         wanted = chosen
     if wanted not in languages:
         languages.append(wanted)
-    return wanted, gr.Radio([(one.title, one.code) for one in languages], value=wanted.code)
+    return languages, wanted
 
 
 def microphone(label: str) -> gr.Audio:

@@ -9,6 +9,7 @@ from dagsverk.speech.config import NANO
 from dagsverk.speech.evaluation.report import EvaluationReport, Interval
 from dagsverk.speech.languages import Language
 from dagsverk.speech.registry.gate import cut_words
+from dagsverk.speech.serving.champions import how_to_get
 from dagsverk.speech.steps import Prepared, SplitCounts
 from dagsverk.store import Model
 from dagsverk.words import counted, number, voices
@@ -66,6 +67,16 @@ def promise(
         words += "It is given 30 s at a time, for which it is better, and therefore takes longer. "
     none_new = new_sentences(report) if report.unseen and not report.unseen.clips else ""
     return words + none_new + cut_sentence(report)
+
+
+def borrowed_model(language: Language, model: Model) -> str:
+    """Which model as published writes a language that has none of its own."""
+    name = last_part(str(model.info.get("base_model") or model.name), 60)
+    return (
+        f"{language.title} has no model of its own: {name} as published listens (version {model.version} of "
+        f"{model.name}), which knows it and was not scored here. {how_to_get(language)[0].upper()}"
+        f"{how_to_get(language)[1:]}."
+    )
 
 
 def nature(model: Model) -> str:

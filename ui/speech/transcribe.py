@@ -13,9 +13,8 @@ import gradio as gr
 
 from dagsverk.addresses import MAX_LETTERS
 from dagsverk.speech.errors import AudioError, Busy, FetchError, SpeechError
-from dagsverk.speech.languages import Language
-from dagsverk.speech.languages import language as language_of
-from dagsverk.speech.serving.champions import NoSpeechModel, adopt_command, promoted, speech_command
+from dagsverk.speech.languages import Language, language_or_auto
+from dagsverk.speech.serving.champions import NoSpeechModel, refuse_without
 from dagsverk.speech.serving.job_files import NoJob
 from dagsverk.speech.serving.service import (
     MAX_S,
@@ -30,7 +29,7 @@ from dagsverk.speech.serving.service import (
 )
 from dagsverk.speech.subtitles.cues import cues, words_in
 from dagsverk.speech.subtitles.formats import WRITERS, Format
-from dagsverk.store import Model, StoreError
+from dagsverk.store import StoreError
 from dagsverk.tabular.system import System
 from ui import frame, parts
 from ui.limits import MAX_MEDIA_BYTES
@@ -42,13 +41,14 @@ from ui.speech.live import live_microphone
 from ui.speech.page_jobs import PageJobs, has_visitor
 from ui.speech.parts import (
     REMEMBER_LANGUAGE,
-    asked,
+    asked_or_detect,
     clock,
     language_choice,
     microphone,
     microphone_notice,
     seconds,
 )
+from ui.speech.who_listens import no_model, promise, welcome
 from ui.tabular.predict import SHOW_ANSWER
 from ui.visitors import Visitors
 
@@ -67,7 +67,7 @@ ADVICE = {
 }
 SUBTITLES: tuple[Format, ...] = ("srt", "vtt")
 VISITORS = 10  # each has a thread of the server; who comes later waits without a word on how long
-Begin: TypeAlias = Callable[[Language, str], Iterator[Stage | Both]]  # a job of what was given
+Begin: TypeAlias = Callable[[Language | None, str], Iterator[Stage | Both]]  # a job of what was given
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}  # events
 COPY = """
 element.addEventListener("click", async (event) => {
@@ -100,8 +100,8 @@ def build(demo: gr.Blocks, speech: SpeechDesk, systems: Sequence[System], visito
     frame.foot()
 
     def begin(request: gr.Request) -> list[Any]:
-        chosen, choice = asked(speech, request)
-        return [choice, welcome(speech, chosen.code)]
+        code, choice = asked_or_detect(speech, request)
+        return [choice, welcome(speech, code)]
 
     def run(
         code: str, spoken: str | None, given: str | None, written: str | None, request: gr.Request
@@ -147,7 +147,7 @@ def build(demo: gr.Blocks, speech: SpeechDesk, systems: Sequence[System], visito
 
 def _inputs() -> tuple[gr.Radio, gr.Audio, gr.File, gr.Textbox]:
     frame.block(parts.page(parts.element("h2", "Give it speech")))
-    language = language_choice()
+    language = language_choice(detect=True)
     sound = microphone("Microphone")
     microphone_notice()
     live_microphone()
@@ -180,29 +180,6 @@ def _buttons(*, running: bool) -> tuple[gr.Button, gr.Button]:
     return gr.Button(interactive=not running), gr.Button(visible=running)
 
 
-def welcome(speech: SpeechDesk, code: str) -> str:
-    """Which model listens, or how to get one."""
-    language = language_of(code)
-    try:
-        model = promoted(speech.store, language)
-    except NoSpeechModel:
-        return parts.page(no_model(language))
-    except (StoreError, OSError) as error:
-        return parts.page(parts.note("No model could be asked.", parts.short(error, 300), bad=True))
-    words = "Record something or give a file, then press Transcribe. The text is shown here."
-    return parts.page(parts.empty(f"Ready for {language.title}", words), promise(speech, language, model))
-
-
-def no_model(language: Language) -> Html:
-    words = (
-        f"A day of {language.title} fine-tunes Whisper, and the best model listens here. Start one in the "
-        "Prefect UI, or with this command:"
-    )
-    untrained = "Or have a published Whisper listen at once, as it is:", adopt_command(language)
-    title = f"No {language.title} model has been trained yet"
-    return parts.empty(title, words, speech_command(language), untrained)
-
-
 def _begun(page_jobs: PageJobs, request: gr.Request) -> Begin | None:
     """What makes a job of a recording; None for who has no cookie: nobody could find it again."""
     if not has_visitor(request):
@@ -212,7 +189,7 @@ def _begun(page_jobs: PageJobs, request: gr.Request) -> Begin | None:
 
 def respond(speech: SpeechDesk, code: str, given: str | None, begun: Begin | None = None) -> Iterator[str]:
     """Pages, as the work goes on: the last one holds the text, or what is wrong, in words; never a trace."""
-    language = language_of(code)
+    language = language_or_auto(code)
     if not given:
         words = "Press Record and speak, choose a file, or write an address."
         yield parts.page(parts.note("There is nothing to transcribe yet.", words, bad=True))
@@ -225,7 +202,7 @@ def respond(speech: SpeechDesk, code: str, given: str | None, begun: Begin | Non
 
 def resumed(speech: SpeechDesk, page_jobs: PageJobs, code: str, request: gr.Request) -> Iterator[str]:
     """Pages of the visitor's last job, after a reload; none where there is none."""
-    language = language_of(code)
+    language = language_or_auto(code)
     try:
         id = page_jobs.last(language, request)
     except (StoreError, OSError):  # the page says so itself
@@ -236,7 +213,7 @@ def resumed(speech: SpeechDesk, page_jobs: PageJobs, code: str, request: gr.Requ
 
 
 def _pages(
-    speech: SpeechDesk, language: Language, work: Callable[[], Iterator[Stage | Both]], given: str
+    speech: SpeechDesk, language: Language | None, work: Callable[[], Iterator[Stage | Both]], given: str
 ) -> Iterator[str]:
     try:
         with closing(cast(Generator[Stage | Both, None, None], work())) as stages:
@@ -258,9 +235,9 @@ def from_address(
     speech: SpeechDesk, code: str, address: str, keep: Keep, begun: Begin | None = None
 ) -> Iterator[str]:
     """Pages, while the recording at an address is fetched and then written down."""
-    language = language_of(code)
+    language = language_or_auto(code)
     try:
-        promoted(speech.store, language)  # before anything is fetched for nothing
+        refuse_without(speech.store, language)  # before anything is fetched for nothing
         for step in shelf_steps(address, keep):
             if isinstance(step, str):
                 yield from respond(speech, code, step, begun)
@@ -385,10 +362,3 @@ def _subtitles(answer: Answer, name: Format, code: str) -> Html:
 def _download(words: str, content: str, name: str, more: str = "") -> Html:
     address = f"data:text/plain;charset=utf-8,{quote(content)}"
     return Html(f'<a download="{name}" href="{address}"{more}>{parts.text(words)}</a>')
-
-
-def promise(speech: SpeechDesk, language: Language, model: Model) -> Html:
-    """Which version listens, and how it did in its test."""
-    words = sentences.promise(language, model, *speech.tests_of(language, model))
-    more = parts.link("How it does", f"speech-monitor?language={language.code}")
-    return parts.element("p", parts.join(words, more), "soft small")

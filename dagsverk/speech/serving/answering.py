@@ -6,9 +6,9 @@ Light until it is asked.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -16,10 +16,12 @@ from dagsverk.speech.audio.samples import SamplesFile
 from dagsverk.speech.languages import Language
 from dagsverk.speech.model.decoded import Task
 from dagsverk.speech.serving import before_training
-from dagsverk.speech.serving.champions import is_loaded, load_champion, promoted
+from dagsverk.speech.serving.champions import Writer, is_loaded, load, writer_of
+from dagsverk.speech.serving.detection import detected, taken_for
 from dagsverk.speech.serving.transcriber import Segment, Transcriber, Transcript
 from dagsverk.store import Model, Store
 from dagsverk.turns import Check, Places
+from dagsverk.words import last_part
 
 # The model is lent batch by batch, first come, first served: a short recording does not wait for a long one.
 MODEL = Places(1, "the model", most_waiting=100, patience_s=float("inf"))
@@ -48,6 +50,9 @@ class Written:
     transcripts: tuple[Transcript, ...]
     why_no_english: str  # empty where it was not wanted, or is there
     took_s: float  # from the decoded recording on, other people's turns included
+    language: str = ""  # code of what is spoken
+    likely: Mapping[str, float] = field(default_factory=dict)  # where it was not named: see `detected`
+    notes: tuple[str, ...] = ()  # which language it was taken for; whose model wrote it
 
 
 class Listener(Protocol):
@@ -69,7 +74,7 @@ class Listener(Protocol):
 def write_down(
     store: Store,
     cache: Path,
-    language: Language,
+    language: Language | None,
     order: Order,
     samples: SamplesFile,
     listener: Listener,
@@ -77,18 +82,19 @@ def write_down(
 ) -> Written:
     """The transcripts of a decoded recording.
 
+    Args: language: that is spoken; None: it is told from the recording.
     Raises: NoSpeechModel, CannotTranslate, ModelError, StoreError; what listener and `check` raise.
     """
-    with _lent(store, cache, language, order, listener) as (model, transcriber):
+    with _lent(store, cache, language, order, samples, listener, check) as lent:
         tasks, why = list(order.tasks), ""
-        if "translate" in tasks and not transcriber.can_translate:
-            why = why_no_english(language, model)
+        if "translate" in tasks and not lent.transcriber.can_translate:
+            why = why_no_english(lent.writer.owner, lent.model)
             if not order.only_if_it_can:
                 raise CannotTranslate(why)
             tasks.remove("translate")
         listener.begins(tasks)
         start = time.perf_counter()
-        transcripts = transcriber.transcribe_for(
+        transcripts = lent.transcriber.transcribe_for(
             tasks,
             samples,
             listener.progress,
@@ -99,26 +105,67 @@ def write_down(
             turn=lambda: MODEL.place(check),
         )
         took_s = time.perf_counter() - start
-    return Written(model=model, transcripts=tuple(transcripts), why_no_english=why, took_s=took_s)
+    return Written(
+        model=lent.model,
+        transcripts=tuple(transcripts),
+        why_no_english=why,
+        took_s=took_s,
+        language=lent.writer.language.code,
+        likely=lent.likely,
+        notes=lent.notes,
+    )
+
+
+@dataclass(frozen=True)
+class _Lent:
+    """A model for one recording, and what is to be said of the choice."""
+
+    writer: Writer
+    model: Model  # its record: the writer's, or of the model before its training
+    transcriber: Transcriber
+    likely: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @contextmanager
 def _lent(
-    store: Store, cache: Path, language: Language, order: Order, listener: Listener
-) -> Iterator[tuple[Model, Transcriber]]:
-    """The model that an order names, with its record."""
-    if order.before is None:
-        model = promoted(store, language)
-        if not is_loaded(language, model):
-            listener.loading(model)
-        champion = load_champion(store, language, cache)
-        yield champion.model, champion.transcriber
-        return
-    version = store.model(language.model_name, order.before)
-    if not before_training.is_loaded(store, version):
-        listener.loading(version)
-    with before_training.model_before(store, language, version, cache) as before:
-        yield before.model, before.transcriber
+    store: Store,
+    cache: Path,
+    language: Language | None,
+    order: Order,
+    samples: SamplesFile,
+    listener: Listener,
+    check: Check,
+) -> Iterator[_Lent]:
+    """The model that an order names, or the language, or the recording."""
+
+    def loaded(writer: Writer) -> Transcriber:
+        if not is_loaded(writer.model):
+            listener.loading(writer.model)
+        return load(store, writer, cache).transcriber
+
+    if language is None:
+        language, likely = detected(store, loaded, samples, check, lambda: MODEL.place(check))
+        writer = writer_of(store, language)
+        notes = (taken_for(language, likely), *whose(writer))
+        yield _Lent(writer, writer.model, loaded(writer), likely, notes)
+    elif order.before is None:
+        writer = writer_of(store, language)
+        yield _Lent(writer, writer.model, loaded(writer), notes=whose(writer))
+    else:
+        version = store.model(language.model_name, order.before)
+        if not before_training.is_loaded(store, version):
+            listener.loading(version)
+        with before_training.model_before(store, language, version, cache) as before:
+            yield _Lent(Writer(language, version, language), before.model, before.transcriber)
+
+
+def whose(writer: Writer) -> tuple[str, ...]:
+    """A sentence, where the model is not of the language."""
+    if writer.is_own:
+        return ()
+    name = last_part(writer.model.info.get("base_model") or writer.model.name)
+    return (f"{writer.language.title} has no model of its own: {name} as published wrote it.",)
 
 
 def why_no_english(language: Language, model: Model) -> str:

@@ -1,4 +1,7 @@
-"""The champion of each language, fetched and loaded once per version. Light until one is loaded."""
+"""Which version writes down a language: its champion, else a published model that is in use for another one.
+
+Each is fetched and loaded once. Light until one is loaded.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from dagsverk.speech import exports
 from dagsverk.speech.errors import ModelError
 from dagsverk.speech.exports import Exported
 from dagsverk.speech.languages import Language
+from dagsverk.speech.languages import language as language_of
 from dagsverk.store import Conflict, Model, NotFound, Store, StoreError
 
 if TYPE_CHECKING:
@@ -27,13 +31,29 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SERVED = "int8"  # float16 is computed in fp32 on a processor: slower than torch; it is for GPUs elsewhere
+DEPLOYED = ("sv", "it")  # languages with entries in prefect.yaml
+STOCK = "stock"  # where a published model is held that is no champion
 SETTINGS = ("translates", "longest_s")  # of a version, that its transcriber depends on besides its files
 
-_Identity: TypeAlias = tuple[str, int, list[object]]  # what its files hold, version, settings
+_Identity: TypeAlias = tuple[str, str, int, list[object]]  # name, what its files hold, version, settings
 
 
 class NoSpeechModel(NotFound):
     """No model of this language has been promoted yet; the message says how to get one."""
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Which version writes down a language."""
+
+    language: Language  # that it writes
+    model: Model
+    owner: Language  # under whose name it is registered
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a model of that language; else it is one as published, in use for another."""
+        return self.owner == self.language
 
 
 @dataclass(frozen=True)
@@ -50,40 +70,112 @@ def speech_command(language: Language) -> str:
 
 
 def adopt_command(language: Language) -> str:
-    """The command that puts a published model to use, untrained."""
-    return f"prefect deployment run speech-adopt/{language.name} --param model=openai/whisper-small"
+    """The command that puts a published model to use, untrained; any deployment of the flow can."""
+    has_one = language.code in DEPLOYED
+    of = language.name if has_one else f"{language_of(DEPLOYED[-1]).name} --param language={language.code}"
+    return f"prefect deployment run speech-adopt/{of} --param model=openai/whisper-small"
+
+
+def how_to_get(language: Language) -> str:
+    """Both ways to a model of a language, in words."""
+    adopt = f"have a published Whisper listen as it is: {adopt_command(language)}"
+    if language.code in DEPLOYED:
+        return f"train one: {speech_command(language)}; or {adopt}"
+    return f"{adopt}; or train one: docs/how-to/speech.md says how under 'Another language'"
 
 
 def promoted(store: Store, language: Language) -> Model:
     """The champion's record. Raises NoSpeechModel before the first promotion."""
     model = store.champion(language.model_name)
     if model is None:
-        raise NoSpeechModel(f"no {language.title} model is in use yet; train one: {speech_command(language)}")
+        raise no_model(language)
     return model
 
 
-def is_loaded(language: Language, model: Model) -> bool:
-    """Whether `load_champion` answers at once."""
-    held = _loaded.get(language.code)
-    return held is not None and held.identity == _identity(model)
+def no_model(language: Language) -> NoSpeechModel:
+    return NoSpeechModel(f"no {language.title} model is in use yet; {how_to_get(language)}")
+
+
+def in_use(store: Store) -> list[Writer]:
+    """The champions, by the names of their models."""
+    owners = [owner for name in sorted(store.model_names()) if (owner := _owner(name)) is not None]
+    models = [(owner, store.champion(owner.model_name)) for owner in owners]
+    return [Writer(owner, model, owner) for owner, model in models if model is not None]
+
+
+def _owner(model_name: str) -> Language | None:
+    try:
+        owner = language_of(model_name.removeprefix("whisper_"))
+    except ValueError:  # a model of another kind
+        return None
+    return owner if owner.model_name == model_name else None
+
+
+def stock(store: Store) -> Writer | None:
+    """A model as published, which knows all of Whisper's languages: of those in use the newest, else of those
+    that are kept. None if none was adopted."""
+    champions = in_use(store)
+    published = [one for one in champions if _is_published(one.model)] or [
+        Writer(one.owner, model, one.owner)
+        for one in champions
+        for model in store.models(one.model.name)
+        if _is_published(model)
+    ]
+    return max(published, key=lambda one: one.model.created, default=None)
+
+
+def _is_published(model: Model) -> bool:
+    return "adoption_key" in model.info
+
+
+def writer_of(store: Store, language: Language) -> Writer:
+    """Its champion, else the model as published that is in use for another language. Raises NoSpeechModel."""
+    model = store.champion(language.model_name)
+    if model is not None:
+        return Writer(language, model, language)
+    other = stock(store)
+    if other is None or language.is_borrowed:  # of a borrowed one it was taught nothing
+        raise no_model(language)
+    return Writer(language, other.model, other.owner)
+
+
+def refuse_without(store: Store, language: Language | None) -> None:
+    """Raises NoSpeechModel if nothing writes down this language; None: any language."""
+    if language is not None:
+        writer_of(store, language)
+    elif not in_use(store):
+        ways = how_to_get(language_of(DEPLOYED[0]))
+        raise NoSpeechModel(f"no model is in use yet, of any language; {ways}")
+
+
+def is_loaded(model: Model) -> bool:
+    """Whether `load` answers at once."""
+    return any(held.identity == _identity(model) for held in _loaded.values())
 
 
 def load_champion(store: Store, language: Language, cache: Path) -> Champion:
-    """The champion of a language; its files are fetched once per version, and it is held in memory.
+    """The champion of a language, as `load`. Raises NoSpeechModel before the first promotion."""
+    return load(store, Writer(language, promoted(store, language), language), cache)
+
+
+def load(store: Store, writer: Writer, cache: Path) -> Champion:
+    """A version; its files are fetched once, and it is held in memory, one for each language.
 
     Args: cache: a folder for the models' files.
-    Raises: NoSpeechModel before the first promotion; StoreError if its files are not whole or no model.
+    Raises: StoreError if its files are not whole or no model.
     """
-    model = promoted(store, language)
+    model, owner = writer.model, writer.owner
     identity = _identity(model)
     with _lock:
-        held = _loaded.get(language.code)
+        place = next((place for place, one in _loaded.items() if one.identity == identity), "")
+        place = place or (owner.code if writer.is_own else STOCK)
+        held = _loaded.get(place)
         if held is None or held.identity != identity:
-            held = _load(store, language, model, cache, _converted(store, language, model))
-        elif not held.sha256 and (form := _converted(store, language, model)) and form.sha256 not in _broken:
-            held = _load(store, language, model, cache, form)  # exported since
-        _loaded[language.code] = held  # the one before is let go
-        return Champion(model, held.transcriber)
+            held = _load(store, owner, model, cache, _converted(store, owner, model))
+        elif not held.sha256 and (form := _converted(store, owner, model)) and form.sha256 not in _broken:
+            held = _load(store, owner, model, cache, form)  # exported since
+        _loaded[place] = held  # the one before is let go
+        return Champion(model, held.transcriber.of(writer.language.code))
 
 
 def load_version(store: Store, language: Language, model: Model, cache: Path) -> Transcriber:
@@ -103,7 +195,7 @@ class _Held:
     transcriber: Transcriber
 
 
-_loaded: dict[str, _Held] = {}  # by language
+_loaded: dict[str, _Held] = {}  # by language; and STOCK
 _broken: set[str] = set()  # SHA-256 of archives that could not be used
 _lock = threading.Lock()
 
@@ -143,7 +235,7 @@ def _load(store: Store, language: Language, model: Model, cache: Path, form: Exp
 
 
 def _identity(model: Model) -> _Identity:
-    return _content(model), model.version, [model.info.get(name) for name in SETTINGS]
+    return model.name, _content(model), model.version, [model.info.get(name) for name in SETTINGS]
 
 
 def _content(model: Model) -> str:

@@ -6,7 +6,6 @@ import threading
 from dataclasses import replace
 
 from dagsverk.speech.errors import AudioError, Busy
-from dagsverk.speech.languages import language
 from dagsverk.speech.serving.before_training import NoModelBefore, was_tuned
 from dagsverk.speech.serving.jobs import Jobs, View
 
@@ -36,6 +35,11 @@ def compare(jobs: Jobs, id: str) -> View:
         job = view.job
         order = replace(job.order, tasks=job.order.tasks[:1], words=False, before=version.version)
         new = jobs.submit(
-            language(job.language), recording, visitor=job.visitor, name=job.name, order=order, beside=id
+            view.result.original.language,
+            recording,
+            visitor=job.visitor,
+            name=job.name,
+            order=order,
+            beside=id,
         )
         return jobs.view(new)

@@ -12,10 +12,11 @@ import hashlib
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from dagsverk import records
 from dagsverk.file_locks import is_locked
@@ -39,7 +40,7 @@ class Job:
     """What is kept of a job besides its recording."""
 
     id: str  # empty in the store
-    language: str
+    language: str  # AUTO: it is told from the recording
     order: Order
     visitor: str  # whose it is; empty in the store
     created: dt.datetime
@@ -62,6 +63,8 @@ class Kept:
     took_s: float
     notes: tuple[str, ...]
     why_no_english: str
+    language: str = ""  # code of what is spoken; empty: the job names it
+    likely: Mapping[str, float] = field(default_factory=dict)  # languages, where it was not named
 
     @classmethod
     def of(cls, job: Job, answers: Sequence[Answer], why_no_english: str) -> Kept:
@@ -69,15 +72,15 @@ class Kept:
         transcripts = tuple(answer.transcript for answer in answers)
         return cls(
             job=job, model=first.model, transcripts=transcripts, took_s=first.took_s, notes=first.notes,
-            why_no_english=why_no_english,
+            why_no_english=why_no_english, language=first.language.code, likely=first.likely,
         )  # fmt: skip
 
     def answers(self) -> list[Answer]:
-        of = language(self.job.language)
-        return [
-            Answer(language=of, model=self.model, transcript=one, took_s=self.took_s, notes=self.notes)
-            for one in self.transcripts
-        ]
+        common: dict[str, Any] = {
+            "language": language(self.language or self.job.language), "model": self.model,
+            "took_s": self.took_s, "notes": self.notes, "likely": self.likely,
+        }  # fmt: skip
+        return [Answer(transcript=one, **common) for one in self.transcripts]
 
 
 class JobFiles:

@@ -37,10 +37,10 @@ from pathlib import Path
 from typing import Any
 
 from dagsverk.speech.errors import AudioError, Busy, SpeechError
-from dagsverk.speech.languages import Language, language
+from dagsverk.speech.languages import AUTO, Language, language_or_auto
 from dagsverk.speech.model.decoded import Task
 from dagsverk.speech.serving import service
-from dagsverk.speech.serving.champions import promoted
+from dagsverk.speech.serving.champions import refuse_without
 from dagsverk.speech.serving.job_files import ID, Job, JobFiles, Kept, NoJob, digest
 from dagsverk.speech.serving.service import Both, Order
 from dagsverk.speech.serving.stages import Stage, Transcribing, Waiting
@@ -167,7 +167,7 @@ class Jobs:
 
     def submit(
         self,
-        of: Language,
+        of: Language | None,
         recording: Path,
         *,
         visitor: str,
@@ -181,17 +181,19 @@ class Jobs:
         """Queue a recording; its id. The file is linked into the job where that can be done, else copied.
 
         Args:
+            of: the language; None: it is told from the recording.
             visitor: whose job it is. name: of the file, to be shown.
             english: beside the text, where the model can write it. order: instead, what is wanted exactly.
             beside: the id of the job beside whose answer this one's is to be set.
         Raises: NoSpeechModel; Busy if too many wait, of this visitor or in all; StoreError.
         """
-        promoted(self._store(), of)  # before it is queued for nothing
+        refuse_without(self._store(), of)  # before it is queued for nothing
         tasks: tuple[Task, ...] = ("transcribe", "translate") if english else ("transcribe",)
         order = order or Order(tasks=tasks, only_if_it_can=True, words=words, prompt=prompt)
         id, now = secrets.token_urlsafe(24), dt.datetime.now(dt.UTC)
+        code = of.code if of else AUTO
         job = Job(
-            id=id, language=of.code, order=order, visitor=visitor, name=name[:200], created=now,
+            id=id, language=code, order=order, visitor=visitor, name=name[:200], created=now,
             beside=digest(beside) if beside else "",
         )  # fmt: skip
         with self._changed:
@@ -334,9 +336,10 @@ class Jobs:
                 raise Left
 
         try:
+            recording = self._files.folder(id) / "recording"
             answers, why = service.work(
-                self._store(), language(job.language), self._files.folder(id) / "recording", job.order,
-                running.report, check, place=lambda _: nullcontext(),
+                self._store(), language_or_auto(job.language), recording, job.order, running.report, check,
+                place=lambda _: nullcontext(),
             )  # fmt: skip
             ended = replace(begun, state="done", ended=dt.datetime.now(dt.UTC))
             check()

@@ -80,7 +80,7 @@ class ModelProcess:
         self,
         store: Store,
         cache: Path,
-        language: Language,
+        language: Language | None,
         order: Order,
         samples: SamplesFile,
         listener: Listener,
@@ -90,7 +90,7 @@ class ModelProcess:
         request = {
             "store": store.url,
             "cache": str(cache),
-            "language": language.code,
+            "language": language.code if language else "",
             "order": plain(order),
             "samples": samples.samples,
         }
@@ -104,9 +104,9 @@ class ModelProcess:
                         "the process that runs the models ended (%s), try %d of %d", how, attempt, TRIES
                     )
         raise errors.Killed(
-            f"the process that runs the {language.title} model ended {TRIES} times ({how}); "
-            "if the machine is short of memory or too busy, end other programs or use a smaller model; "
-            "the log says more"
+            f"the process that runs the {language.title + ' ' if language else ''}model ended {TRIES} times "
+            f"({how}); if the machine is short of memory or too busy, end other programs or use a smaller "
+            "model; the log says more"
         )
 
     def close(self) -> None:

@@ -7,9 +7,9 @@ recording comes. For recordings that may take long there are `jobs`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,9 +17,10 @@ from dagsverk.speech.audio.samples import SamplesFile
 from dagsverk.speech.audio.sandbox import Sandbox
 from dagsverk.speech.cache import cache_folder
 from dagsverk.speech.languages import Language
+from dagsverk.speech.languages import language as language_of
 from dagsverk.speech.model.decoded import Task
 from dagsverk.speech.serving.answering import CannotTranslate, Listener, Order, Written, why_no_english
-from dagsverk.speech.serving.champions import promoted
+from dagsverk.speech.serving.champions import refuse_without
 from dagsverk.speech.serving.model_process import ModelProcess
 from dagsverk.speech.serving.stages import Decoding, Loading, Report, Stage, Transcribing, Waiting
 from dagsverk.speech.serving.transcriber import OnSegments, Segment, Transcript
@@ -67,12 +68,20 @@ class Answer:
     model: Model
     transcript: Transcript
     took_s: float  # for all tasks, from the decoded recording on, other people's turns included
-    notes: tuple[str, ...] = ()  # of the recording: which track is heard, what is missing in it
+    # of the recording: which track is heard, what is missing in it, what it was taken for
+    notes: tuple[str, ...] = ()
+    likely: Mapping[str, float] = field(default_factory=dict)  # languages, where it was not named
+
+    @property
+    def written_by(self) -> str:
+        """Name and version of the model."""
+        return f"{self.model.name} {self.model.version}"
 
     def to_dict(self) -> dict[str, Any]:
         """In JSON types."""
         return {
             "language": self.language.code,
+            **({"likely_languages": _rounded(self.likely)} if self.likely else {}),
             "task": self.transcript.task,
             "text": self.transcript.text,
             "duration_s": round(self.transcript.duration_s, 3),
@@ -83,6 +92,10 @@ class Answer:
             "segments": [_plain(segment) for segment in self.transcript.segments],
             "model": {"name": self.model.name, "version": self.model.version or None},  # 0: not of the store
         }
+
+
+def _rounded(shares: Mapping[str, float]) -> dict[str, float]:
+    return {code: round(share, 3) for code, share in shares.items()}
 
 
 def _plain(segment: Segment) -> dict[str, Any]:
@@ -107,7 +120,7 @@ class Both:
 
 def transcribe(
     store: Store,
-    language: Language,
+    language: Language | None,
     source: Path,
     task: Task,
     check: Check = go_on,
@@ -119,6 +132,7 @@ def transcribe(
     """A recording's text, by the champion of its language.
 
     Args:
+        language: None: it is told from the recording.
         check: asked several times a second, whatever is going on; what it raises ends the work.
         words, prompt, on_segments: as `Transcriber.transcribe_for` takes them.
     Raises: NoSpeechModel, CannotTranslate, AudioError, StoreError; Busy if there is no place; Killed.
@@ -129,14 +143,14 @@ def transcribe(
 
 
 def transcribe_and_translate(
-    store: Store, language: Language, source: Path, *, words: bool = True, prompt: str = ""
+    store: Store, language: Language | None, source: Path, *, words: bool = True, prompt: str = ""
 ) -> Iterator[Stage | Both]:
     """Text and English as stages; the last one has them. Closing the iterator ends the work.
 
     A stage is given again while it lasts, so that who reads can see whether the visitor is still there.
     Raises: as `transcribe`, but no CannotTranslate.
     """
-    promoted(store, language)  # before anything is decoded for nothing
+    refuse_without(store, language)  # before anything is decoded for nothing
     order = Order(tasks=("transcribe", "translate"), only_if_it_can=True, words=words, prompt=prompt)
     return staged(
         lambda report, check: both_of(*work(store, language, source, order, report, check)), Waiting()
@@ -151,7 +165,7 @@ def both_of(answers: Sequence[Answer], why: str) -> Both:
 
 def work(
     store: Store,
-    language: Language,
+    language: Language | None,
     source: Path,
     order: Order,
     report: Report,
@@ -172,20 +186,22 @@ def work(
             written = WRITER(store, cache_folder(), language, order, samples, listener, check)
             return [
                 Answer(
-                    language=language,
+                    language=language_of(written.language),
                     model=written.model,
                     transcript=transcript,
                     took_s=written.took_s,
-                    notes=samples.notes,
+                    notes=(*samples.notes, *written.notes),
+                    likely=written.likely,
                 )
                 for transcript in written.transcripts
             ], written.why_no_english
 
 
 @contextmanager
-def decoded(source: Path, language: Language, check: Check) -> Iterator[SamplesFile]:
+def decoded(source: Path, language: Language | None, check: Check) -> Iterator[SamplesFile]:
     """A recording's samples as they are written down."""
-    with closing(DECODERS.open(source, max_s=MAX_S, language=language.code, check=check)) as samples:
+    code = language.code if language else ""
+    with closing(DECODERS.open(source, max_s=MAX_S, language=code, check=check)) as samples:
         yield samples
 
 

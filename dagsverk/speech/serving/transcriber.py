@@ -13,6 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -102,6 +103,14 @@ class Transcriber:
         """Of the model."""
         return self._engine.name
 
+    def of(self, language: str) -> Transcriber:
+        """The same model, of which another language is asked; both take turns with it."""
+        if language == self.language:
+            return self
+        other = copy(self)
+        other.language = language
+        return other
+
     def transcribe(
         self,
         source: Source,
@@ -136,11 +145,11 @@ class Transcriber:
         """
         shares: Counter[str] = Counter()
         with _opened(source) as blocks:
-            levels, samples = windows.levels(_checked(blocks(), check))
+            levels, samples = windows.levels(checked(blocks(), check))
             planned = self._packed(windows.plan(levels, samples, longest_s=self._longest_s))
             lengths_s = itertools.accumulate(window.end_s - window.start_s for window in planned)
             most = [window for window, at_s in zip(planned, lengths_s, strict=True) if at_s <= LISTENED_S]
-            for batch in _batches(windows.take(_checked(blocks(), check), most), self._engine.batch_s):
+            for batch in _batches(windows.take(checked(blocks(), check), most), self._engine.batch_s):
                 mels = [log_mel.log_mel(audio, self._engine.n_mels) for _, audio in batch]
                 with turn(), self._lock:
                     likely = self._engine.languages(mels, check=check)
@@ -191,13 +200,13 @@ class Transcriber:
         left_out: dict[Task, Counter[str]] = {task: Counter() for task in tasks}
         report = on_progress or _report_to_nobody
         with _opened(source) as blocks:
-            levels, samples = windows.levels(_checked(blocks(), check))
+            levels, samples = windows.levels(checked(blocks(), check))
             total_s = samples / SAMPLE_RATE_HZ
             report(0.0, total_s)
             parts = windows.plan(levels, samples, longest_s=self._longest_s)
             planned = self._packed(parts)
             begun_s = 0.0
-            for batch in _batches(windows.take(_checked(blocks(), check), planned), self._engine.batch_s):
+            for batch in _batches(windows.take(checked(blocks(), check), planned), self._engine.batch_s):
                 cut = [window for window, _ in batch]
                 mels = [log_mel.log_mel(audio, self._engine.n_mels) for _, audio in batch]
                 end_s = cut[-1].end_s
@@ -336,7 +345,8 @@ def _opened(source: Source) -> Iterator[Callable[[], Iterable[Audio]]]:
             yield lambda: file.blocks(BLOCK_S)
 
 
-def _checked(blocks: Iterable[Audio], check: Check) -> Iterator[Audio]:
+def checked(blocks: Iterable[Audio], check: Check) -> Iterator[Audio]:
+    """The blocks; before each is asked whether to go on."""
     for block in blocks:
         check()
         yield block

@@ -73,7 +73,7 @@ def _answer(number: int, samples_number: int) -> None:
             written = write_down(
                 _store(request["store"]),
                 Path(request["cache"]),
-                language(request["language"]),
+                language(request["language"]) if request["language"] else None,
                 parse(request["order"], Order),
                 samples,
                 teller,
