@@ -97,6 +97,21 @@ def test_times_come_by_segment_and_by_word_as_they_are_asked_for(client, granula
         assert all(word.start <= word.end for word in answer.words)
 
 
+def test_without_a_language_the_one_that_is_spoken_is_named_and_so_is_the_model(client):
+    raw = client.audio.transcriptions.with_raw_response.create(
+        model="whisper-1", file=("three.wav", THREE), response_format="srt"
+    )
+    assert raw.headers["x-dagsverk-language"] == "sv"
+    assert raw.headers["x-dagsverk-model"] == "whisper_swedish 1"
+    told = asked(client, response_format="verbose_json", language="auto")
+    assert (told.language, told.model) == ("swedish", "whisper_swedish 1")
+    assert "taken for Swedish" in told.notes[0]
+    named = asked(client, response_format="verbose_json", language="sv")
+    assert named.notes == []
+    *_, done = asked(client, stream=True)
+    assert (done.language, done.model) == ("sv", "whisper_swedish 1")
+
+
 def test_a_prompt_is_taken_and_does_not_end_up_in_the_text(client):
     assert "Anna" not in asked(client, prompt="Anna Nygren.").text
 

@@ -34,12 +34,6 @@ def compare(jobs: Jobs, id: str) -> View:
             raise AudioError("missing audio", "it is no longer kept here; give it again, and then compare")
         job = view.job
         order = replace(job.order, tasks=job.order.tasks[:1], words=False, before=version.version)
-        new = jobs.submit(
-            view.result.original.language,
-            recording,
-            visitor=job.visitor,
-            name=job.name,
-            order=order,
-            beside=id,
-        )
+        spoken, name = view.result.original.language, job.name
+        new = jobs.submit(spoken, recording, visitor=job.visitor, name=name, order=order, beside=id)
         return jobs.view(new)
