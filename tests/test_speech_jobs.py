@@ -3,6 +3,7 @@
 import dataclasses
 import datetime as dt
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,9 @@ from dagsverk.speech.serving.job_files import NoJob, digest
 from dagsverk.speech.serving.jobs import Jobs
 from dagsverk.store import Unavailable, open_store
 from ui.api import build_api
+from ui.speech import transcribe
 from ui.speech.desk import SpeechDesk
+from ui.speech.page_jobs import PageJobs
 from ui.tabular.desk import TabularDesk
 
 TEXTS = [sound.text for sound in sounds()]
@@ -97,6 +100,19 @@ def test_jobs_wait_in_their_order_and_move_up(made, recording):
     assert [server.view(id).place for id in ids[1:]] == [1, 2]
     assert [view.id for view in server.of("anna")] == [ids[2], ids[1]]
     assert server.of("berta") == server.of("") == []
+
+
+def test_the_page_says_how_many_are_before(made, recording):
+    server = made(at_work=0)
+    ids = [server.submit(SWEDISH, recording, visitor="anna") for _ in range(3)]
+    page = PageJobs(SimpleNamespace(jobs=server))
+    shown = [next(page.follow(id, SimpleNamespace(session_hash="page"))) for id in ids]
+    assert [stage.place for stage in shown] == [1, 2, 3]
+    assert [transcribe._stage(None, stage, "").split("<span>")[1].split("<")[0] for stage in shown] == [
+        "Waiting for its turn: it is the next one …",
+        "Waiting for its turn: 1 recording before it …",
+        "Waiting for its turn: 2 recordings before it …",
+    ]
 
 
 @pytest.mark.parametrize("tries, state", [(0, "done"), (2, "done"), (3, "failed")])

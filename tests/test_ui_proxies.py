@@ -1,5 +1,8 @@
 """Behind a proxy each visitor has an address of his own; a proxy that nobody named is not believed."""
 
+import socket
+from urllib.parse import urlsplit
+
 import httpx
 import pytest
 from listening import listening
@@ -71,6 +74,27 @@ def test_passwords_are_guessed_by_address_and_no_header_gives_new_guesses(served
             for number in range(WRONG_GUESSES + 1)
         ]
     assert answers == [401] * WRONG_GUESSES + [last]
+
+
+@pytest.mark.parametrize(
+    "path, headers, status",
+    [
+        ("/api/jobs/italian", "", b"503"),  # no champion
+        ("/api/transcribe/klingon", "", b"404"),
+        ("/nothing", "", b"413"),
+        ("/v1/audio/transcriptions", "Host: evil.example\r\n", b"421"),
+    ],
+)
+def test_who_still_sends_when_he_is_refused_gets_the_answer(served, path, headers, status):
+    body = bytes(32 * 1024**2)
+    host = headers or "Host: 127.0.0.1\r\n"
+    head = f"POST {path} HTTP/1.0\r\n{host}Content-Length: {len(body)}\r\n\r\n"  # as nginx asks
+    with served({}) as address:
+        parts = urlsplit(address)
+        with socket.create_connection((parts.hostname, parts.port), timeout=60) as connection:
+            connection.sendall(head.encode() + body)
+            answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert answer.split()[1] == status and answer.endswith(b"}")
 
 
 @pytest.mark.parametrize(

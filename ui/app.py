@@ -12,7 +12,7 @@ from starlette.staticfiles import StaticFiles
 from dagsverk.doors import Doors, Rules
 from ui import api, frame, home, look
 from ui.gate import Gate
-from ui.limits import MAX_MEDIA_BYTES, BodyLimit, SafeHeaders
+from ui.limits import MAX_MEDIA_BYTES, BodyLimit, Lingering, SafeHeaders
 from ui.openai_errors import OpenAIErrors
 from ui.prefix import Prefixed, Unprefixed
 from ui.speech import monitor as speech_monitor
@@ -81,6 +81,7 @@ def build_app(
     app.add_middleware(OpenAIErrors)
     app.add_middleware(SafeHeaders)  # on what is refused, too
     app.add_middleware(Unprefixed, prefix=root_path)
+    app.add_middleware(Lingering)
     with warnings.catch_warnings():
         # Gradio warns that it turns off what is off
         warnings.filterwarnings("ignore", "SSR mode is not supported", UserWarning)

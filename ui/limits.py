@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from contextlib import suppress
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
@@ -11,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 MAX_BODY_BYTES = 64 * 1024  # a row of inputs needs a few hundred
 MAX_BATCH_BYTES = 8 * 1024 * 1024  # of many rows, as JSON, CSV or Parquet
 MAX_MEDIA_BYTES = 200 * 1024 * 1024  # two hours of MP3, or a video of a quarter of an hour
+LINGER_S = 5.0  # a proxy beside us has then sent what it holds
 # Recordings come in here, and only here: they are passed on as they come, never held in memory.
 MEDIA_ROUTES = ("/gradio_api/upload", "/api/transcribe/", "/api/jobs/", "/v1/audio/")
 BATCH_ROUTE = re.compile(r"/api/predict/[a-z][a-z0-9_]{0,99}/batch")
@@ -103,6 +106,45 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, media: bool, limit
             f"want a recording of at most {limit // 1024**2} MB; cut it, or send its sound without the video"
         )
     await JSONResponse({"error": message}, status_code=413)(scope, receive, send)
+
+
+class Lingering:
+    """ASGI middleware, outermost: who is answered while still sending gets the answer.
+
+    A connection that is closed before all was read is reset, and what was answered is lost: behind a proxy
+    the visitor sees 502 where he was to be told what is wrong. So an answer goes out at once, and its end
+    only when the rest of the body has come and was thrown away.
+
+    Args: patience_s: with who sends.
+    """
+
+    def __init__(self, app: ASGIApp, patience_s: float = LINGER_S) -> None:
+        self.app, self.patience_s = app, patience_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            await self.app(scope, receive, send)
+            return
+        whole = False
+
+        async def noted() -> Message:
+            nonlocal whole
+            message = await receive()
+            whole = whole or not message.get("more_body", False)
+            return message
+
+        async def lingering(message: Message) -> None:
+            ends = message["type"] == "http.response.body" and not message.get("more_body", False)
+            if ends and not whole:
+                await send({**message, "more_body": True})
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self.patience_s):
+                        while not whole:
+                            await noted()
+                message = {"type": "http.response.body", "body": b""}
+            await send(message)
+
+        await self.app(scope, noted, lingering)
 
 
 async def whole_body(receive: Receive) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse
 
 from dagsverk.records import plain
@@ -25,14 +25,15 @@ def add_export_routes(app: FastAPI, speech: SpeechDesk) -> None:
     """Add the routes. Their errors are worded as those of the other routes for speech."""
 
     @app.get("/api/speech/{language}/exports", summary="The champion in forms for other engines")
-    def listed(language: str) -> dict[str, Any]:
+    def listed(language: str, request: Request) -> dict[str, Any]:
+        below = f"{request.scope.get('root_path', '')}/api/speech"  # of a proxy's path, if there is one
         spoken = named_language(language)
         model = promoted(speech.store, spoken)
         made = exports.kept(speech.store, spoken, model)
         forms = [
             {
                 **plain(one),
-                "download": None if one.refused else f"/api/speech/{spoken.code}/exports/{one.form}.zip",
+                "download": None if one.refused else f"{below}/{spoken.code}/exports/{one.form}.zip",
                 "program": None if one.refused else program(model, spoken, one.form),
             }
             for one in (made.forms if made else ())
