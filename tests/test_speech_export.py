@@ -3,14 +3,17 @@
 import hashlib
 import json
 import shutil
+import tempfile
 import zipfile
 
 import numpy as np
 import pytest
+import torch
 from fastapi.testclient import TestClient
 from sound_corpus import SoundCorpus, prepared_sounds
 
 from dagsverk.speech import exports
+from dagsverk.speech.config import FinetuneConfig
 from dagsverk.speech.errors import ModelError
 from dagsverk.speech.export import conversion, elsewhere, exporting, parity
 from dagsverk.speech.exports import Export, Exported, Parity
@@ -22,7 +25,9 @@ from dagsverk.speech.serving import champions
 from dagsverk.speech.serving.ctranslate_engine import CTranslateEngine, load_engine
 from dagsverk.speech.serving.light_tokenizer import LightTokenizer
 from dagsverk.speech.serving.torch_engine import TorchEngine
+from dagsverk.speech.training.learner import make_learner, merge_adapters, trained
 from dagsverk.store import open_store
+from dagsverk.store.backend import Backend
 from tasks import speech as tasks
 from ui.api import build_api
 from ui.tabular.desk import TabularDesk
@@ -210,6 +215,7 @@ def in_use(folders, tmp_path, monkeypatch):
     monkeypatch.setenv("DAGSVERK_CACHE", str(tmp_path / "cache"))
     # by its number of tokens the library takes a vocabulary of bytes for English; such a model is refused
     monkeypatch.setattr(CTranslateEngine, "is_multilingual", True)
+    monkeypatch.setattr(parity, "MOST_CLIPS", 2)
     store = open_store()
     prepared_sounds(store, tmp_path / "cache", SoundCorpus(voices=1))
     model = store.save_model(SWEDISH.model_name, folders[0], metrics={})
@@ -217,13 +223,39 @@ def in_use(folders, tmp_path, monkeypatch):
     return store, model
 
 
-def test_an_export_killed_before_its_record_counts_for_nothing_and_is_made_again(in_use, monkeypatch):
+def after(function, times):
+    """The function; its n-th call is the last thing that happens before a kill."""
+    calls = iter(range(1, times + 1))
+
+    def killed(*arguments, **options):
+        outcome = function(*arguments, **options)
+        if next(calls) == times:
+            raise KeyboardInterrupt
+        return outcome
+
+    return killed
+
+
+@pytest.mark.parametrize(
+    "owner, name, times",
+    [
+        (conversion, "convert", 1),
+        (Backend, "put_file", 1),
+        (Backend, "put_file", 2),  # both archives are there, and no record
+    ],
+    ids=lambda one: getattr(one, "__name__", str(one)).rpartition(".")[2],
+)
+def test_an_export_killed_before_its_record_counts_for_nothing_and_is_made_again(
+    in_use, monkeypatch, tmp_path, owner, name, times
+):
     store, model = in_use
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(exports, "keep", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(owner, name, after(getattr(owner, name), times))
         tasks.export.fn("sv", model.ref)
-    assert store.list(exports.export_folder(SWEDISH, model))  # archives, which nobody is served from
-    assert exports.kept(store, SWEDISH, model) is None
+    assert exports.kept(store, SWEDISH, model) is None  # whatever archives are there, nobody is served them
+    client = TestClient(build_api(TabularDesk(str(tmp_path / "store"))))
+    assert client.get("/api/speech/sv/exports/float16.zip").status_code == 404
 
     published = tasks.export.fn("sv", model.ref)
     made = exports.kept(store, SWEDISH, model)
@@ -233,9 +265,36 @@ def test_an_export_killed_before_its_record_counts_for_nothing_and_is_made_again
     for one in made.published:
         archive = store.get(one.path)
         assert (hashlib.sha256(archive).hexdigest(), len(archive)) == (one.sha256, one.bytes)
+    there = {path.rpartition("/")[2] for path in store.list(exports.export_folder(SWEDISH, model))}
+    assert there >= {"export.json", *(f"{form}.zip" for form in published)}
 
     assert tasks.export.fn("sv", model.ref) == published
     assert exports.kept(store, SWEDISH, model) == made
+    assert not list(tmp_path.glob("dagsverk-*"))
+
+
+def test_a_model_tuned_by_lora_is_exported_with_what_its_adapters_learnt(tmp_path, mels):
+    model = random_model("tiny", seed=3)
+    untuned = TorchEngine(model).decode(mels, language="sv")
+    learner = make_learner(model.model, FinetuneConfig(lora_rank=4))
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, weight in trained(learner).items():
+            if "lora_B" in name:  # zero before training
+                weight.add_(torch.randn(weight.shape, generator=generator), alpha=0.5)
+    model.model.eval()
+    with as_kept():
+        tuned = TorchEngine(model).decode(mels, language="sv")  # adapters beside their weights
+    assert [one.tokens for one in tuned] != [one.tokens for one in untuned]
+
+    merge_adapters(model.model)
+    save_model_folder(model, tmp_path / "own", language="sv")
+    merged = load_model(str(tmp_path / "own"))
+    conversion.convert(merged, tmp_path / "own", "float16", tmp_path / "float16")
+    decoded = load_engine(tmp_path / "float16", "x", language="sv").decode(mels, language="sv")
+    assert [one.tokens for one in decoded] == [one.tokens for one in tuned]
+    for one, other in zip(decoded, tuned, strict=True):
+        assert one.mean_log_probability == pytest.approx(other.mean_log_probability, rel=0.03)
 
 
 def test_an_archive_from_the_page_runs_where_it_is_unpacked(in_use, mels, tmp_path):
