@@ -100,3 +100,15 @@ def test_subtitles_of_a_film_are_those_of_its_sound_alone_moved_to_where_the_pic
         for (start, end, text), move in zip(plain, made.shifts_s, strict=True)
     ]
     assert subtitles(made.bytes()) == wanted
+
+
+def test_a_short_word_in_minutes_of_a_quiet_room_is_shown_when_it_is_said(subtitles):
+    noise = np.random.default_rng(0).normal(0, 0.0006, 16_000 * 120)  # -64 dBFS: a little above silence
+    room = noise.astype(np.float32)
+    at_s = [20.0, 63.0, 100.0]
+    for second in at_s:
+        word = sounds()[0].audio[: round(16_000 * 0.35)]  # less than a hundredth of the minute around it
+        room[round(16_000 * second) :][: len(word)] += word
+    shown = subtitles(room)
+    margin_s = 0.25  # this model's attention was taught nothing of time
+    assert [start for start, *_ in shown] == [pytest.approx(second, abs=margin_s) for second in at_s]

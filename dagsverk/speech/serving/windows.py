@@ -123,7 +123,7 @@ def spoken_frames(levels: Levels, window: Window) -> NDArray[np.bool_]:
     own = levels[window.start // LEVEL_SAMPLES : -(-window.end // LEVEL_SAMPLES)]
     bounded = np.maximum(own, SILENCE_DBFS)
     noise, voice = np.percentile(bounded, [10, 95])
-    clear = voice - noise >= CLEAR_RANGE_DB
+    clear = max(voice, _loudest(bounded)) - noise >= CLEAR_RANGE_DB
     threshold = max(noise + PAUSE_ABOVE_NOISE_DB, voice - VOICE_RANGE_DB) if clear else SILENCE_DBFS
     return np.asarray(own > threshold)
 
@@ -157,10 +157,16 @@ def _loud(levels: Levels) -> NDArray[np.bool_]:
     for first in range(0, len(levels), size):
         around = bounded[max(0, first - size) : first + 2 * size]
         noise, voice = np.percentile(around, [10, 99])
-        clear = voice - noise >= CLEAR_RANGE_DB
+        clear = max(voice, _loudest(around)) - noise >= CLEAR_RANGE_DB
         threshold = noise + PAUSE_ABOVE_NOISE_DB if clear else SILENCE_DBFS
         loud[first : first + size] = levels[first : first + size] > threshold
     return loud
+
+
+def _loudest(levels: Levels) -> float:
+    """What a short word reaches: of a minute with one word in it, a percentile is noise."""
+    frames = int(SHORTEST_S * LEVELS_PER_S)
+    return float(np.partition(levels, -frames)[-frames]) if len(levels) >= frames else -np.inf
 
 
 def _runs(loud: NDArray[np.bool_]) -> list[tuple[int, int]]:
