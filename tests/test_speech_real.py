@@ -1,5 +1,6 @@
 """What users rely on, with Whisper's own weights and human voices. Opt-in: see `support/real_data.py`."""
 
+import difflib
 import json
 import random
 import signal
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from films import Track, film
 from real_data import needs_real_data, prompts, weights
 from training_process import Trainer
 
@@ -159,3 +161,32 @@ def test_words_while_one_speaks_are_those_of_the_whole_recording(room, language)
     whole = transcriber.transcribe(audio).text.replace("\n", " ")
     rates = total(count_errors([whole], [" ".join(came)], language))
     assert rates.wer is not None and rates.wer < 0.15, (whole, came)
+
+
+def test_words_of_a_film_are_those_of_its_sound_alone_moved_to_where_the_picture_has_them(room):
+    """Sound that begins 2.5 s late, with packets of 4 s lost in the middle, which are silence."""
+    rows = [json.loads(line) for line in (prompts("it") / "metadata.jsonl").open(encoding="utf-8")]
+    pieces: list[np.ndarray] = []
+    for row in [row for row in rows if len(row["text"].split()) >= 6][:6]:
+        with closing(samples_file(prompts("it") / row["file"])) as file:
+            pieces += [*file.blocks(30.0), np.zeros(16_000, np.float32)]
+    cut = round(sum(map(len, pieces[: len(pieces) // 2])) / 16_000, 3)  # behind a pause
+    audio = np.concatenate(pieces)
+    fine = np.interp(np.arange(3 * len(audio)) / 3, np.arange(len(audio)), audio).astype(np.float32)
+    track = Track(sound=fine, at_s=2.5, moved=lambda at_s: at_s + (4 if at_s - 2.5 > cut - 0.5 else 0))
+    content = film("mp4", track, codec="aac", picture_s=len(audio) / 16_000 + 6.5)
+    engine = load_engine(Path(weights()), "base", language="it")
+    plain, shown = (
+        words_in(Transcriber(engine, "it").transcribe(sound, words=True).segments)
+        for sound in (audio, content)
+    )
+    same = difflib.SequenceMatcher(None, [one.text for one in plain], [one.text for one in shown])
+    errors_s = np.array(
+        [
+            shown[b + i].start_s - plain[a + i].start_s - (2.5 if plain[a + i].start_s < cut else 6.5)
+            for a, b, size in same.get_matching_blocks()
+            for i in range(size)
+        ]
+    )
+    assert len(errors_s) >= 0.7 * len(plain), (plain, shown)
+    assert np.mean(np.abs(errors_s) < 0.1) >= 0.9 and np.abs(np.median(errors_s)) < 0.05, errors_s
