@@ -206,7 +206,8 @@ def test_each_step_counts_anew_and_a_long_work_is_no_hanging_one():
     with ours, theirs:
         teller = _Teller(ours)
         assert [teller.still_s(2) for _ in range(3)] == [0, 2, 4]
-        teller.check()
-        assert [teller.still_s(2) for _ in range(2)] == [0, 2]
+        assert not teller.begun  # it is fetched and loaded
+        teller.check()  # its language is told, by a model that is loaded
+        assert teller.begun and [teller.still_s(2) for _ in range(2)] == [0, 2]
         teller.begins(["transcribe"])
         assert [teller.still_s(2) for _ in range(2)] == [0, 2]

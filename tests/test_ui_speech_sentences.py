@@ -11,6 +11,7 @@ from dagsverk.speech.corpora.limited import UNKNOWN_VOICES
 from dagsverk.speech.evaluation.description import describe, score_clips
 from dagsverk.speech.evaluation.report import Cut, DecodingSpeed, EvaluationReport, ScoredModel, UnseenScores
 from dagsverk.speech.features.shards import Example, Suspicion
+from dagsverk.speech.serving.stages import Transcribing
 from dagsverk.speech.steps import Prepared, SplitCounts
 from dagsverk.store import Model
 from ui.speech import sentences, texts
@@ -201,3 +202,20 @@ def test_a_set_without_suspicious_texts_is_told_from_one_that_nobody_looked_at()
     looked_at = dataclasses.replace(set_of(), suspicious={})
     assert sentences.suspicious(looked_at) == "Nothing odd was noticed in the texts of 5 clips."
     assert "did not look" in sentences.suspicious(set_of())
+
+
+@pytest.mark.parametrize(
+    "tasks, remaining_s, words",
+    [
+        (["transcribe"], None, "Written down: 3:20 of 1:02:03"),
+        (["transcribe"], 20.0, "Written down: 3:20 of 1:02:03"),
+        (["transcribe"], 70.0, "Written down: 3:20 of 1:02:03, about 1 minute left"),
+        (
+            ["transcribe", "translate"], 620.0,
+            "Written down and put into English: 3:20 of 1:02:03, about 10 minutes left",
+        ),
+    ],
+)  # fmt: skip
+def test_a_job_says_how_much_is_written_down_and_how_many_minutes_are_left(tasks, remaining_s, words):
+    stage = Transcribing(tasks=tuple(tasks), done_s=200.0, total_s=3723.0, remaining_s=remaining_s)
+    assert sentences.progress(stage) == words

@@ -6,6 +6,7 @@ import datetime as dt
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
@@ -14,7 +15,7 @@ from dagsverk.speech.errors import AudioError, SpeechError
 from dagsverk.speech.languages import AUTO, Language
 from dagsverk.speech.serving.job_files import NoJob
 from dagsverk.speech.serving.jobs import RECORDING_KEPT_S, Jobs, View
-from dagsverk.speech.serving.service import Both, Stage, Waiting
+from dagsverk.speech.serving.service import Both, Stage, Transcribing, Waiting
 from dagsverk.store import StoreError
 from ui.speech.desk import SpeechDesk
 from ui.visitors import visitor_of
@@ -54,7 +55,10 @@ class PageJobs:
                 raise AudioError(view.reason, view.error.removeprefix(f"{view.reason}: "))
             if view.state == "failed":
                 raise SpeechError(view.error)
-            yield view.result or view.stage or Waiting(place=view.place)
+            stage = view.stage
+            if isinstance(stage, Transcribing):
+                stage = replace(stage, remaining_s=view.remaining_s)
+            yield view.result or stage or Waiting(place=view.place)
 
     def last(self, language: Language | None, request: gr.Request) -> str | None:
         """The visitor's newest job of a language that is at work or was done within the hour."""

@@ -10,11 +10,12 @@ from dagsverk.speech.evaluation.report import EvaluationReport, Interval
 from dagsverk.speech.languages import Language
 from dagsverk.speech.registry.gate import cut_words
 from dagsverk.speech.serving.champions import how_to_get
+from dagsverk.speech.serving.stages import Transcribing
 from dagsverk.speech.steps import Prepared, SplitCounts
 from dagsverk.store import Model
 from dagsverk.words import counted, number, voices
 from ui.parts import last_part, percent
-from ui.speech.parts import seconds
+from ui.speech.parts import clock, seconds
 
 
 def waiting(place: int = 0) -> str:
@@ -22,6 +23,14 @@ def waiting(place: int = 0) -> str:
     if place < 2:
         return "Waiting for its turn" + (": it is the next one …" if place else " …")
     return f"Waiting for its turn: {counted(place - 1, 'recording')} before it …"
+
+
+def progress(stage: Transcribing) -> str:
+    """How much of a recording is written down, and how many minutes it may still take."""
+    verb = "Written down" + " and put into English" * ("translate" in stage.tasks)
+    left = round((stage.remaining_s or 0.0) / 60)
+    minutes = f", about {counted(left, 'minute')} left" if left else ""
+    return f"{verb}: {clock(stage.done_s)} of {clock(stage.total_s)}{minutes}"
 
 
 def clips_and_voices(report: EvaluationReport) -> str:

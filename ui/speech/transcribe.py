@@ -42,7 +42,6 @@ from ui.speech.page_jobs import PageJobs, has_visitor
 from ui.speech.parts import (
     REMEMBER_LANGUAGE,
     asked_or_detect,
-    clock,
     language_choice,
     microphone,
     microphone_notice,
@@ -273,9 +272,8 @@ def _stage(speech: SpeechDesk, stage: Stage | Both, given: str) -> Html:
         words = f"Loading version {stage.model.version}: once, the next recordings need not wait for it."
         return parts.working(words)
     if isinstance(stage, Transcribing):
-        verb = "Written down" + " and put into English" * ("translate" in stage.tasks)
         share = stage.done_s / stage.total_s if stage.total_s else 0.0
-        return parts.working(f"{verb}: {clock(stage.done_s)} of {clock(stage.total_s)}", share)
+        return parts.working(sentences.progress(stage), share)
     return transcript(speech, stage, given)
 
 

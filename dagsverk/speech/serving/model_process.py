@@ -123,8 +123,7 @@ class ModelProcess:
                 for kind, content in _events(asker, process, check):
                     if kind == "written":
                         return parse(content, Written, "what the model wrote")
-                    if kind == "begins":
-                        process.begins()
+                    process.turns_to(kind)
                     _tell(listener, kind, content)
             except (BrokenPipeError, ConnectionResetError):
                 pass

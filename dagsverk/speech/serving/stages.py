@@ -38,6 +38,7 @@ class Transcribing:
     done_s: float
     total_s: float
     segments: Mapping[Task, tuple[Segment, ...]] = field(default_factory=dict)
+    remaining_s: float | None = None  # of a job; None: nobody knows
 
 
 Stage: TypeAlias = Waiting | Decoding | Loading | Transcribing

@@ -86,9 +86,12 @@ class WatchedProcess:
         """Give it open files. Raises OSError if it ended, or takes nothing."""
         socket.send_fds(self._socket, [b"r"], list(numbers))
 
-    def begins(self) -> None:
-        """A model is loaded, as somebody else was told before the next pulse."""
-        self._pulse = Pulse(working_s=0.0)
+    def turns_to(self, kind: str) -> None:
+        """It told, before its next pulse, that it loads a model now, or begins to work with it."""
+        if kind == "loading":
+            self._pulse = Pulse(loading_s=0.0)
+        elif kind == "begins":
+            self._pulse = Pulse(working_s=0.0)
 
     def end(self) -> None:
         """Now, whatever it is at."""
@@ -133,6 +136,7 @@ class WatchedProcess:
             return f"it gave no sign of life for {silent_s:.0f} s"
         if (pulse.loading_s or 0.0) > patience.load_s:
             return f"it was loading for {pulse.loading_s:.0f} s without an end"
-        if (pulse.working_s or 0.0) > patience.work_s:
+        # Who works may wait for the model that another loads.
+        if pulse.loading_s is None and (pulse.working_s or 0.0) > patience.work_s:
             return f"it made no step for {pulse.working_s:.0f} s"
         return ""

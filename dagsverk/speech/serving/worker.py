@@ -116,7 +116,7 @@ class _Teller:
 
     def __init__(self, asker: socket.socket) -> None:
         self._asker = asker
-        self.begun = False  # before that the model is fetched and loaded, which has no steps
+        self.begun = False  # else a model is fetched and loaded, which has no steps
         self._moved, self._still_s = True, 0.0
 
     def still_s(self, pulse_s: float) -> float:
@@ -128,7 +128,7 @@ class _Teller:
     def check(self) -> None:
         """A step, or a wait for the model. Raises Left once the other side is closed: it says nothing after
         its request."""
-        self._moved = True
+        self._moved = self.begun = True
         if select.select([self._asker], [], [], 0)[0]:
             raise Left
 
@@ -136,6 +136,7 @@ class _Teller:
         self._asker.sendall(json.dumps([kind, content]).encode() + b"\n")
 
     def loading(self, model: Model) -> None:
+        self._moved, self.begun = True, False
         self.tell("loading", plain(model))
 
     def begins(self, tasks: Sequence[Task]) -> None:
