@@ -9,7 +9,7 @@ from dagsverk.speech.errors import AudioError
 from dagsverk.speech.languages import language
 from dagsverk.speech.model.models import save_model_folder
 from dagsverk.speech.registry.adoption import adopt
-from dagsverk.speech.serving import answering, champions, detection
+from dagsverk.speech.serving import answering, champions, detection, live_sessions, service
 from dagsverk.speech.serving.answering import Listener, Order
 from dagsverk.speech.serving.champions import NoSpeechModel, writer_of
 from dagsverk.store import open_store
@@ -105,6 +105,33 @@ def test_a_published_model_that_is_no_longer_in_use_still_tells_and_writes(store
     assert (answer.language, answer.model.name, answer.model.version) == ("da", "whisper_swedish", 1)
     own = written(store, tmp_path, LOW)
     assert (own.language, own.model.version, text(own)) == ("sv", 2, LOW.text)
+
+
+def test_a_language_that_is_taken_for_one_written_alike_is_written_by_that_one_s_model(store, tmp_path):
+    save_model_folder(telling_model(("sv", "it", "nn")), tmp_path / "published", language="sv")
+    adopt(store, language("no"), str(tmp_path / "published"))
+    adopt(store, SWEDISH, str(tmp_path / "published"))
+    answer = written(store, tmp_path, NOISE, times=6)
+    assert (answer.language, answer.model.name) == ("no", "whisper_norwegian")
+
+
+def test_live_words_are_in_the_language_that_is_told_first(store, published, tmp_path, monkeypatch):
+    adopt(store, SWEDISH, published)
+    adopt(store, ITALIAN, published)
+    asked = []
+
+    def noted(store, cache, language, *rest):
+        asked.append(language)
+        return answering.write_down(store, cache, language, *rest)
+
+    monkeypatch.setattr(service, "WRITER", noted)
+    monkeypatch.setenv("DAGSVERK_CACHE", str(tmp_path / "cache"))
+    listen = live_sessions.champion_listens(store, None)(go_on)
+    gap = np.zeros(24_000, np.float32)
+    silent, short = np.zeros(90_000, np.float32), np.concatenate([gap, RISING.audio])
+    long = np.concatenate([gap, RISING.audio] * 3)
+    assert [len(listen(audio)) for audio in (silent, short, long, short)] == [0, 4, 12, 4]
+    assert asked == [None, None, None, ITALIAN]
 
 
 def test_a_tuned_model_writes_no_other_language(store, tmp_path):

@@ -22,6 +22,7 @@ from dagsverk.speech.evaluation.scoring import count_errors, total
 from dagsverk.speech.model.decoding import decode
 from dagsverk.speech.model.models import load_model
 from dagsverk.speech.runs import CheckpointRef, ValidationPoint, curve
+from dagsverk.speech.serving.detection import SURE
 from dagsverk.speech.serving.live import Live
 from dagsverk.speech.serving.repetition import loops
 from dagsverk.speech.serving.torch_engine import load_engine
@@ -190,3 +191,16 @@ def test_words_of_a_film_are_those_of_its_sound_alone_moved_to_where_the_picture
     )
     assert len(errors_s) >= 0.7 * len(plain), (plain, shown)
     assert np.mean(np.abs(errors_s) < 0.1) >= 0.9 and np.abs(np.median(errors_s)) < 0.05, errors_s
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_whisper_as_published_names_the_language_of_a_recording(language):
+    rows = [json.loads(line) for line in (prompts(language) / "metadata.jsonl").open(encoding="utf-8")]
+    pieces: list[np.ndarray] = []
+    for row in [row for row in rows if len(row["text"].split()) >= 4 and "[" not in row["text"]][:8]:
+        with closing(samples_file(prompts(language) / row["file"])) as file:
+            pieces += [*file.blocks(30.0), np.zeros(8_000, np.float32)]
+    transcriber = Transcriber(load_engine(Path(weights()), "base", language="en"), "en")
+    shares = transcriber.languages(np.concatenate(pieces))
+    code, share = next(iter(shares.items()))
+    assert code == language and share > SURE, shares

@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 import pytest
-from speech_models import sounds, taught_model
+from speech_models import sounds, taught_model, telling_model
 from speech_site import spoken_store
 
 from dagsverk.commands import main
@@ -61,6 +61,17 @@ def test_the_champion_of_the_store_is_used_unless_a_model_is_named(room, monkeyp
     monkeypatch.setenv("DAGSVERK_STORE", str(spoken_store()))
     assert transcribe(room / "två ord.wav", "--format", "json") == 0
     assert '"model": "whisper_swedish 1"' in (room / "två ord.json").read_text()
+
+
+def test_a_language_that_is_left_out_is_told_from_each_recording(room, monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("DAGSVERK_STORE", str(spoken_store()))
+    assert main(["transcribe", str(room / "a.wav")]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{FIRST}\n" and "taken for Swedish" in err
+    save_model_folder(telling_model(), tmp_path / "published", language="sv")
+    assert main(["transcribe", str(room / "a.wav"), "--model", str(tmp_path / "published")]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{FIRST}\n" and "taken for Swedish (" in err
 
 
 def test_without_store_or_model_the_message_names_both_ways_out(room, capsys):

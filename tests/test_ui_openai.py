@@ -222,6 +222,16 @@ def test_curl_sends_a_file_as_a_form_or_as_it_is_to_either_api(address, tmp_path
         assert json.loads(done.stdout)["text"].split() == TEXT.split()
 
 
+def test_our_own_routes_take_auto_for_the_language_and_say_which_it_was(address):
+    answer = httpx.post(f"{address}/api/transcribe/auto", content=THREE, timeout=60).json()
+    assert (answer["language"], "taken for Swedish" in answer["notes"][0]) == ("sv", True)
+    job = httpx.post(f"{address}/api/jobs/auto", content=THREE).json()
+    assert job["language"] == "auto"
+    while job["state"] in ("queued", "running"):
+        job = httpx.get(f"{address}/api/jobs/{job['id']}").json()
+    assert job["result"]["language"] == "sv"
+
+
 def part(name, content=b"", *, file_name=None):
     disposition = f'form-data; name="{name}"' + (f'; filename="{file_name}"' if file_name is not None else "")
     return f"--edge\r\nContent-Disposition: {disposition}\r\n\r\n".encode() + content + b"\r\n"

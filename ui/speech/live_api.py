@@ -12,9 +12,9 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from dagsverk.speech.languages import Language
-from dagsverk.speech.serving.champions import promoted
+from dagsverk.speech.serving.champions import refuse_without
 from dagsverk.speech.serving.live_sessions import NoVoice, Voice, Voices, champion_listens
-from ui.speech.desk import SpeechDesk, named_language
+from ui.speech.desk import SpeechDesk, spoken_language
 from ui.visitors import visitor_of
 
 Count = Annotated[int, Query(ge=0, le=100_000)]
@@ -34,7 +34,7 @@ def add_live_routes(app: FastAPI, speech: SpeechDesk, voices: Voices) -> None:
 
     @app.post("/api/live/{language}", status_code=201, include_in_schema=False)
     def begin(language: str, request: Request) -> dict[str, str]:
-        visitor, spoken = _visitor(request), named_language(language)
+        visitor, spoken = _visitor(request), spoken_language(language)
         return {"id": _begun(speech, voices, visitor, spoken).id}
 
     @app.post("/api/live/voices/{id}", include_in_schema=False)
@@ -58,8 +58,8 @@ def add_live_routes(app: FastAPI, speech: SpeechDesk, voices: Voices) -> None:
         return voice.state(seen).to_dict()
 
 
-def _begun(speech: SpeechDesk, voices: Voices, visitor: str, spoken: Language) -> Voice:
-    promoted(speech.store, spoken)  # before anybody speaks for nothing
+def _begun(speech: SpeechDesk, voices: Voices, visitor: str, spoken: Language | None) -> Voice:
+    refuse_without(speech.store, spoken)  # before anybody speaks for nothing
     return voices.begin(visitor, champion_listens(speech.store, spoken))
 
 

@@ -17,11 +17,10 @@ from dagsverk.speech.languages import Language
 from dagsverk.speech.model.decoded import Task
 from dagsverk.speech.serving import before_training
 from dagsverk.speech.serving.champions import Writer, is_loaded, load, writer_of
-from dagsverk.speech.serving.detection import detected, taken_for
+from dagsverk.speech.serving.detection import detected
 from dagsverk.speech.serving.transcriber import Segment, Transcriber, Transcript
 from dagsverk.store import Model, Store
 from dagsverk.turns import Check, Places
-from dagsverk.words import last_part
 
 # The model is lent batch by batch, first come, first served: a short recording does not wait for a long one.
 MODEL = Places(1, "the model", most_waiting=100, patience_s=float("inf"))
@@ -145,27 +144,19 @@ def _lent(
         return load(store, writer, cache).transcriber
 
     if language is None:
-        language, likely = detected(store, loaded, samples, check, lambda: MODEL.place(check))
-        writer = writer_of(store, language)
-        notes = (taken_for(language, likely), *whose(writer))
-        yield _Lent(writer, writer.model, loaded(writer), likely, notes)
+        spoken = detected(store, loaded, samples, check, lambda: MODEL.place(check))
+        writer = writer_of(store, spoken.language)
+        notes = (spoken.note, *writer.notes)
+        yield _Lent(writer, writer.model, loaded(writer), spoken.likely, notes)
     elif order.before is None:
         writer = writer_of(store, language)
-        yield _Lent(writer, writer.model, loaded(writer), notes=whose(writer))
+        yield _Lent(writer, writer.model, loaded(writer), notes=writer.notes)
     else:
         version = store.model(language.model_name, order.before)
         if not before_training.is_loaded(store, version):
             listener.loading(version)
         with before_training.model_before(store, language, version, cache) as before:
             yield _Lent(Writer(language, version, language), before.model, before.transcriber)
-
-
-def whose(writer: Writer) -> tuple[str, ...]:
-    """A sentence, where the model is not of the language."""
-    if writer.is_own:
-        return ()
-    name = last_part(writer.model.info.get("base_model") or writer.model.name)
-    return (f"{writer.language.title} has no model of its own: {name} as published wrote it.",)
 
 
 def why_no_english(language: Language, model: Model) -> str:

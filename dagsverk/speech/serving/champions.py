@@ -23,6 +23,7 @@ from dagsverk.speech.exports import Exported
 from dagsverk.speech.languages import Language
 from dagsverk.speech.languages import language as language_of
 from dagsverk.store import Conflict, Model, NotFound, Store, StoreError
+from dagsverk.words import last_part
 
 if TYPE_CHECKING:
     from dagsverk.speech.serving.engine import Engine
@@ -54,6 +55,14 @@ class Writer:
     def is_own(self) -> bool:
         """Whether it is a model of that language; else it is one as published, in use for another."""
         return self.owner == self.language
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A sentence, where the model is not of the language."""
+        if self.is_own:
+            return ()
+        name = last_part(self.model.info.get("base_model") or self.model.name)
+        return (f"{self.language.title} has no model of its own: {name} as published wrote it.",)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -30,39 +31,72 @@ SPEECH_S = 30.0  # that is listened to
 NEAR_S = 600.0  # of a recording, in which speech is looked for first
 ENOUGH_S = 5.0  # of speech, without which no language is believed that has no model of its own
 SURE, UNLIKELY = 0.7, 0.25  # shares of such a language, and of the likeliest one that has a model
+NEAR = (("no", "nn"), ("hr", "bs", "sr"), ("id", "ms"))  # languages that are taken for each other
 LEAST_SHARE, NOTHING_WRITTEN = 1e-6, -10.0
 SHOWN, DOUBT = 3, 0.2  # languages that are told of; the share from which on another one is
 NO_MODEL = "no model of its language"  # why a recording is refused
 
 
-def detected(
-    store: Store, load: Load, samples: SamplesFile, check: Check, turn: Turn
-) -> tuple[Language, Mapping[str, float]]:
-    """The language of a recording, and how likely each is, the likeliest first; no shares where nothing is
-    said.
+@dataclass(frozen=True)
+class Detected:
+    """A recording's language.
+
+    `likely`: how likely each language is, the likeliest few and the one that is chosen; only of a model that
+    was taught to tell them apart. `note`: what was chosen, in a sentence.
+    """
+
+    language: Language
+    likely: Mapping[str, float]
+    note: str
+
+
+def detected(store: Store, load: Load, samples: SamplesFile, check: Check, turn: Turn) -> Detected:
+    """The language of a recording that nobody names.
 
     Raises: NoSpeechModel; AudioError if it is surely a language that no model writes; what `check` raises.
     """
     refuse_without(store, None)
     champions = sorted(in_use(store), key=lambda one: one.owner.is_borrowed)  # a token's own language first
     audio = first_speech(samples, check)
-    if not len(audio):
-        return champions[0].language, {}
     published = stock(store)
-    shares: Mapping[str, float] = {}
-    if published is not None:
-        shares = load(published).languages(audio, check=check, turn=turn)
-        likeliest = max(champions, key=lambda one: shares.get(one.owner.token, 0.0)).language
-    else:
-        answers = [_asked(load(one), one, audio, check, turn, alone=len(champions) == 1) for one in champions]
-        likeliest, shares, _ = max(answers, key=lambda answer: answer[-1])
-    top, share = next(iter(shares.items()), ("", 0.0))
-    surely = share >= SURE and shares.get(likeliest.token, 0.0) < UNLIKELY
-    if top == likeliest.token or not surely or len(audio) / windows.SAMPLE_RATE_HZ < ENOUGH_S:
-        return likeliest, _first(shares, likeliest)
+    if not len(audio):
+        language = champions[0].language
+        note = f"Nothing is said in it, so no language was told; it was taken for {language.title}."
+        return Detected(language, {}, note)
     if published is None:
-        raise AudioError(NO_MODEL, _refusal(LANGUAGES[top], share))
-    return LANGUAGES[top], _first(shares, LANGUAGES[top])
+        answers = [_asked(load(one), one, audio, check, turn, alone=len(champions) == 1) for one in champions]
+        language, shares, _ = max(answers, key=lambda answer: answer[-1])
+        if _is_another(language, shares, audio):
+            raise AudioError(NO_MODEL, _refusal(*next(iter(shares.items()))))
+        return Detected(language, {}, _taken_unsurely(language, alone=len(champions) == 1))
+    shares = load(published).languages(audio, check=check, turn=turn)
+    tokens = {one.owner.token for one in champions}
+    language = max(champions, key=lambda one: _share(shares, one.owner.token, tokens)).language
+    if _is_another(language, shares, audio):
+        language = LANGUAGES[next(iter(shares))]
+    return _taken(language, shares)
+
+
+def told_by(model: Transcriber, samples: SamplesFile, check: Check) -> Detected:
+    """The language of a recording, of all that a model as published knows."""
+    audio = first_speech(samples, check)
+    shares = model.languages(audio, check=check) if len(audio) else {}
+    if not shares:
+        return Detected(LANGUAGES["en"], {}, "Nothing is said in it, so no language was told.")
+    return _taken(LANGUAGES[next(iter(shares))], shares)
+
+
+def _share(shares: Mapping[str, float], token: str, tokens: Collection[str]) -> float:
+    """How likely a language is, or one that is written alike and has no model."""
+    near = next((group for group in NEAR if token in group), ())
+    return shares.get(token, 0.0) + sum(shares.get(code, 0.0) for code in near if code not in tokens)
+
+
+def _is_another(language: Language, shares: Mapping[str, float], audio: Audio) -> bool:
+    """Whether the likeliest language is surely spoken, and surely not the one that has a model."""
+    top, share = next(iter(shares.items()), ("", 0.0))
+    sure = share >= SURE and _share(shares, language.token, {language.token}) < UNLIKELY
+    return top != language.token and sure and len(audio) >= ENOUGH_S * windows.SAMPLE_RATE_HZ
 
 
 def first_speech(samples: SamplesFile, check: Check) -> Audio:
@@ -91,23 +125,26 @@ def _asked(
     return champion.language, shares, sureness
 
 
-def _first(shares: Mapping[str, float], chosen: Language) -> dict[str, float]:
-    """The likeliest few, and the one that is chosen, by their codes."""
-    few = dict(itertools.islice(shares.items(), SHOWN))
-    return few | {chosen.token: shares.get(chosen.token, 0.0)}
-
-
-def taken_for(language: Language, likely: Mapping[str, float]) -> str:
-    """A sentence on what was chosen, and how sure it is."""
-    if not likely:
-        return f"Nothing is said in it, so no language was told; it was taken for {language.title}."
-    share = likely.get(language.token, 0.0)
+def _taken(language: Language, shares: Mapping[str, float]) -> Detected:
+    """With what was chosen, how sure that is, and what else it may be."""
+    likely = dict(itertools.islice(shares.items(), SHOWN))
+    share = likely[language.token] = shares.get(language.token, 0.0)
     others = [code for code in likely if code != language.token and likely[code] >= DOUBT]
     doubt = f"; it may be {language_of(others[0]).title} ({likely[others[0]]:.0%})" if others else ""
-    return f"Its language was not named: it was taken for {language.title} ({share:.0%}){doubt}."
+    note = f"Its language was not named: it was taken for {language.title} ({share:.0%}){doubt}."
+    return Detected(language, likely, note)
 
 
-def _refusal(spoken: Language, share: float) -> str:
+def _taken_unsurely(language: Language, *, alone: bool) -> str:
+    why = "the only one with a model" if alone else "by the models in use"
+    return (
+        f"Its language was not named: it was taken for {language.title}, {why}. Tuned models take much for "
+        "their own language; a published Whisper, adopted for any language, would tell better."
+    )
+
+
+def _refusal(code: str, share: float) -> str:
+    spoken = LANGUAGES[code]
     return (
         f"{spoken.title} is spoken in it ({share:.0%}), and no {spoken.title} model is in use; "
         f"{how_to_get(spoken)}. If it is another language, name it"

@@ -19,6 +19,7 @@ from dagsverk.speech.audio.samples import RATE_HZ, Audio, SamplesFile
 from dagsverk.speech.cache import cache_folder
 from dagsverk.speech.errors import Busy, SpeechError
 from dagsverk.speech.languages import Language
+from dagsverk.speech.languages import language as language_of
 from dagsverk.speech.model.decoded import Task
 from dagsverk.speech.serving import service
 from dagsverk.speech.serving.answering import Listener, Order
@@ -30,6 +31,7 @@ from dagsverk.turns import Check, Left, Stop
 
 MOST_VOICES = 4
 MOST_S = 600.0  # of a voice
+TOLD_S = 5.0  # of a voice whose language is not named: then it stays what it was taken for
 SILENT_S = 60.0  # of audio without a new word, after which a voice is ended
 AWAY_S = 15.0  # without a block: the visitor is gone
 BEHIND_S = 60.0  # of audio that waits for the model: more is not taken
@@ -230,18 +232,26 @@ class _Unheard(Listener):
     def segments(self, task: Task, segments: object) -> None: ...
 
 
-def champion_listens(store: Store, language: Language) -> MakeListen:
-    """Asks the champion of a language, in the process of the models."""
+def champion_listens(store: Store, language: Language | None) -> MakeListen:
+    """Asks the champion of a language, in the process of the models.
+
+    Args: language: None: the one that is told from the first `TOLD_S` in which words are heard.
+    """
     order = Order(tasks=("transcribe",), words=True)
 
     def made(check: Check) -> Listen:
+        spoken = language
+
         def listen(audio: Audio) -> list[Word]:
+            nonlocal spoken
             with tempfile.TemporaryFile() as file:
                 file.write(audio.tobytes())
                 file.flush()
                 samples = SamplesFile(file, len(audio))
-                written = service.WRITER(store, cache_folder(), language, order, samples, _Unheard(), check)
+                written = service.WRITER(store, cache_folder(), spoken, order, samples, _Unheard(), check)
             segments: tuple[Segment, ...] = written.transcripts[0].segments
+            if spoken is None and segments and len(audio) >= TOLD_S * RATE_HZ:
+                spoken = language_of(written.language)
             return words_in(segments)
 
         return listen

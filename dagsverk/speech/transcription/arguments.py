@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 from typing import cast, get_args
 
-from dagsverk.speech.languages import Language
-from dagsverk.speech.languages import language as language_of
+from dagsverk.speech.languages import Language, language_or_auto
 from dagsverk.speech.subtitles.formats import Format
 
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -24,7 +23,9 @@ Exit status 1 if a recording could not be written down; the last lines say which
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """What the command understands."""
     command.add_argument("recordings", metavar="FILE", nargs="+", type=Path, help="sound or film, any length")
-    command.add_argument("--language", type=_language, required=True, help="that is spoken: it, or italian")
+    command.add_argument(
+        "--language", type=_language, help="that is spoken: it, or italian; default: told from each recording"
+    )
     command.add_argument("--model", help="a folder or hub name; default: the language's model in use")
     command.add_argument(
         "--task", choices=("transcribe", "translate"), default="transcribe", help="translate: into English"
@@ -40,9 +41,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--overwrite", action="store_true", help="replace files that are there")
 
 
-def _language(name: str) -> Language:
+def _language(name: str) -> Language | None:
     try:
-        return language_of(name)
+        return language_or_auto(name)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 

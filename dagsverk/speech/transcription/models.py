@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
+from dagsverk.speech.audio.samples import SamplesFile
 from dagsverk.speech.cache import cache_folder
 from dagsverk.speech.config import published_model
-from dagsverk.speech.languages import Language
-from dagsverk.speech.serving.champions import load_champion
+from dagsverk.speech.languages import LANGUAGES, Language
+from dagsverk.speech.serving.champions import Writer, load, load_champion, refuse_without, writer_of
+from dagsverk.speech.serving.detection import detected, told_by
 from dagsverk.store import Store
+from dagsverk.turns import go_on
 from dagsverk.words import last_part
 
 if TYPE_CHECKING:
@@ -32,10 +37,50 @@ class Loaded:
         return self.name if self.version is None else f"{self.name} {self.version}"
 
 
+# A decoded recording -> its model, and what is to be said of the choice.
+Choose: TypeAlias = Callable[[SamplesFile], tuple[Loaded, tuple[str, ...]]]
+
+
 def champion(store: Store, language: Language) -> Loaded:
     """The language's model in use. Raises NoSpeechModel before the first promotion; StoreError."""
     loaded = load_champion(store, language, cache_folder())
     return Loaded(loaded.transcriber, loaded.model.name, loaded.model.version)
+
+
+def chosen(store: Store, language: Language | None) -> Choose:
+    """What writes down a language; None: that of each recording. Raises NoSpeechModel; StoreError."""
+
+    def ready(writer: Writer) -> Transcriber:
+        return load(store, writer, cache_folder()).transcriber
+
+    def loaded(writer: Writer) -> Loaded:
+        return Loaded(ready(writer), writer.model.name, writer.model.version)
+
+    if language is not None:
+        writer = writer_of(store, language)
+        same = loaded(writer), writer.notes
+        return lambda _: same
+    refuse_without(store, None)
+
+    def of_recording(samples: SamplesFile) -> tuple[Loaded, tuple[str, ...]]:
+        spoken = detected(store, ready, samples, go_on, nullcontext)
+        writer = writer_of(store, spoken.language)
+        return loaded(writer), (spoken.note, *writer.notes)
+
+    return of_recording
+
+
+def chosen_by_name(source: str, language: Language | None) -> Choose:
+    """A Whisper by its name, see `by_name`, for a language; None: for that of each recording."""
+    loaded = by_name(source, language or LANGUAGES["en"])
+    if language is not None:
+        return lambda _: (loaded, ())
+
+    def of_recording(samples: SamplesFile) -> tuple[Loaded, tuple[str, ...]]:
+        spoken = told_by(loaded.transcriber, samples, go_on)
+        return replace(loaded, transcriber=loaded.transcriber.of(spoken.language.code)), (spoken.note,)
+
+    return of_recording
 
 
 def by_name(source: str, language: Language) -> Loaded:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from dagsverk.speech.audio.sandbox import Sandbox
-from dagsverk.speech.errors import SpeechError
+from dagsverk.speech.errors import ModelError, SpeechError
 from dagsverk.speech.languages import Language
 from dagsverk.speech.subtitles.cues import words_in
 from dagsverk.speech.subtitles.formats import Format
@@ -23,7 +23,7 @@ from dagsverk.store import StoreError
 
 if TYPE_CHECKING:
     from dagsverk.speech.serving.transcriber import Transcript
-    from dagsverk.speech.transcription.models import Loaded
+    from dagsverk.speech.transcription.models import Choose, Loaded
 
 MAX_S = 24 * 3600.0  # of a recording; its samples lie in the temporary folder meanwhile, 230 MB an hour
 
@@ -54,28 +54,24 @@ def run(arguments: argparse.Namespace) -> int:
     tally, work = Tally(), targets(arguments.recordings, formats, arguments.out)
     waiting = list(_waiting(work, tally, overwrite=arguments.overwrite))
     try:
-        loaded = _loaded(arguments.model, arguments.language) if waiting else None
+        choose = _chosen(arguments.model, arguments.language) if waiting else None
     except (SpeechError, StoreError, ValueError) as error:
         tell(f"dagsverk: {error}", error=True)
         return 1
-    if loaded is not None:
-        _transcribe_all(waiting, loaded, arguments, tally)
+    if choose is not None:
+        _transcribe_all(waiting, choose, arguments, tally)
     return _end(tally)
 
 
 def _transcribe_all(
-    waiting: Sequence[tuple[Path, list[Path]]], loaded: Loaded, arguments: argparse.Namespace, tally: Tally
+    waiting: Sequence[tuple[Path, list[Path]]], choose: Choose, arguments: argparse.Namespace, tally: Tally
 ) -> None:
-    if arguments.task == "translate" and not loaded.transcriber.can_translate:
-        for recording, _ in waiting:
-            tally.fail(recording, f"{loaded.name} was not taught to translate; take another --model")
-        return
     with closing(Sandbox(1, reuse=False)) as decoders:
         for number, (recording, files) in enumerate(waiting, 1):
             label = f"[{number}/{len(waiting)}] {shown(recording)}"
             try:
                 with progress(label) as bar:
-                    transcript, notes = _transcript(recording, loaded, arguments, decoders, bar)
+                    loaded, transcript, notes = _transcript(recording, choose, arguments, decoders, bar)
                 _give(recording, transcript, files, loaded, arguments, alone=len(waiting) == 1)
             except (SpeechError, OSError) as error:
                 tally.fail(recording, _why(error))
@@ -86,16 +82,20 @@ def _transcribe_all(
 
 
 def _transcript(
-    recording: Path, loaded: Loaded, arguments: argparse.Namespace, decoders: Sandbox, bar: Progress
-) -> tuple[Transcript, Sequence[str]]:
+    recording: Path, choose: Choose, arguments: argparse.Namespace, decoders: Sandbox, bar: Progress
+) -> tuple[Loaded, Transcript, Sequence[str]]:
     started = time.monotonic()
     bar.stage("reading")
-    with closing(decoders.open(recording, max_s=MAX_S, language=arguments.language.code)) as samples:
+    code = arguments.language.code if arguments.language else ""
+    with closing(decoders.open(recording, max_s=MAX_S, language=code)) as samples:
+        loaded, why = choose(samples)
+        if arguments.task == "translate" and not loaded.transcriber.can_translate:
+            raise ModelError(f"{loaded.name} was not taught to translate; take another --model")
         exact = arguments.words or bool(_asked_formats(arguments))  # times of words: for files only
         transcript = loaded.transcriber.transcribe(samples, arguments.task, bar.done, words=exact)
-        notes = (*samples.notes, *left_out(transcript))
+        notes = (*samples.notes, *why, *left_out(transcript))
     bar.end(transcript.duration_s, time.monotonic() - started)
-    return transcript, notes
+    return loaded, transcript, notes
 
 
 def _give(
@@ -156,14 +156,14 @@ def _end(tally: Tally) -> int:
     return 1 if failed else 0
 
 
-def _loaded(model: str | None, language: Language) -> Loaded:
+def _chosen(model: str | None, language: Language | None) -> Choose:
     from dagsverk.speech.transcription import models
     from dagsverk.store import open_store
 
     if model is not None:
-        return models.by_name(model, language)
+        return models.chosen_by_name(model, language)
     try:
-        return models.champion(open_store(create=False), language)
+        return models.chosen(open_store(create=False), language)
     except StoreError as error:
         hint = "; or name a model, for which no store is needed: --model openai/whisper-small"
         raise StoreError(f"{error}{hint}") from error
