@@ -7,7 +7,10 @@ cores are worth having, busy or not: each thread gets its share (decision 36 has
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
+from contextlib import suppress
 from pathlib import Path
 
 # Threads that wait sleep instead of spinning. Read when torch or xgboost is loaded, by libgomp and Intel's.
@@ -22,6 +25,13 @@ def prepare_environment() -> None:
     """Of this process, before torch is loaded, and of those that it starts. What is set stays."""
     for name, value in {**ASLEEP, **KEEP_MEMORY}.items():
         os.environ.setdefault(name, value)
+
+
+def give_back_memory() -> None:
+    """To the system, after something large was let go: what KEEP_MEMORY keeps. Where the C library can."""
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def allowed() -> int:

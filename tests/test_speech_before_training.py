@@ -116,6 +116,8 @@ def test_a_run_whose_record_is_gone_leaves_nothing_to_compare_with(store, tmp_pa
 def test_what_began_from_nothing_and_what_was_not_trained_have_no_model_before(store, folder, tmp_path):
     first = store.model("whisper_swedish", 1)
     adopted = store.model("whisper_italian", adopt(store, language("it"), str(folder)).version)
+    old = replace(first, info={**first.info, "base_model": None})
+    assert not was_tuned(old)
     assert [was_tuned(one) for one in (first, adopted, store.champion("whisper_swedish"))] == [
         False,
         False,
@@ -147,7 +149,7 @@ def test_a_job_is_compared_by_a_job_of_its_own_and_asking_twice_gives_the_same_o
     assert (view.state, view.error) == ("done", "")
     assert compare(jobs, id).id == jobs.beside(id).id == first.id
     order = view.job.order
-    assert (order.tasks, order.prompt, order.words, order.before) == (("transcribe",), "tre ljud", False, 2)
+    assert (order.tasks, order.prompt, order.words, order.before) == (("transcribe",), "tre ljud", True, 2)
     assert view.result.original.model.version == before_training.NOT_REGISTERED
     assert answer.result.original.model.version == 2
     assert id not in repr(store.get(next(path for path in store.list("transcription-jobs/"))))

@@ -5,23 +5,29 @@ import json
 import random
 import signal
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from films import Track, film
 from real_data import needs_real_data, prompts, weights
+from speech_site import keep_run
 from training_process import Trainer
 
 from benchmarks.real_runs import clips_of, prepare
+from dagsverk.records import write
+from dagsverk.speech import runs
 from dagsverk.speech.audio.waveform import samples_file
 from dagsverk.speech.config import EvaluationConfig, FinetuneConfig
 from dagsverk.speech.evaluation.assessment import Candidate, assess
 from dagsverk.speech.evaluation.scoring import count_errors, total
+from dagsverk.speech.languages import language as language_of
 from dagsverk.speech.model.decoding import decode
 from dagsverk.speech.model.models import load_model
+from dagsverk.speech.registry.adoption import adopt
 from dagsverk.speech.runs import CheckpointRef, ValidationPoint, curve
+from dagsverk.speech.serving.before_training import model_before
 from dagsverk.speech.serving.detection import SURE
 from dagsverk.speech.serving.live import Live
 from dagsverk.speech.serving.repetition import loops
@@ -204,3 +210,18 @@ def test_whisper_as_published_names_the_language_of_a_recording(language):
     shares = transcriber.languages(np.concatenate(pieces))
     code, share = next(iter(shares.items()))
     assert code == language and share > SURE, shares
+
+
+def test_the_model_before_training_is_known_by_its_weights_and_writes_what_was_said(room):
+    store, italian, run = room.store("before"), language_of("it"), "it-00112233445566aa"
+    adopted = store.model(italian.model_name, adopt(store, italian, weights()).version)
+    keep_run(store, run, "it-0011223344556600", [])
+    begun = replace(
+        runs.run_config(store, run), language="it", fingerprint=adopted.info["lineage"]["weights"]
+    )
+    write(store, f"{runs.run_folder(run)}/config.json", begun)
+    tuned = replace(adopted, version=2, info={"run": run, "base_model": "openai/whisper-base"})
+    clip = next(path for path in sorted(Path(prompts("it")).rglob("*.wav")) if path.stem == "agent-alreadyon")
+    with model_before(store, italian, tuned, room.folder / "cache") as before:
+        assert (before.model.name, before.model.version) == (adopted.name, adopted.version)
+        assert "Digitare il proprio numero di operator" in before.transcriber.transcribe(clip).text

@@ -41,7 +41,9 @@ HELP = (
     "Marked words stand on one side only; case and punctuation are not compared. Nobody has checked either "
     "text: play a line to hear which is right."
 )
-JUST_S = 0.01  # that windows may overlap for the rounding of their ends
+JUST_S = (
+    0.3  # that a line may reach into the next one: where a window was parted, words have times of their own
+)
 
 
 class Corrected(BaseModel, extra="forbid"):
@@ -135,7 +137,7 @@ def stretches(
     end_s = 0.0
     everything = [(segment, 0) for segment in before] + [(segment, 1) for segment in after]
     for segment, side in sorted(everything, key=lambda pair: pair[0].start_s):
-        if not groups or segment.start_s >= end_s - JUST_S:
+        if not groups or end_s - segment.start_s <= min(JUST_S, (segment.end_s - segment.start_s) / 2):
             groups.append(([], []))
             end_s = segment.end_s
         groups[-1][side].append(segment)

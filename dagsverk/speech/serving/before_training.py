@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dagsverk import threads
 from dagsverk.speech.config import NANO
 from dagsverk.speech.errors import ModelError, SpeechError
 from dagsverk.speech.languages import Language
@@ -42,12 +43,16 @@ class Before:
 
 def was_tuned(model: Model) -> bool:
     """Whether a version was trained from a model that knew anything: nano starts from nothing."""
-    return bool(model.info.get("run")) and model.info.get("base_model", NANO) != NANO
+    return bool(model.info.get("run")) and _source(model) != NANO
 
 
 def name_before(model: Model) -> str:
     """What the model before training is called: a hub name, or a folder's last part."""
-    return last_part(model.info.get("base_model", NANO))
+    return last_part(_source(model))
+
+
+def _source(model: Model) -> str:
+    return str(model.info.get("base_model") or NANO)
 
 
 def is_loaded(store: Store, version: Model) -> bool:
@@ -108,8 +113,10 @@ class _Slot:
 
     def _let_go(self) -> None:
         with self._lock:
-            if not self._users:
-                self.key = self._before = None
+            if self._users:
+                return
+            self.key = self._before = None
+        threads.give_back_memory()
 
 
 _slot = _Slot()
@@ -164,7 +171,7 @@ def _from_training(language: Language, version: Model, weights: str) -> Before:
 
     name = name_before(version)
     try:
-        model = load_model(str(version.info["base_model"]), language=language.code)
+        model = load_model(_source(version), language=language.code)
     except ModelError as error:
         raise NoModelBefore(
             f"{name}, from which version {version.version} was trained, is not in the store and not on this "
@@ -185,9 +192,7 @@ def _from_training(language: Language, version: Model, weights: str) -> Before:
 
 def _how(language: Language, version: Model) -> str:
     """The command that puts it into the store."""
-    source, name = str(version.info["base_model"]), name_before(version)
-    given = source if source == name else f"FOLDER, the folder of {name} there"
-    return (
-        "to put it into the store, where a worker can reach it, without using it: "
-        f"prefect deployment run speech-adopt/{language.name} --param model={given}"
-    )
+    source, name = _source(version), name_before(version)
+    given = source if source == name else f"FOLDER (that of {name}, on the worker's machine)"
+    command = f"prefect deployment run speech-adopt/{language.name} --param model={given}"
+    return f"{command} puts it into the store, beside the model in use"

@@ -15,7 +15,8 @@ _lock = threading.Lock()  # who asks twice at once gets one job
 def compare(jobs: Jobs, id: str) -> View:
     """The job beside a job that is done: the one there is, unless it failed, else a new one.
 
-    It is given the same stretches of the recording, and the same prompt; times of words are left out.
+    It is given the same stretches of the recording, several at once if it hears 30 s, and the same prompt.
+    The times of its words say which stretch they are of.
     Raises: NoJob; Busy if the job is not done, or too many wait; NoModelBefore if its model was not trained
         from another one; AudioError if the recording is no longer kept; StoreError.
     """
@@ -33,7 +34,7 @@ def compare(jobs: Jobs, id: str) -> View:
         if recording is None:
             raise AudioError("missing audio", "it is no longer kept here; give it again, and then compare")
         job = view.job
-        order = replace(job.order, tasks=job.order.tasks[:1], words=False, before=version.version)
+        order = replace(job.order, tasks=job.order.tasks[:1], words=True, before=version.version)
         spoken, name = view.result.original.language, job.name
         new = jobs.submit(spoken, recording, visitor=job.visitor, name=name, order=order, beside=id)
         return jobs.view(new)
