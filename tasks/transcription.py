@@ -70,11 +70,13 @@ def add_up(language: str, plan: str, done: list[Portion], transcription: Transcr
     if not plan:
         return "no source is named"
     store, of = open_store(), language_of(language)
-    report = adding_up.complete(store, of, work.load_plan(store, plan), transcription, done)
+    made = work.load_plan(store, plan)
+    report = adding_up.complete(store, of, made, transcription, done)
     show.transcribed(of, report)
     line = adding_up.summary(report)
     say(line)
     work.refuse_none(done, report.failed)
+    work.refuse_denied(made)
     return line
 
 

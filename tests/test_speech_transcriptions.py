@@ -1,5 +1,6 @@
 """A folder of recordings is written down: each once, bad ones with their reason, whatever happens."""
 
+import errno
 import os
 import shutil
 from dataclasses import replace
@@ -8,6 +9,7 @@ import pytest
 from speech_models import sounds
 from speech_site import spoken_store
 
+from dagsverk.reading import Below
 from dagsverk.speech.audio.sandbox import DecoderKilled
 from dagsverk.speech.audio.waveform import encode_wav
 from dagsverk.speech.errors import CorpusError, SpeechError
@@ -309,6 +311,28 @@ def test_a_run_that_wrote_down_none_of_several_fails_and_says_why():
     work.refuse_none([Portion(failed=1)], {"not audio": 1})
     work.refuse_none([Portion(failed=9, written=1)], {"not audio": 9})
     work.refuse_none([Portion(failed=4, not_files=2)], {"not a regular file": 2})
+
+
+def test_a_folder_that_may_not_be_read_ends_no_recording_beside_it_and_fails_the_run(
+    store, folder, monkeypatch
+):
+    real = Below.folder
+
+    def denied(self, below):  # who runs tests may be root, who may read all
+        if below == "deep er/":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(self, below)
+
+    monkeypatch.setattr(Below, "folder", denied)
+    (folder / "lost+found").mkdir()
+    run = Run(store, folder)
+    report = run()
+    assert (report.recordings, report.written) == (2, 2)
+    assert "one folder below may not be read" in report.notes[-1]
+    _, made = work.plan(store, SWEDISH, run.config, "v1")
+    assert made.denied == ("deep er/",)
+    with pytest.raises(SpeechError, match="give the worker the right to read"):
+        work.refuse_denied(made)
 
 
 def test_links_out_of_the_folder_are_no_reason_to_fail_every_night(store, folder):

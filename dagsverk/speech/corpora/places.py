@@ -20,7 +20,7 @@ MAX_TABLE_BYTES = 512 << 20  # the largest of Common Voice has about 400 million
 MAX_FILES = 5_000_000  # twice the clips of Common Voice's largest language
 MAX_NAME_LETTERS = 500  # of a path in an archive
 CLIPS = ("clips", "audios")  # folders of a release of Common Voice: too many files to look at
-MADE_BY_SYSTEMS = {"__MACOSX", "Thumbs.db", "desktop.ini"}  # beside what a person has put there
+MADE_BY_SYSTEMS = {"__MACOSX", "Thumbs.db", "desktop.ini", "lost+found"}  # beside what a person has put there
 PIECE_BYTES = 4096
 MAX_DEPTH = 50  # of folders in folders
 NEAR_FOLDERS = 50  # looked into, to tell what a place holds
@@ -111,27 +111,34 @@ class LocalPlace:
         except NotRegular:  # a folder linked from elsewhere: that it is there tells enough
             return []
 
-    def files(self) -> dict[str, Entry]:
+    def files(self, denied: list[str] | None = None) -> dict[str, Entry]:
+        """As `Place.files`. Args: denied: takes folders below that may not be read; None: an error."""
         entries: dict[str, Entry] = {}
         with self._errors("list", self.url):
-            for path, entry in self._walk("", MAX_DEPTH):
+            for path, entry in self._walk("", MAX_DEPTH, denied):
                 entries[path] = entry
                 if len(entries) > MAX_FILES:
                     raise CorpusError(f"{self.url} holds more than {MAX_FILES:,} files; divide it")
         return entries
 
-    def _walk(self, below: str, depth: int) -> Iterator[tuple[str, Entry]]:
-        with self._below.folder(below) as handle, os.scandir(handle) as entries:
-            looked = [
-                (one.name, one.stat(follow_symlinks=False))
-                for one in entries
-                if one.name[0] != "." and one.name not in MADE_BY_SYSTEMS
-            ]
+    def _walk(self, below: str, depth: int, denied: list[str] | None) -> Iterator[tuple[str, Entry]]:
+        try:
+            with self._below.folder(below) as handle, os.scandir(handle) as entries:
+                looked = [
+                    (one.name, one.stat(follow_symlinks=False))
+                    for one in entries
+                    if one.name[0] != "." and one.name not in MADE_BY_SYSTEMS
+                ]
+        except PermissionError:
+            if denied is None or not below:
+                raise
+            denied.append(below)
+            return
         for name, seen in sorted(looked):
             path, kind = f"{below}{name}", stat.S_IFMT(seen.st_mode)
             if kind == stat.S_IFDIR and depth:
                 with contextlib.suppress(NotRegular, FileNotFoundError):  # swapped or removed since
-                    yield from self._walk(f"{path}/", depth - 1)
+                    yield from self._walk(f"{path}/", depth - 1, denied)
             elif kind == stat.S_IFLNK:
                 with contextlib.suppress(FileNotFoundError):  # a link to nothing
                     yield path, self._linked(path)

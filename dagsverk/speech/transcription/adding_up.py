@@ -85,7 +85,7 @@ def complete(
             name = results.FAILED if results.FAILED in names else results.UNREAD
             failures.append(records.read(store, results.record_path(folder, recording, name), Failure))
     report = _report(made, config, attempts, rows, failures)
-    notes = [one for one in (note, _unwritten(attempts)) if one]
+    notes = [one for one in (note, _unwritten(attempts), _denied(made)) if one]
     report = replace(report, scored=_scored(rows, speakers), notes=notes)
     records.write(store, f"{folder}/index.json", Index(rows))
     records.keep_report(store, language.name, results.report_name(made.place), report)
@@ -119,6 +119,12 @@ def _unwritten(attempts: Sequence[Portion]) -> str:
     count = sum(one.unwritten for one in attempts)
     what = "the text of one recording is" if count == 1 else f"the texts of {count} recordings are"
     return f"{what} in the store alone: the output cannot hold files of their names" if count else ""
+
+
+def _denied(made: Plan) -> str:
+    count = len(made.denied)
+    what = "one folder" if count == 1 else f"{count} folders"
+    return f"{what} below may not be read, and nobody knows what is in there" if count else ""
 
 
 def _row(store: Store, path: str, before: Row | None, reference: Clip | None, language: Language) -> Row:

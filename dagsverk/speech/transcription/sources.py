@@ -32,10 +32,12 @@ class FolderSource:
     def __init__(self, folder: Path) -> None:
         self.place = LocalPlace(folder)
         self.address = os.path.realpath(folder)
+        self.denied: list[str] = []  # folders below that may not be read, when it was listed last
 
     def files(self) -> dict[str, Entry]:
-        """As `LocalPlace.files`."""
-        return self.place.files()
+        """As `LocalPlace.files`, of what may be read."""
+        self.denied = []
+        return self.place.files(self.denied)
 
     @contextmanager
     def opened(self, recording: Recording) -> Iterator[Path]:
@@ -67,6 +69,7 @@ class PrefixSource:
 
         self.place = S3Place(url)
         self.address = url
+        self.denied: list[str] = []
 
     def files(self) -> dict[str, Entry]:
         """As `S3Place.objects`: what cannot be read is counted, too."""

@@ -72,6 +72,7 @@ class Plan:
     recordings: tuple[Recording, ...]  # all that are there
     waiting: tuple[int, ...]  # places in these
     other_files: int
+    denied: tuple[str, ...] = ()  # folders below that may not be read
 
     def portion(self, numbers: Sequence[int]) -> list[Recording]:
         return [self.recordings[number] for number in numbers]
@@ -103,6 +104,7 @@ def plan(store: Store, language: Language, config: TranscriptionConfig, model: s
         recordings=tuple(recordings),
         waiting=tuple(waiting),
         other_files=len(files) - len(recordings),
+        denied=tuple(source.denied),
     )
     data = records.to_bytes(made)
     path = f"{results.root(language, place)}/plans/{hashlib.sha256(data).hexdigest()[:20]}.json"
@@ -258,6 +260,15 @@ def _keep_failure(
     )
     records.write(store, results.record_path(folder, recording, record), kept)
     return kept
+
+
+def refuse_denied(made: Plan) -> None:
+    """Raises SpeechError if there are folders that nobody has looked into; all else is done by then."""
+    if made.denied:
+        raise SpeechError(
+            f"{len(made.denied)} of the folders below {made.address} may not be read, first of all "
+            f"{shown(made.denied[0])}; what else lies there is done: give the worker the right to read them"
+        )
 
 
 def refuse_none(attempts: Sequence[Portion], failures: Mapping[str, int]) -> None:
