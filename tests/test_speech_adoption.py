@@ -22,7 +22,7 @@ from dagsverk.speech.runs import CheckpointRef
 from dagsverk.speech.serving.champions import load_champion
 from dagsverk.store import open_store
 from tasks.speech import adopt
-from ui.speech import sentences
+from ui.speech import sentences, who_listens
 from ui.speech.desk import SpeechDesk
 from ui.speech.sections import named_reports
 
@@ -49,6 +49,21 @@ def test_the_first_model_of_a_language_is_in_use_at_once_and_transcribes(store, 
     assert champion.model.version == 1
     assert champion.model.info["translates"] is True
     assert "not trained here and not scored here" in card(store, tmp_path)
+
+
+def test_pages_list_a_language_that_has_nothing_but_a_published_model(store, published):
+    adoption.adopt(store, language("da"), published)
+    desk = SpeechDesk(store.url)
+    assert [of.code for of in desk.languages()] == ["sv", "it", "da"]
+    assert "Ready for Danish" in who_listens.welcome(desk, "da")
+    other = who_listens.welcome(desk, "fo")
+    assert "Faroese has no model of its own: published as published listens" in other
+    assert "speech-adopt/italian --param language=fo" in other
+    assert "Danish. What is in another language" in who_listens.welcome(desk, "auto")
+
+
+def test_detection_without_any_model_says_how_to_get_one(store):
+    assert "No model is in use yet" in who_listens.welcome(SpeechDesk(store.url), "auto")
 
 
 def card(store, tmp_path):

@@ -18,6 +18,7 @@ from dagsverk.speech.evaluation.report import EvaluationReport, PlayableClip, Ve
 from dagsverk.speech.features.shards import manifest
 from dagsverk.speech.languages import AUTO, Language, language
 from dagsverk.speech.results import Run
+from dagsverk.speech.serving.champions import owners
 from dagsverk.speech.serving.jobs import Jobs
 from dagsverk.speech.steps import Prepared, Steps
 from dagsverk.speech.transcription.results import Transcribed
@@ -101,7 +102,7 @@ class SpeechDesk(Desk[Language, SpeechView]):
 
     def languages(self) -> list[Language]:
         """Swedish and Italian, then whatever else the store knows."""
-        stored = {of.code for of in results.speech_languages(self.store)}
+        stored = {of.code for of in (*results.speech_languages(self.store), *owners(self.store))}
         return [language(code) for code in (*FIRST, *sorted(stored - set(FIRST)))]
 
     def champion(self, of: Language) -> Model | None:

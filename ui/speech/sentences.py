@@ -9,7 +9,6 @@ from dagsverk.speech.config import NANO
 from dagsverk.speech.evaluation.report import EvaluationReport, Interval
 from dagsverk.speech.languages import Language
 from dagsverk.speech.registry.gate import cut_words
-from dagsverk.speech.serving.champions import how_to_get
 from dagsverk.speech.serving.stages import Transcribing
 from dagsverk.speech.steps import Prepared, SplitCounts
 from dagsverk.store import Model
@@ -83,8 +82,7 @@ def borrowed_model(language: Language, model: Model) -> str:
     name = last_part(str(model.info.get("base_model") or model.name), 60)
     return (
         f"{language.title} has no model of its own: {name} as published listens (version {model.version} of "
-        f"{model.name}), which knows it and was not scored here. {how_to_get(language)[0].upper()}"
-        f"{how_to_get(language)[1:]}."
+        f"{model.name}), which knows it and was not scored here. To get one: "
     )
 
 

@@ -65,7 +65,11 @@ def no_model(language: Language | None) -> Html:
 def promise(speech: SpeechDesk, language: Language, model: Model) -> Html:
     """Which version listens, and how it did in its test."""
     if model.name != language.model_name:
-        return parts.element("p", sentences.borrowed_model(language, model), "soft small")
+        command_for = speech_command if language.code in DEPLOYED else adopt_command
+        command = parts.element("code", command_for(language))
+        return parts.element(
+            "p", parts.join(sentences.borrowed_model(language, model), command), "soft small"
+        )
     words = sentences.promise(language, model, *speech.tests_of(language, model))
     more = parts.link("How it does", f"speech-monitor?language={language.code}")
     return parts.element("p", parts.join(words, more), "soft small")

@@ -107,9 +107,13 @@ def no_model(language: Language) -> NoSpeechModel:
 
 def in_use(store: Store) -> list[Writer]:
     """The champions, by the names of their models."""
-    owners = [owner for name in sorted(store.model_names()) if (owner := _owner(name)) is not None]
-    models = [(owner, store.champion(owner.model_name)) for owner in owners]
+    models = [(owner, store.champion(owner.model_name)) for owner in owners(store)]
     return [Writer(owner, model, owner) for owner, model in models if model is not None]
+
+
+def owners(store: Store) -> list[Language]:
+    """Languages of which there are models, in use or not."""
+    return [owner for name in sorted(store.model_names()) if (owner := _owner(name)) is not None]
 
 
 def _owner(model_name: str) -> Language | None:
