@@ -192,6 +192,23 @@ def test_a_store_that_is_away_delays_a_job_and_does_not_fail_it(made, recording,
     assert ended(server, server.submit(SWEDISH, recording, visitor="anna")).state == "done"
 
 
+def test_a_job_whose_state_cannot_be_written_rests_and_lets_the_others_by(made, recording, monkeypatch):
+    server = made()
+    write, full = server._files.write, [True]
+
+    def on_a_full_disk(job):
+        if job.visitor == "anna" and full:
+            raise OSError(28, "No space left on device")
+        write(job)
+
+    monkeypatch.setattr(server._files, "write", on_a_full_disk)
+    monkeypatch.setattr(jobs, "LOOK_AGAIN_S", 1.0)
+    first = server.submit(SWEDISH, recording, visitor="anna")
+    assert ended(server, server.submit(SWEDISH, recording, visitor="berta")).state == "done"
+    full.clear()
+    assert ended(server, first).state == "done"
+
+
 def test_what_is_no_recording_fails_with_its_reason(made, tmp_path):
     (tmp_path / "text.wav").write_bytes(b"I am a text")
     server = made()

@@ -314,6 +314,9 @@ class Jobs:
         try:
             with suppress(NoJob):  # it was removed
                 self._work_on(id, self._files.read(id), running)
+        except OSError:  # its state cannot be written, the disk may be full: others are tried meanwhile
+            self._resting[id] = time.monotonic() + LOOK_AGAIN_S
+            raise
         finally:
             with self._changed:
                 del self._running[id]
