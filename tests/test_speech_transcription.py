@@ -15,6 +15,7 @@ from speech_models import Sound, seconds, small_model, sounds, taught_model
 
 from dagsverk.speech.audio.waveform import encode_wav
 from dagsverk.speech.errors import AudioError, ModelError
+from dagsverk.speech.features.log_mel import log_mel
 from dagsverk.speech.languages import language
 from dagsverk.speech.model.decoded import Decoded
 from dagsverk.speech.model.decoding import decode
@@ -237,6 +238,19 @@ def test_what_progress_raises_ends_the_work_and_the_next_goes_on(transcriber):
     with pytest.raises(InterruptedError):
         transcriber.transcribe(recording(), on_progress=stop)
     assert transcriber.transcribe(recording()).text == "\n".join(TEXTS)
+
+
+def test_torch_decodes_a_clip_alone_on_one_thread_and_several_on_all(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    engine = TorchEngine(small_model())
+    mels = [log_mel(sound.audio, engine.n_mels) for sound in sounds()[:2]]
+    before = torch.get_num_threads()
+    try:
+        for clips in (mels, mels[:1], mels):
+            engine.decode(clips, language="sv")
+            assert torch.get_num_threads() == len(clips)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_threads_share_a_transcriber(transcriber):

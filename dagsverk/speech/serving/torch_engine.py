@@ -22,6 +22,7 @@ from dagsverk.turns import Check, go_on
 
 BATCH_S = 60.0
 BATCH_ON_GPU_S = 600.0
+MOST_WIDTH_ALONE = 512  # d_model of base; larger ones were not measured
 KEPT_BYTES = 512 * 1024**2  # of what the encoder made of a batch
 
 
@@ -70,7 +71,7 @@ class TorchEngine:
         check: Check = go_on,
     ) -> list[Decoded]:
         """See `Engine.decode`."""
-        torch.set_num_threads(threads.given())
+        torch.set_num_threads(self._threads(mels))
         states = self._states(mels)
         decoded = decoding.decode(
             self._model,
@@ -98,7 +99,7 @@ class TorchEngine:
         check: Check = go_on,
     ) -> list[tuple[Word, ...]]:
         """See `Engine.align`."""
-        torch.set_num_threads(threads.given())
+        torch.set_num_threads(self._threads(mels))
         times_s = alignment.token_times(
             self._model,
             mels,
@@ -119,10 +120,15 @@ class TorchEngine:
 
     def languages(self, mels: Sequence[log_mel.Mel], *, check: Check = go_on) -> list[dict[str, float]]:
         """See `Engine.languages`."""
-        torch.set_num_threads(threads.given())
+        torch.set_num_threads(self._threads(mels))
         return decoding.languages(
             self._model, mels, _floors(mels), full_windows=self._windows == "full", check=check
         )
+
+    def _threads(self, mels: Sequence[log_mel.Mel]) -> int:
+        """One for a clip alone and a model up to base: two are no faster, and on a busy one far slower."""
+        alone = len(mels) == 1 and self._model.model.config.d_model <= MOST_WIDTH_ALONE
+        return 1 if alone else threads.given()
 
     def _states(self, mels: Sequence[log_mel.Mel]) -> decoding.States:
         """What the encoder made of those of these clips that were decoded last: for words, for another task,
