@@ -268,12 +268,14 @@ def transcriber_of(engine: Engine, model: Model, language: Language) -> Transcri
     """What transcribes by an engine, as a version's record says."""
     from dagsverk.speech.serving import windows  # scipy: on first use
     from dagsverk.speech.serving.transcriber import Transcriber
+    from dagsverk.speech.serving.voice_activity import voice_check
 
     return Transcriber(
         engine,
         language.code,
         can_translate=bool(model.info.get("translates")),
         longest_s=float(model.info.get("longest_s", windows.LONGEST_S)),
+        has_voice=voice_check(),
     )
 
 

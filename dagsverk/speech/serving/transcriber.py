@@ -29,6 +29,7 @@ from dagsverk.speech.model.decoded import Decoded, Task
 from dagsverk.speech.serving import windows
 from dagsverk.speech.serving.engine import Engine, WordTimes
 from dagsverk.speech.serving.guard import doubted, without_echoes
+from dagsverk.speech.serving.voice_activity import NO_VOICE
 from dagsverk.speech.serving.windows import LEVEL_SAMPLES, SAMPLE_RATE_HZ, Window
 from dagsverk.speech.serving.word_times import at_pauses, shifted, those_of
 from dagsverk.speech.subtitles.cues import Word
@@ -80,6 +81,7 @@ class Transcriber:
         language: Whisper's code of what is spoken.
         can_translate: whether the model was taught to write English instead.
         longest_s: of a window; a model trained on short clips alone is bad at longer ones.
+        has_voice: of a stretch of sound, whether somebody speaks; where not, it is left out. None: not asked.
     """
 
     def __init__(
@@ -89,13 +91,14 @@ class Transcriber:
         *,
         can_translate: bool = False,
         longest_s: float = windows.LONGEST_S,
+        has_voice: Callable[[Audio], bool] | None = None,
     ) -> None:
         if not 1 <= longest_s <= 30:
             raise ValueError(f"longest_s must be in [1, 30], got {longest_s}")
         self.language = language
         self.can_translate = can_translate
         self._engine = engine
-        self._longest_s = longest_s
+        self._longest_s, self._has_voice = longest_s, has_voice
         self._lock = threading.Lock()
 
     @property
@@ -146,7 +149,7 @@ class Transcriber:
         shares: Counter[str] = Counter()
         with _opened(source) as blocks:
             levels, samples = windows.levels(checked(blocks(), check))
-            planned = self._packed(windows.plan(levels, samples, longest_s=self._longest_s))
+            planned = self._packed(self._spoken(levels, samples, lambda: checked(blocks(), check))[0])
             lengths_s = itertools.accumulate(window.end_s - window.start_s for window in planned)
             most = [window for window, at_s in zip(planned, lengths_s, strict=True) if at_s <= LISTENED_S]
             for batch in _batches(windows.take(checked(blocks(), check), most), self._engine.batch_s):
@@ -203,8 +206,10 @@ class Transcriber:
             levels, samples = windows.levels(checked(blocks(), check))
             total_s = samples / SAMPLE_RATE_HZ
             report(0.0, total_s)
-            parts = windows.plan(levels, samples, longest_s=self._longest_s)
+            parts, without_voice = self._spoken(levels, samples, lambda: checked(blocks(), check))
             planned = self._packed(parts)
+            for counts in left_out.values():
+                counts.update({NO_VOICE: without_voice} if without_voice else {})
             begun_s = 0.0
             for batch in _batches(windows.take(checked(blocks(), check), planned), self._engine.batch_s):
                 cut = [window for window, _ in batch]
@@ -223,6 +228,16 @@ class Transcriber:
             Transcript(tuple(segments[task]), self.language, task, total_s, times, dict(left_out[task]))
             for task in tasks
         ]
+
+    def _spoken(
+        self, levels: windows.Levels, samples: int, blocks: Callable[[], Iterable[Audio]]
+    ) -> tuple[list[Window], int]:
+        """The stretches in which somebody speaks, and how many others there are."""
+        planned = windows.plan(levels, samples, longest_s=self._longest_s)
+        if self._has_voice is None:
+            return planned, 0
+        spoken = [window for window, audio in windows.take(blocks(), planned) if self._has_voice(audio)]
+        return spoken, len(planned) - len(spoken)
 
     def _packed(self, parts: Sequence[Window]) -> Sequence[Window]:
         """As few windows as hold them, for an engine that hears 30 s however short they are."""

@@ -92,10 +92,14 @@ def by_name(source: str, language: Language) -> Loaded:
     published_model(source)
     from dagsverk.speech.serving.torch_engine import load_engine  # torch: on first use
     from dagsverk.speech.serving.transcriber import Transcriber
+    from dagsverk.speech.serving.voice_activity import voice_check
 
     place, name = _place(source), last_part(source)
     engine = load_engine(place, name, language=language.code)
-    return Loaded(Transcriber(engine, language.code, can_translate=_translates(place)), name)
+    transcriber = Transcriber(
+        engine, language.code, can_translate=_translates(place), has_voice=voice_check()
+    )
+    return Loaded(transcriber, name)
 
 
 @functools.lru_cache(maxsize=1)
