@@ -11,11 +11,13 @@ import openai
 import pytest
 from fastapi import Request
 from listening import listening
-from speech_models import sounds
+from speech_models import sounds, telling_model
 from speech_site import spoken_store, wav
 
 from dagsverk.doors import Rules
 from dagsverk.login import Login
+from dagsverk.speech.model.models import save_model_folder
+from dagsverk.store import open_store
 from ui.app import build_app
 from ui.forms import MOST_FIELD_BYTES, MOST_FIELDS, BadForm, received
 from ui.tabular.desk import TabularDesk
@@ -230,6 +232,21 @@ def test_our_own_routes_take_auto_for_the_language_and_say_which_it_was(address)
     while job["state"] in ("queued", "running"):
         job = httpx.get(f"{address}/api/jobs/{job['id']}").json()
     assert job["result"]["language"] == "sv"
+
+
+def test_a_stream_whose_language_nobody_writes_has_a_status_of_its_own(tmp_path):
+    store = open_store(str(tmp_path / "store"))
+    save_model_folder(telling_model(), tmp_path / "model", language="sv")
+    saved = store.save_model("whisper_swedish", tmp_path / "model", metrics={}, info={"run": "a"})
+    store.promote("whisper_swedish", saved.version, reason="the first", expected=None)
+    danish = wav(np.concatenate([part for _ in range(6) for part in (GAP, sounds()[2].audio)]))
+    with listening(build_app(TabularDesk(store.url))) as address:
+        client = openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0)
+        with pytest.raises(openai.BadRequestError, match="Danish is spoken in it") as raised:
+            list(client.audio.transcriptions.create(
+                model="whisper-1", file=("d.wav", danish), stream=True
+            ))  # fmt: skip
+        assert (raised.value.param, raised.value.code) == ("file", "no model of its language")
 
 
 def part(name, content=b"", *, file_name=None):

@@ -60,9 +60,7 @@ def detected(store: Store, load: Load, samples: SamplesFile, check: Check, turn:
     audio = first_speech(samples, check)
     published = stock(store)
     if not len(audio):
-        language = champions[0].language
-        note = f"Nothing is said in it, so no language was told; it was taken for {language.title}."
-        return Detected(language, {}, note)
+        return _nothing_said(champions[0].language)
     if published is None:
         answers = [_asked(load(one), one, audio, check, turn, alone=len(champions) == 1) for one in champions]
         language, shares, _ = max(answers, key=lambda answer: answer[-1])
@@ -70,6 +68,8 @@ def detected(store: Store, load: Load, samples: SamplesFile, check: Check, turn:
             raise AudioError(NO_MODEL, _refusal(*next(iter(shares.items()))))
         return Detected(language, {}, _taken_unsurely(language, alone=len(champions) == 1))
     shares = load(published).languages(audio, check=check, turn=turn)
+    if not shares:
+        return _nothing_said(champions[0].language)
     tokens = {one.owner.token for one in champions}
     language = max(champions, key=lambda one: _share(shares, one.owner.token, tokens)).language
     if _is_another(language, shares, audio):
@@ -77,12 +77,17 @@ def detected(store: Store, load: Load, samples: SamplesFile, check: Check, turn:
     return _taken(language, shares)
 
 
+def _nothing_said(language: Language) -> Detected:
+    note = f"Nothing is said in it, so no language was told; it was taken for {language.title}."
+    return Detected(language, {}, note)
+
+
 def told_by(model: Transcriber, samples: SamplesFile, check: Check) -> Detected:
     """The language of a recording, of all that a model as published knows."""
     audio = first_speech(samples, check)
     shares = model.languages(audio, check=check) if len(audio) else {}
     if not shares:
-        return Detected(LANGUAGES["en"], {}, "Nothing is said in it, so no language was told.")
+        return _nothing_said(LANGUAGES["en"])
     return _taken(LANGUAGES[next(iter(shares))], shares)
 
 
