@@ -202,7 +202,7 @@ def test_a_job_whose_state_cannot_be_written_rests_and_lets_the_others_by(made, 
         write(job)
 
     monkeypatch.setattr(server._files, "write", on_a_full_disk)
-    monkeypatch.setattr(jobs, "LOOK_AGAIN_S", 1.0)
+    monkeypatch.setattr(jobs, "LOOK_AGAIN_S", 3.0)  # longer than a thread rests after a fault
     first = server.submit(SWEDISH, recording, visitor="anna")
     assert ended(server, server.submit(SWEDISH, recording, visitor="berta")).state == "done"
     full.clear()
