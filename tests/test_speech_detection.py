@@ -1,17 +1,23 @@
 """Which language is spoken, and who writes down one that has no model of its own."""
 
+import datetime as dt
+
 import numpy as np
 import pytest
 from speech_models import small_model, sounds, taught_model, telling_model
 
+from dagsverk.records import parse, plain
 from dagsverk.speech.audio.samples import SamplesFile
+from dagsverk.speech.audio.waveform import encode_wav
 from dagsverk.speech.errors import AudioError
 from dagsverk.speech.languages import language
 from dagsverk.speech.model.models import save_model_folder
 from dagsverk.speech.registry.adoption import adopt
 from dagsverk.speech.serving import answering, champions, detection, live_sessions, service
 from dagsverk.speech.serving.answering import Listener, Order
+from dagsverk.speech.serving.before_training import NoModelBefore
 from dagsverk.speech.serving.champions import NoSpeechModel, writer_of
+from dagsverk.speech.serving.job_files import Job, Kept
 from dagsverk.store import open_store
 from dagsverk.turns import go_on
 
@@ -191,3 +197,46 @@ def test_one_model_in_memory_serves_all_its_languages(store, published, tmp_path
     )
     assert (swedish.language, danish.language) == ("sv", "da")
     assert swedish._engine is danish._engine and swedish._lock is danish._lock
+
+
+@pytest.mark.parametrize("adopted_for", [ITALIAN, SWEDISH])
+def test_english_that_the_champion_cannot_write_is_by_a_published_model_and_the_answer_says_so(
+    store, published, tmp_path, adopted_for
+):
+    adopt(store, adopted_for, published)
+    tuned(store, SWEDISH, tmp_path, taught_model())
+    audio = np.concatenate([np.zeros(24_000, np.float32), LOW.audio]).astype(np.float32)
+    (tmp_path / "low.wav").write_bytes(encode_wav(audio))
+    before = service.WRITER
+    service.WRITER = answering.write_down
+    try:
+        *_, both = service.transcribe_and_translate(store, SWEDISH, tmp_path / "low.wav", words=False)
+        alone = service.transcribe(store, SWEDISH, tmp_path / "low.wav", "translate", words=False)
+    finally:
+        service.WRITER = before
+    assert both.original.transcript.text == LOW.text
+    assert (both.original.model.name, both.original.model.version) == (
+        "whisper_swedish", 2 if adopted_for == SWEDISH else 1,
+    )  # fmt: skip
+    assert (both.english.model.name, both.english.model.version) == (adopted_for.model_name, 1)
+    assert both.why_no_english == ""
+    assert both.original.notes[-1].startswith(f"The English is by {published_name(published)} as published")
+    assert alone.transcript.text == both.english.transcript.text != ""
+    own = store.champion("whisper_swedish")
+    assert champions.is_loaded(own)  # the other one did not take its place
+    kept = Kept.of(Job(id="a", language="sv", order=Order(tasks=("transcribe", "translate")), visitor="",
+                       created=dt.datetime.now(dt.UTC)), [both.original, both.english], "")  # fmt: skip
+    assert kept.answers() == [both.original, both.english]
+    assert parse(plain(kept), Kept, "a result") == kept
+
+
+def test_a_comparison_with_the_model_before_asks_no_other_for_english(store, published, tmp_path):
+    adopt(store, SWEDISH, published)
+    order = Order(tasks=("transcribe", "translate"), only_if_it_can=True, before=1)
+    assert champions.translator(store, SWEDISH) is not None
+    with pytest.raises(NoModelBefore):
+        audio = np.zeros(16_000, np.float32)
+        audio.tofile(tmp_path / "samples")
+        with (tmp_path / "samples").open("rb") as file:
+            samples = SamplesFile(file, len(audio))
+            answering.write_down(store, tmp_path / "c", SWEDISH, order, samples, Silent(), go_on)

@@ -152,7 +152,10 @@ def test_segments_of_parts_say_what_the_whole_says_in_scripts_without_spaces_too
     parts = [Window(seconds(at), seconds(to)) for at, to in ((0, 1.6), (3, 4), (5, 6.5), (8, 9))]
     pieces = _parted(segment, parts)
     assert [one.text for one in pieces] == ["你好。", "再见", "x"]
-    assert [word for one in pieces for word in one.words] == words
+    for piece, part in zip(pieces, parts, strict=False):
+        assert (piece.start_s, piece.end_s) == (part.start_s, part.end_s)
+        assert all(part.start_s <= word.start_s <= word.end_s <= part.end_s for word in piece.words)
+    assert [word.text for one in pieces for word in one.words] == [word.text for word in words]
     assert _parted(segment, parts[:1]) == [segment]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from functools import partial
@@ -27,6 +28,7 @@ from dagsverk.speech.serving.service import (
     Waiting,
     transcribe_and_translate,
 )
+from dagsverk.speech.serving.transcriber import Segment
 from dagsverk.speech.subtitles.cues import cues, words_in
 from dagsverk.speech.subtitles.formats import WRITERS, Format
 from dagsverk.store import StoreError
@@ -316,19 +318,28 @@ def transcript(speech: SpeechDesk, both: Both, given: str) -> Html:
 def _lines(both: Both) -> Html:
     """A line per stretch of speech."""
     language = both.original.language
-    segments = both.english.transcript.segments if both.english else ()
-    english = {segment.start_s: segment.text for segment in segments}
+    originals = both.original.transcript.segments
+    english = _in_english(originals, both.english.transcript.segments if both.english else ())
     heads = parts.element("span", "Time"), parts.element("span", language.title)
     items = [_line_of(*heads, parts.element("span", "English") if both.english else "", "heads")]
-    for segment in both.original.transcript.segments:
+    for segment, in_english in zip(originals, english, strict=True):
         times = segment.start_s, segment.end_s
         at = parts.element("div", parts.join(player.line_button(*times), corrections.button(*times)), "dv-at")
         words = player.playing_words(words_in([segment]))
         line = Html(f'<p lang="{language.code}">{words}</p>')
-        translated = Html(f'<p lang="en">{parts.text(english.get(segment.start_s, "–"))}</p>')
+        translated = Html(f'<p lang="en">{parts.text(in_english or "–")}</p>')
         items.append(_line_of(at, line, translated if both.english else "", ""))
     kind = " both" if both.english else ""
     return Html(f'<ul class="dv-transcript{kind}">{parts.join(*items)}</ul>')
+
+
+def _in_english(originals: Sequence[Segment], english: Sequence[Segment]) -> list[str]:
+    """The English of each line; what begins between two lines belongs to the first, so none is lost."""
+    starts_s, lines = [one.start_s for one in originals], [""] * len(originals)
+    for one in english:
+        place = max(0, bisect.bisect_right(starts_s, one.start_s) - 1)
+        lines[place] = f"{lines[place]} {one.text}".strip()
+    return lines
 
 
 def _line_of(at: Html, line: Html, english: Html | str, classes: str) -> Html:

@@ -5,6 +5,7 @@ Light until it is asked.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,11 +17,14 @@ from dagsverk.speech.audio.samples import SamplesFile
 from dagsverk.speech.languages import Language
 from dagsverk.speech.model.decoded import Task
 from dagsverk.speech.serving import before_training
-from dagsverk.speech.serving.champions import Writer, is_loaded, load, writer_of
+from dagsverk.speech.serving.champions import Champion, Writer, is_loaded, load, translator, writer_of
 from dagsverk.speech.serving.detection import detected
-from dagsverk.speech.serving.transcriber import Segment, Transcriber, Transcript
-from dagsverk.store import Model, Store
+from dagsverk.speech.serving.transcriber import OnProgress, Segment, Transcriber, Transcript
+from dagsverk.store import Model, Store, StoreError
 from dagsverk.turns import Check, Places
+from dagsverk.words import last_part
+
+LOG = logging.getLogger(__name__)
 
 # The model is lent batch by batch, first come, first served: a short recording does not wait for a long one.
 MODEL = Places(1, "the model", most_waiting=100, patience_s=float("inf"))
@@ -52,6 +56,7 @@ class Written:
     language: str = ""  # code of what is spoken
     likely: Mapping[str, float] = field(default_factory=dict)  # where it was not named: see `detected`
     notes: tuple[str, ...] = ()  # which language it was taken for; whose model wrote it
+    english_by: Model | None = None  # that wrote the English, where it is another one
 
 
 class Listener(Protocol):
@@ -85,34 +90,82 @@ def write_down(
     Raises: NoSpeechModel, CannotTranslate, ModelError, StoreError; what listener and `check` raise.
     """
     with _lent(store, cache, language, order, samples, listener, check) as lent:
-        tasks, why = list(order.tasks), ""
+        tasks, why, english = list(order.tasks), "", None
         if "translate" in tasks and not lent.transcriber.can_translate:
             why = why_no_english(lent.writer.owner, lent.model)
-            if not order.only_if_it_can:
+            english = (
+                None
+                if order.before is not None
+                else _who_translates(store, cache, lent.writer.language, listener)
+            )
+            if english is not None:
+                why = ""
+            elif not order.only_if_it_can:
                 raise CannotTranslate(why)
-            tasks.remove("translate")
+            else:
+                tasks.remove("translate")
         listener.begins(tasks)
         start = time.perf_counter()
-        transcripts = lent.transcriber.transcribe_for(
-            tasks,
-            samples,
-            listener.progress,
-            words=order.words,
-            prompt=order.prompt,
-            on_segments=listener.segments,
-            check=check,
-            turn=lambda: MODEL.place(check),
-        )
+        by_task: dict[Task, Transcript] = {}
+        passes = _passes(tasks, lent.transcriber, english)
+        for number, (transcriber, own) in enumerate(passes):
+            transcripts = transcriber.transcribe_for(
+                own,
+                samples,
+                _share_of(listener.progress, number, len(passes)),
+                words=order.words,
+                prompt=order.prompt if transcriber is lent.transcriber else "",
+                on_segments=listener.segments,
+                check=check,
+                turn=lambda: MODEL.place(check),
+            )
+            by_task.update(zip(own, transcripts, strict=True))
         took_s = time.perf_counter() - start
     return Written(
         model=lent.model,
-        transcripts=tuple(transcripts),
+        transcripts=tuple(by_task[task] for task in tasks),
         why_no_english=why,
         took_s=took_s,
         language=lent.writer.language.code,
         likely=lent.likely,
-        notes=lent.notes,
+        notes=(*lent.notes, *([_who_translated(lent, english)] if english else [])),
+        english_by=english.model if english else None,
     )
+
+
+def _passes(
+    tasks: Sequence[Task], writer: Transcriber, english: Champion | None
+) -> list[tuple[Transcriber, list[Task]]]:
+    """Who goes over the recording for which tasks: one for all, or another one after it for the English."""
+    if english is None:
+        return [(writer, list(tasks))]
+    own: list[Task] = [task for task in tasks if task != "translate"]
+    return [*([(writer, own)] if own else []), (english.transcriber, ["translate"])]
+
+
+def _share_of(progress: OnProgress, number: int, count: int) -> OnProgress:
+    """Of one pass over the recording among several."""
+    return lambda done_s, total_s: progress((number * total_s + done_s) / count, total_s)
+
+
+def _who_translates(store: Store, cache: Path, language: Language, listener: Listener) -> Champion | None:
+    """A model as published that writes the language in English; None if there is none that can be had."""
+    other = translator(store, language)
+    if other is None:
+        return None
+    if not is_loaded(other.model):
+        listener.loading(other.model)
+    try:
+        return load(store, other, cache, beside=True)
+    except StoreError as error:
+        LOG.warning("no English by %s %d: %s", other.model.name, other.model.version, error)
+        return None
+
+
+def _who_translated(lent: _Lent, english: Champion) -> str:
+    name = last_part(english.model.info.get("base_model") or english.model.name)
+    own = f"version {lent.model.version} of the {lent.writer.owner.title} model cannot"
+    return f"The English is by {name} as published: {own}."
 
 
 @dataclass(frozen=True)

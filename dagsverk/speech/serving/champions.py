@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import threading
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -127,14 +127,25 @@ def _owner(model_name: str) -> Language | None:
 def stock(store: Store) -> Writer | None:
     """A model as published, which knows all of Whisper's languages: of those in use the newest, else of those
     that are kept. None if none was adopted."""
+    return max(_as_published(store), key=lambda one: one.model.created, default=None)
+
+
+def translator(store: Store, language: Language) -> Writer | None:
+    """A model as published that writes this language in English, as `stock` chooses. None if none does."""
+    able = [one for one in _as_published(store) if one.model.info.get("translates")]
+    newest = max(able, key=lambda one: one.model.created, default=None)
+    return None if newest is None or language.is_borrowed else replace(newest, language=language)
+
+
+def _as_published(store: Store) -> list[Writer]:
+    """Those in use; if there are none, those that are kept."""
     champions = in_use(store)
-    published = [one for one in champions if _is_published(one.model)] or [
+    return [one for one in champions if _is_published(one.model)] or [
         Writer(one.owner, model, one.owner)
         for one in champions
         for model in store.models(one.model.name)
         if _is_published(model)
     ]
-    return max(published, key=lambda one: one.model.created, default=None)
 
 
 def _is_published(model: Model) -> bool:
@@ -171,17 +182,19 @@ def load_champion(store: Store, language: Language, cache: Path) -> Champion:
     return load(store, Writer(language, promoted(store, language), language), cache)
 
 
-def load(store: Store, writer: Writer, cache: Path) -> Champion:
+def load(store: Store, writer: Writer, cache: Path, *, beside: bool = False) -> Champion:
     """A version; its files are fetched once, and it is held in memory, one for each language.
 
-    Args: cache: a folder for the models' files.
+    Args:
+        cache: a folder for the models' files.
+        beside: it works beside the champion, of its language even, and does not take its place.
     Raises: StoreError if its files are not whole or no model.
     """
     model, owner = writer.model, writer.owner
     identity = _identity(model)
     with _lock:
         place = next((place for place, one in _loaded.items() if one.identity == identity), "")
-        place = place or (owner.code if writer.is_own else STOCK)
+        place = place or (owner.code if writer.is_own and not beside else STOCK)
         held = _loaded.get(place)
         if held is None or held.identity != identity:
             held = _load(store, owner, model, cache, _converted(store, owner, model))

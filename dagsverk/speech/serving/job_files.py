@@ -65,22 +65,28 @@ class Kept:
     why_no_english: str
     language: str = ""  # code of what is spoken; empty: the job names it
     likely: Mapping[str, float] = field(default_factory=dict)  # languages, where it was not named
+    english_by: Model | None = None  # that wrote the English, where it is another one
 
     @classmethod
     def of(cls, job: Job, answers: Sequence[Answer], why_no_english: str) -> Kept:
         first, job = answers[0], replace(job, id="", visitor="")
         transcripts = tuple(answer.transcript for answer in answers)
+        last = answers[-1].model
         return cls(
             job=job, model=first.model, transcripts=transcripts, took_s=first.took_s, notes=first.notes,
             why_no_english=why_no_english, language=first.language.code, likely=first.likely,
+            english_by=None if last == first.model else last,
         )  # fmt: skip
 
     def answers(self) -> list[Answer]:
         common: dict[str, Any] = {
-            "language": language(self.language or self.job.language), "model": self.model,
+            "language": language(self.language or self.job.language),
             "took_s": self.took_s, "notes": self.notes, "likely": self.likely,
         }  # fmt: skip
-        return [Answer(transcript=one, **common) for one in self.transcripts]
+        by = {"translate": self.english_by or self.model}
+        return [
+            Answer(transcript=one, model=by.get(one.task, self.model), **common) for one in self.transcripts
+        ]
 
 
 class JobFiles:

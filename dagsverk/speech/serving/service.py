@@ -187,7 +187,9 @@ def work(
             return [
                 Answer(
                     language=language_of(written.language),
-                    model=written.model,
+                    model=written.english_by
+                    if written.english_by is not None and transcript.task == "translate"
+                    else written.model,
                     transcript=transcript,
                     took_s=written.took_s,
                     notes=(*samples.notes, *written.notes),

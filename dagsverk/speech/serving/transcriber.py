@@ -31,7 +31,7 @@ from dagsverk.speech.serving.engine import Engine, WordTimes
 from dagsverk.speech.serving.guard import doubted, without_echoes
 from dagsverk.speech.serving.voice_activity import NO_VOICE
 from dagsverk.speech.serving.windows import LEVEL_SAMPLES, SAMPLE_RATE_HZ, Window
-from dagsverk.speech.serving.word_times import at_pauses, shifted, those_of
+from dagsverk.speech.serving.word_times import at_pauses, bounded, shifted, those_of
 from dagsverk.speech.subtitles.cues import Word
 from dagsverk.turns import Check, go_on
 
@@ -335,10 +335,9 @@ def _parted(segment: Segment, parts: Sequence[Window]) -> list[Segment]:
         begin = place
         for word in words:
             place = segment.text.index(word.text, place) + len(word.text)
-        start_s = min(own[part].start_s, words[0].start_s)
-        end_s = max(own[part].end_s, words[-1].end_s)
-        text = segment.text[begin:place].strip()
-        pieces.append(replace(segment, start_s=start_s, end_s=end_s, text=text, words=words))
+        start_s, end_s = own[part].start_s, own[part].end_s
+        text, within = segment.text[begin:place].strip(), bounded(words, start_s, end_s)
+        pieces.append(replace(segment, start_s=start_s, end_s=end_s, text=text, words=within))
     return pieces
 
 

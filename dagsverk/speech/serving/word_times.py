@@ -60,9 +60,15 @@ def those_of(words: Sequence[Word], text: str) -> tuple[Word, ...]:
 
 def shifted(words: Sequence[Word], start_s: float, end_s: float) -> tuple[Word, ...]:
     """Words of a window that begins at `start_s`, in seconds of the recording; none lies outside."""
+    moved = (Word(word.text, word.start_s + start_s, word.end_s + start_s) for word in words)
+    return bounded(tuple(moved), start_s, end_s)
 
-    def at(in_window_s: float) -> float:
-        return max(start_s, min(round(start_s + in_window_s, 3), end_s))
+
+def bounded(words: Sequence[Word], start_s: float, end_s: float) -> tuple[Word, ...]:
+    """The words, none of them outside of [start_s, end_s]."""
+
+    def at(time_s: float) -> float:
+        return max(start_s, min(round(time_s, 3), end_s))
 
     return tuple(Word(word.text, at(word.start_s), at(word.end_s)) for word in words)
 
