@@ -1,6 +1,7 @@
 """`dagsverk transcribe`: texts and files, by the store's champion or a folder of weights."""
 
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -9,9 +10,12 @@ from speech_site import spoken_store
 
 from dagsverk.commands import main
 from dagsverk.speech.audio.waveform import encode_wav
+from dagsverk.speech.languages import language
 from dagsverk.speech.model.models import save_model_folder
+from dagsverk.speech.registry.adoption import adopt
 from dagsverk.speech.transcription import files
 from dagsverk.speech.transcription.files import shown, targets, write_whole
+from dagsverk.store import open_store
 
 FIRST, SECOND, THIRD = [sound.text for sound in sounds()]
 
@@ -72,6 +76,21 @@ def test_a_language_that_is_left_out_is_told_from_each_recording(room, monkeypat
     assert main(["transcribe", str(room / "a.wav"), "--model", str(tmp_path / "published")]) == 0
     out, err = capsys.readouterr()
     assert out == f"{FIRST}\n" and "taken for Swedish (" in err
+
+
+def test_english_that_the_champion_cannot_write_is_by_an_adopted_model_and_it_is_said(
+    room, monkeypatch, capsys, tmp_path
+):
+    store = open_store(str(shutil.copytree(spoken_store(), tmp_path / "copy")))
+    monkeypatch.setenv("DAGSVERK_STORE", store.url)
+    assert transcribe(room / "a.wav", "--task", "translate") == 1
+    assert "was not taught to translate" in capsys.readouterr().err
+    save_model_folder(telling_model(), tmp_path / "published", language="sv")
+    adopt(store, language("it"), str(tmp_path / "published"))
+    assert transcribe(room / "a.wav", "--task", "translate") == 0
+    out, err = capsys.readouterr()
+    assert out.strip()
+    assert "The English is by whisper_italian 1 as published: whisper_swedish 1 cannot." in err
 
 
 def test_without_store_or_model_the_message_names_both_ways_out(room, capsys):

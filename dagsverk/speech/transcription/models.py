@@ -13,7 +13,15 @@ from dagsverk.speech.audio.samples import SamplesFile
 from dagsverk.speech.cache import cache_folder
 from dagsverk.speech.config import published_model
 from dagsverk.speech.languages import LANGUAGES, Language
-from dagsverk.speech.serving.champions import Writer, load, load_champion, refuse_without, writer_of
+from dagsverk.speech.model.decoded import Task
+from dagsverk.speech.serving.champions import (
+    Writer,
+    load,
+    load_champion,
+    refuse_without,
+    translator,
+    writer_of,
+)
 from dagsverk.speech.serving.detection import detected, told_by
 from dagsverk.store import Store
 from dagsverk.turns import go_on
@@ -47,25 +55,33 @@ def champion(store: Store, language: Language) -> Loaded:
     return Loaded(loaded.transcriber, loaded.model.name, loaded.model.version)
 
 
-def chosen(store: Store, language: Language | None) -> Choose:
-    """What writes down a language; None: that of each recording. Raises NoSpeechModel; StoreError."""
+def chosen(store: Store, language: Language | None, task: Task = "transcribe") -> Choose:
+    """What writes down a language; None: that of each recording. Raises NoSpeechModel; StoreError.
+
+    English that the model cannot write is by a published one, if one was adopted.
+    """
 
     def ready(writer: Writer) -> Transcriber:
         return load(store, writer, cache_folder()).transcriber
 
-    def loaded(writer: Writer) -> Loaded:
-        return Loaded(ready(writer), writer.model.name, writer.model.version)
+    def loaded(writer: Writer) -> tuple[Loaded, tuple[str, ...]]:
+        own = Loaded(ready(writer), writer.model.name, writer.model.version)
+        other = translator(store, writer.language)
+        if task == "transcribe" or own.transcriber.can_translate or other is None:
+            return own, writer.notes
+        published = load(store, other, cache_folder(), beside=True).transcriber
+        english = Loaded(published, other.model.name, other.model.version)
+        return english, (f"The English is by {english.called} as published: {own.called} cannot.",)
 
     if language is not None:
-        writer = writer_of(store, language)
-        same = loaded(writer), writer.notes
+        same = loaded(writer_of(store, language))
         return lambda _: same
     refuse_without(store, None)
 
     def of_recording(samples: SamplesFile) -> tuple[Loaded, tuple[str, ...]]:
         spoken = detected(store, ready, samples, go_on, nullcontext)
-        writer = writer_of(store, spoken.language)
-        return loaded(writer), (spoken.note, *writer.notes)
+        model, notes = loaded(writer_of(store, spoken.language))
+        return model, (spoken.note, *notes)
 
     return of_recording
 

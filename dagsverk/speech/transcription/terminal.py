@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 from dagsverk.speech.audio.sandbox import Sandbox
 from dagsverk.speech.errors import ModelError, SpeechError
 from dagsverk.speech.languages import Language
+from dagsverk.speech.model.decoded import Task
 from dagsverk.speech.subtitles.cues import words_in
 from dagsverk.speech.subtitles.formats import Format
 from dagsverk.speech.transcription.files import content, left_out, shown, targets, write_whole
@@ -54,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     tally, work = Tally(), targets(arguments.recordings, formats, arguments.out)
     waiting = list(_waiting(work, tally, overwrite=arguments.overwrite))
     try:
-        choose = _chosen(arguments.model, arguments.language) if waiting else None
+        choose = _chosen(arguments.model, arguments.language, arguments.task) if waiting else None
     except (SpeechError, StoreError, ValueError) as error:
         tell(f"dagsverk: {error}", error=True)
         return 1
@@ -90,7 +91,7 @@ def _transcript(
     with closing(decoders.open(recording, max_s=MAX_S, language=code)) as samples:
         loaded, why = choose(samples)
         if arguments.task == "translate" and not loaded.transcriber.can_translate:
-            raise ModelError(f"{loaded.name} was not taught to translate; take another --model")
+            raise ModelError(f"{loaded.name} was not taught to translate; take another --model, or adopt one")
         exact = arguments.words or bool(_asked_formats(arguments))  # times of words: for files only
         transcript = loaded.transcriber.transcribe(samples, arguments.task, bar.done, words=exact)
         notes = (*samples.notes, *why, *left_out(transcript))
@@ -156,14 +157,14 @@ def _end(tally: Tally) -> int:
     return 1 if failed else 0
 
 
-def _chosen(model: str | None, language: Language | None) -> Choose:
+def _chosen(model: str | None, language: Language | None, task: Task) -> Choose:
     from dagsverk.speech.transcription import models
     from dagsverk.store import open_store
 
     if model is not None:
         return models.chosen_by_name(model, language)
     try:
-        return models.chosen(open_store(create=False), language)
+        return models.chosen(open_store(create=False), language, task)
     except StoreError as error:
         hint = "; or name a model, for which no store is needed: --model openai/whisper-small"
         raise StoreError(f"{error}{hint}") from error
