@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from prefect import flow
+from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import AfterValidator, Field
 
+from dagsverk import threads
 from dagsverk.addresses import SCHEMA, refuse_keys
 from dagsverk.form import Day
 from dagsverk.store import ModelRef, TableRef
 from dagsverk.tabular.config import TrainingConfig
 from dagsverk.tabular.days import SynthesisConfig
+from dagsverk.tabular.searching import SearchConfig
 from dagsverk.tabular.system import known_system, systems
+from tasks import search as searches
 from tasks import tabular as tasks
 from tasks.runs import day_of, days_between, one_at_a_time, run_name
 
 SystemName = Annotated[str, AfterValidator(known_system), Field(json_schema_extra={"enum": systems()})]
 Share = Annotated[float, Field(ge=0, le=1)]
+SIDE_BY_SIDE: Any = ThreadPoolTaskRunner(max_workers=threads.allowed())
 Source = Annotated[str, AfterValidator(refuse_keys), Field(json_schema_extra=SCHEMA)]
 
 
@@ -44,6 +49,31 @@ def training(system: SystemName, config: TrainingConfig = TrainingConfig()) -> M
     """
     with one_at_a_time(system):
         return _train(system, tasks.newest_rows(system), config)
+
+
+@flow(
+    name="tabular-search",
+    flow_run_name="tabular-search {system}",
+    task_runner=SIDE_BY_SIDE,
+)
+def tabular_search(system: SystemName, config: SearchConfig = SearchConfig()) -> str:
+    """Feature table -> a report: are there settings better than the defaults, on rows no choice has seen?
+
+    It changes no model and writes no table, so a day may run beside it. A repeat goes on with what is done.
+
+    Args:
+        system: Which system.
+        config: Which classes, how many trials, on which folds.
+    """
+    rows = tasks.newest_rows(system)
+    parts = searches.plan_search(system, rows, config)
+    for number in range(config.trials):  # trials of one search follow each other, searches go side by side
+        under_way = [
+            searches.search_trial.submit(system, rows, config, part, number) for part in range(parts)
+        ]
+        for trial in under_way:
+            trial.result()
+    return searches.conclude_search(system, rows, config)
 
 
 @flow(name="synthesis", flow_run_name=run_name)

@@ -17,6 +17,8 @@ from dagsverk.store import Commit, Table
 from dagsverk.tabular.measures import REPORTED
 from dagsverk.tabular.pictures import confusion_picture
 from dagsverk.tabular.reports import ComparedClass, Ingested, Synthesised, Trained
+from dagsverk.tabular.searched_words import search_words
+from dagsverk.tabular.searching import Searched
 from dagsverk.words import interval
 
 if TYPE_CHECKING:
@@ -50,6 +52,11 @@ def decided(key: str, registration: Registration, reason: str, more: str = "") -
     warnings = "".join(f"\n- Warning: {warning}" for warning in registration.warnings)
     text = f"**{verdict}.** {reason}\n\nRule: {registration.rule}\n{warnings}{more}"
     markdown(key, text, f"Version {registration.version}: the gate's decision")
+
+
+def searched(system: str, report: Searched) -> None:
+    """Whether the search was worth it, what it would set, and what it cost."""
+    markdown(f"{system}-search", search_words(report), "Search for better settings: the defaults compared")
 
 
 def synthesised(system: str, report: Synthesised) -> None:

@@ -36,7 +36,7 @@ SPEECH = {  # a package of dagsverk.speech -> those that it may import, besides 
     "export": {"features", "model", "evaluation", "serving"},
 }
 HEAVY = ("torch", "transformers", "datasets", "xgboost", "sklearn", "skops", "hopsworks", "gradio", "plotly")
-HEAVY += ("av", "accelerate", "peft", "jiwer", "ctranslate2")
+HEAVY += ("av", "accelerate", "peft", "jiwer", "ctranslate2", "optuna")
 LIGHT = (  # imported in this order, in one process
     "dagsverk.store",
     "dagsverk.records",
@@ -47,6 +47,8 @@ LIGHT = (  # imported in this order, in one process
     "dagsverk.words",
     "dagsverk.tabular.reports",
     "dagsverk.tabular.summary",
+    "dagsverk.tabular.searching",
+    "dagsverk.tabular.searched_words",
     *(f"dagsverk.speech.{name}" for name in ("cache", "config", "errors", "languages", "results", "runs")),
     *(f"dagsverk.speech.{name}" for name in ("steps", "summary", "corpora.opening", "registry.gate")),
     *(f"dagsverk.speech.{name}" for name in ("registry.card", "evaluation.groups")),
@@ -54,6 +56,7 @@ LIGHT = (  # imported in this order, in one process
     *(f"dagsverk.speech.transcription.{name}" for name in ("adding_up", "files", "models", "terminal")),
     *(f"dagsverk.speech.transcription.{name}" for name in ("config", "results", "sources", "work")),
     "tasks.tabular",
+    "tasks.search",
     "tasks.speech",
     "tasks.transcription",
     "flows.tabular",

@@ -14,12 +14,14 @@ from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
 from prefect_server import wait_for
 from run_records import lines_of, links
 
+from dagsverk.records import last_report
 from dagsverk.store import SchemaError, Unavailable, open_store
 from dagsverk.tabular.config import TrainingConfig
 from dagsverk.tabular.days import SynthesisConfig
+from dagsverk.tabular.searching import STEP, SearchConfig, Searched
 from dagsverk.tabular.system import load_system
 from dagsverk.tabular.tables import features_table, predictions_table
-from flows.tabular import backfill, day, features, inference, monitoring, synthesis, training
+from flows.tabular import backfill, day, features, inference, monitoring, synthesis, tabular_search, training
 from tasks.policies import REPEATABLE
 from tasks.runs import one_at_a_time
 
@@ -251,3 +253,20 @@ def test_two_runs_of_one_system_never_interleave(server):
     for thread in threads:
         thread.join(timeout=120)
     assert (len(done), max(most)) == (3, 1)
+
+
+def test_a_search_leaves_its_verdict_in_the_store_and_in_the_prefect_ui_and_changes_nothing(
+    server, first_day, monkeypatch, tmp_path
+):
+    store, _ = first_day
+    monkeypatch.setenv("DAGSVERK_STORE", store.url)
+    monkeypatch.setenv("DAGSVERK_CACHE", str(tmp_path))
+    before = (store.champion("iris"), store.version(features_table(load_system("iris"))))
+    config = SearchConfig(model_classes=("knn", "lda"), trials=3, outer_folds=2, inner_folds=2)
+    state = tabular_search("iris", config, return_state=True)
+    report = last_report(store, "iris", STEP, Searched)
+    assert (report.rows, report.cost.finished + report.cost.pruned) == (150, 9)
+    assert state.result() == report.verdict
+    (shown,) = artefacts(server, "iris-search", state)
+    assert report.verdict in shown.data
+    assert (store.champion("iris"), store.version(features_table(load_system("iris")))) == before

@@ -43,6 +43,7 @@ __all__ = [
     "EvaluationConfig",
     "Group",
     "Interval",
+    "Partition",
     "Scores",
     "compare",
     "cross_validate",
@@ -231,6 +232,23 @@ def holdout(
     probabilities, picked, _ = _fold(system, data, recipe, seed, (train, test), calibrate=calibrate)
     metrics = fold_metrics(probabilities, data.codes[test], picked, positive_class(system, codes))
     return {**metrics, "rows": float(len(train)), "test_rows": float(len(test))}
+
+
+class Partition:
+    """The folds of a protocol on these rows, each scored by itself, with whichever recipe.
+
+    `rows` must all have an outcome and be in fixed order. Raises ValueError like `cross_validate`.
+    """
+
+    def __init__(self, system: System, rows: pd.DataFrame, config: EvaluationConfig) -> None:
+        self._system, self._data = system, _prepare(system, rows, None)
+        self.splits, self.config = _splits(system, self._data, config)
+
+    def metrics(self, fold: int, recipe: Recipe, seed: int) -> dict[str, float]:
+        """Of the rows that the fold tests."""
+        data, (_, test) = self._data, self.splits[fold]
+        probabilities, picked, _ = _fold(self._system, data, recipe, seed, self.splits[fold], calibrate=False)
+        return fold_metrics(probabilities, data.codes[test], picked, positive_class(self._system, data.codes))
 
 
 def in_fixed_order(rows: pd.DataFrame) -> pd.DataFrame:

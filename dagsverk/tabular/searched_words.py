@@ -1,0 +1,61 @@
+"""What a search came to, in Markdown. Light: loads no learning library."""
+
+from __future__ import annotations
+
+import json
+
+from dagsverk.tabular.measures import WORDS
+from dagsverk.tabular.searching import Searched, Settings
+from dagsverk.words import counted, interval, number, table
+
+MOST_IMPORTANCES = 6
+
+
+def search_words(report: Searched) -> str:
+    """The verdict, both choices, the settings of all rows, what mattered, what it cost, and what to do."""
+    scores = [
+        (
+            WORDS[name],
+            _cell(report, "default", name),
+            _cell(report, "best", name),
+            _cell(report, "gain", name),
+        )
+        for name in report.gain
+    ]
+    classes = ", ".join(report.model_classes)
+    shares = list(report.importances.items())[:MOST_IMPORTANCES]
+    mattered = ", ".join(f"{name} {share:.0%}" for name, share in shares if share >= 0.005)
+    return "\n\n".join(
+        [
+            f"**{'Better' if report.better else 'Not shown to be better'}.** {report.verdict}",
+            table(("measure", "defaults", "searched", "gain (above 0 is better)"), scores),
+            f"Classes: {classes}. Each choice is made anew on the rows that an outer fold "
+            f"leaves ({counted(report.trials, 'trial')} on {report.inner_folds} inner folds), and scored on "
+            "the fold's.",
+            f"Of all rows the search would choose {_settings(report.settings)}; the best default is "
+            f"{_settings(report.standing)}. {WORDS[report.measure]} on the folds they were chosen on, which "
+            f"flatters: {report.settings.value:.4f} and {report.standing.value:.4f}.",
+            f"What mattered (PED-ANOVA): {mattered or 'too few trials to tell'}.",
+            _cost(report),
+            "Nothing was changed by this search.",
+        ]
+    )
+
+
+def _cell(report: Searched, which: str, name: str) -> str:
+    value = getattr(report, which)[name]
+    return interval(value.mean, value.low, value.high, 4)
+
+
+def _settings(of: Settings) -> str:
+    return f"{of.model_class} `{json.dumps(dict(of.parameters))}`"
+
+
+def _cost(report: Searched) -> str:
+    cost = report.cost
+    failures = "".join(f"\n- failed: {reason}" for reason in cost.reasons)
+    return (
+        f"Cost: {number(cost.fits)} fits, {number(round(cost.seconds))} s of trials; {cost.finished} "
+        f"done ({cost.repeated} of settings scored before), {cost.pruned} given up, {cost.failed} failed, "
+        f"{cost.cut_off} cut off and made again.{failures}"
+    )
