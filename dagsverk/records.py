@@ -9,6 +9,7 @@ import datetime as dt
 import functools
 import hashlib
 import json
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,6 +32,7 @@ __all__ = [
     "read_file",
     "read_json",
     "remembered",
+    "report_version",
     "to_bytes",
     "write",
     "write_file",
@@ -117,6 +119,14 @@ def last_report(store: Store, name: str, step: str, kind: type[T]) -> T | None:
         return read(store, _report_path(name, step), kind)
     except NotFound:
         return None
+
+
+def report_version(store: Store, name: str, step: str) -> int:
+    """A number that is another one when the step has kept another report; 0 before the first."""
+    try:
+        return zlib.crc32(store.get(_report_path(name, step)))
+    except NotFound:
+        return 0
 
 
 def _report_path(name: str, step: str) -> str:

@@ -1,6 +1,7 @@
 """Flows on a real server: what a run leaves behind, what is refused, what is tried again."""
 
 import datetime as dt
+import html
 import re
 import threading
 from contextvars import copy_context
@@ -24,6 +25,8 @@ from dagsverk.tabular.tables import features_table, predictions_table
 from flows.tabular import backfill, day, features, inference, monitoring, synthesis, tabular_search, training
 from tasks.policies import REPEATABLE
 from tasks.runs import one_at_a_time
+from ui.tabular import sections
+from ui.tabular.desk import TabularDesk
 
 QUICK = TrainingConfig(model_classes=("lda",), folds=3, repeats=1)
 DATE = dt.date(2026, 1, 31)
@@ -262,6 +265,9 @@ def test_a_search_leaves_its_verdict_in_the_store_and_in_the_prefect_ui_and_chan
     monkeypatch.setenv("DAGSVERK_STORE", store.url)
     monkeypatch.setenv("DAGSVERK_CACHE", str(tmp_path))
     before = (store.champion("iris"), store.version(features_table(load_system("iris"))))
+    iris, desk = load_system("iris"), TabularDesk(store.url)
+    shown_before = desk.version(iris)
+    assert "Search for better settings" not in sections.details(desk.view(iris))
     config = SearchConfig(model_classes=("knn", "lda"), trials=3, outer_folds=2, inner_folds=2)
     state = tabular_search("iris", config, return_state=True)
     report = last_report(store, "iris", STEP, Searched)
@@ -269,4 +275,6 @@ def test_a_search_leaves_its_verdict_in_the_store_and_in_the_prefect_ui_and_chan
     assert state.result() == report.verdict
     (shown,) = artefacts(server, "iris-search", state)
     assert report.verdict in shown.data
+    assert desk.version(iris) != shown_before
+    assert report.verdict in html.unescape(sections.details(desk.view(iris)))
     assert (store.champion("iris"), store.version(features_table(load_system("iris")))) == before

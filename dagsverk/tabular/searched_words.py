@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 from dagsverk.tabular.measures import WORDS
-from dagsverk.tabular.searching import Searched, Settings
+from dagsverk.tabular.searching import Cost, Searched, Settings
 from dagsverk.words import counted, interval, number, table
 
-MOST_IMPORTANCES = 6
+MOST_IMPORTANCES, LEAST_SHARE = 6, 0.005
 
 
 def search_words(report: Searched) -> str:
@@ -23,8 +23,6 @@ def search_words(report: Searched) -> str:
         for name in report.gain
     ]
     classes = ", ".join(report.model_classes)
-    shares = list(report.importances.items())[:MOST_IMPORTANCES]
-    mattered = ", ".join(f"{name} {share:.0%}" for name, share in shares if share >= 0.005)
     return "\n\n".join(
         [
             f"**{'Better' if report.better else 'Not shown to be better'}.** {report.verdict}",
@@ -35,7 +33,7 @@ def search_words(report: Searched) -> str:
             f"Of all rows the search would choose {_settings(report.settings)}; the best default is "
             f"{_settings(report.standing)}. {WORDS[report.measure]} on the folds they were chosen on, which "
             f"flatters: {report.settings.value:.4f} and {report.standing.value:.4f}.",
-            f"What mattered (PED-ANOVA): {mattered or 'too few trials to tell'}.",
+            f"What mattered (PED-ANOVA): {mattered_words(report)}.",
             _cost(report),
             "Nothing was changed by this search.",
         ]
@@ -51,11 +49,22 @@ def _settings(of: Settings) -> str:
     return f"{of.model_class} `{json.dumps(dict(of.parameters))}`"
 
 
-def _cost(report: Searched) -> str:
-    cost = report.cost
-    failures = "".join(f"\n- failed: {reason}" for reason in cost.reasons)
+def mattered_words(report: Searched) -> str:
+    """The parameters with the greatest shares."""
+    shares = list(report.importances.items())[:MOST_IMPORTANCES]
+    words = ", ".join(f"{name} {share:.0%}" for name, share in shares if share >= LEAST_SHARE)
+    return words or "too few trials to tell"
+
+
+def cost_words(cost: Cost) -> str:
+    """Fits, time and what became of the trials."""
     return (
-        f"Cost: {number(cost.fits)} fits, {number(round(cost.seconds))} s of trials; {cost.finished} "
-        f"done ({cost.repeated} of settings scored before), {cost.pruned} given up, {cost.failed} failed, "
-        f"{cost.cut_off} cut off and made again.{failures}"
+        f"{number(cost.fits)} fits, {number(round(cost.seconds))} s of trials; {cost.finished} scored "
+        f"({cost.repeated} had been before), {cost.pruned} given up, {cost.failed} failed, "
+        f"{cost.cut_off} cut off and made again"
     )
+
+
+def _cost(report: Searched) -> str:
+    failures = "".join(f"\n- failed: {reason}" for reason in report.cost.reasons)
+    return f"Cost: {cost_words(report.cost)}.{failures}"

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
-from dagsverk.records import last_report
+from dagsverk.records import last_report, report_version
 from dagsverk.store import Model, NotFound, StoreError, Table
 from dagsverk.tabular import monitoring
 from dagsverk.tabular.reports import Ingested, Trained
+from dagsverk.tabular.searching import STEP as SEARCH
+from dagsverk.tabular.searching import Searched
 from dagsverk.tabular.system import System, faults, usable_systems
 from dagsverk.tabular.tables import SYNTHETIC, rejects_table
 from ui.desk import Desk, OpenedStore
@@ -59,6 +61,7 @@ class View:
     rows_set_aside: int
     rejects: pd.DataFrame  # newest failed checks first
     ingested: Ingested | None = None  # what the last source came to
+    searched: Searched | None = None  # what the last search for better settings came to
 
     @property
     def blank(self) -> bool:
@@ -125,7 +128,12 @@ class TabularDesk(Desk[System, View]):
             rejects = self.store.version(rejects_table(of))
         except NotFound:
             rejects = -1
-        return (*monitoring.watch_version(of, self.store), rejects, hour)
+        return (
+            *monitoring.watch_version(of, self.store),
+            rejects,
+            hour,
+            report_version(self.store, of.name, SEARCH),
+        )
 
     def _is_gone(self, before: View, version: Hashable) -> bool:
         now = cast(Version, version)
@@ -153,6 +161,7 @@ class TabularDesk(Desk[System, View]):
             rows_set_aside=len(rejects[["source", "line"]].drop_duplicates()),
             rejects=rejects.head(LAST),
             ingested=last_report(self.store, of.name, "features", Ingested),
+            searched=last_report(self.store, of.name, SEARCH, Searched),
         )
 
     def _rows(self, table: Table) -> pd.DataFrame:

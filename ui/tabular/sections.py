@@ -11,7 +11,7 @@ from dagsverk.tabular.summary import NO_REAL_OUTCOME
 from dagsverk.tabular.system import System
 from ui import parts
 from ui.parts import Head, Html, Tile, percent
-from ui.tabular import alarms, confusion, invented, rows_in
+from ui.tabular import alarms, confusion, invented, rows_in, searched
 from ui.tabular.champion import champion
 from ui.tabular.desk import View, day_command, source_command
 
@@ -165,7 +165,12 @@ def details(view: View) -> Html:
     if not view.blank:
         apart = invented.card(view.report, view.system)
         boxes = parts.join(
-            last_predictions(view), apart, alarms.drift(view), rows_in.card(view), champion(view)
+            last_predictions(view),
+            apart,
+            alarms.drift(view),
+            rows_in.card(view),
+            champion(view),
+            searched.card(view),
         )
     return Html(f'<div class="dv-grid">{boxes}</div>')
 
