@@ -63,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="for programs")
     doctor.set_defaults(run=_doctor)
     _add_transcribe(groups)
+    _add_report(groups)
     return command
 
 
@@ -83,6 +84,19 @@ def _transcribe(arguments: argparse.Namespace) -> int:
     from dagsverk.speech.transcription import terminal
 
     return terminal.run(arguments)
+
+
+def _add_report(groups: Any) -> None:
+    from dagsverk.report import terminal
+
+    report = groups.add_parser(
+        "report",
+        help="a model's version -> one HTML file that says all of it",
+        description=terminal.DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    terminal.add_arguments(report)
+    report.set_defaults(run=terminal.run)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from prefect.events import emit_event
 
 from dagsverk.promotion import Registration
 from dagsverk.records import plain
+from dagsverk.report.making import address, command
 from dagsverk.store import Commit, Table
 from dagsverk.tabular.measures import REPORTED
 from dagsverk.tabular.pictures import confusion_picture
@@ -43,15 +44,22 @@ def trained(system: str, report: Trained) -> None:
     rows = [{"model": compared.model_class, **_metrics(compared)} for compared in report.compared]
     table(f"{system}-models", pd.DataFrame(rows), "Cross-validated on real rows, means with 95 % intervals")
     news = "" if report.new else "\n\nNothing new to learn since: the rows and settings are the same."
-    decided(f"{system}-decision", report, f"{report.decision}{news}")
+    decided(f"{system}-decision", system, report, f"{report.decision}{news}")
 
 
-def decided(key: str, registration: Registration, reason: str, more: str = "") -> None:
+def decided(key: str, model: str, registration: Registration, reason: str, more: str = "") -> None:
     """The gate's decision on a version, of whichever family; `more`: Markdown that follows its warnings."""
     verdict = "Promoted" if registration.promoted else "Not promoted"
     warnings = "".join(f"\n- Warning: {warning}" for warning in registration.warnings)
-    text = f"**{verdict}.** {reason}\n\nRule: {registration.rule}\n{warnings}{more}"
+    report = _report(model, registration.version)
+    text = f"**{verdict}.** {reason}\n\nRule: {registration.rule}\n{warnings}{more}{report}"
     markdown(key, text, f"Version {registration.version}: the gate's decision")
+
+
+def _report(model: str, version: int) -> str:
+    """Where all of the version is to be read: no address of the pages is known here."""
+    below = address(model, version)
+    return f"\n\nReport: `{command(model, version)}`; on the pages: `/{below}`"
 
 
 def searched(system: str, report: Searched) -> None:

@@ -63,7 +63,7 @@ def registered(language: Language, step: Registered) -> None:
     checks = "".join(
         f"\n- {'passed' if check.passed else 'FAILED'}: {check.name}, {check.detail}" for check in step.checks
     )
-    decided(f"{language.name}-decision", step, step.reason, f"\n\nChecks:\n{checks}")
+    decided(f"{language.name}-decision", language.model_name, step, step.reason, f"\n\nChecks:\n{checks}")
 
 
 def _modes(name: str, modes: TwoModes) -> list[dict[str, str]]:
@@ -81,7 +81,7 @@ def _modes(name: str, modes: TwoModes) -> list[dict[str, str]]:
 
 
 def adopted(language: Language, registration: Registration) -> None:
-    decided(f"{language.name}-decision", registration, registration.reason, "")
+    decided(f"{language.name}-decision", language.model_name, registration, registration.reason)
 
 
 def exported(language: Language, made: Export) -> None:

@@ -49,6 +49,7 @@ LIGHT = (  # imported in this order, in one process
     "dagsverk.tabular.summary",
     "dagsverk.tabular.searching",
     "dagsverk.tabular.searched_words",
+    "dagsverk.report.making",
     *(f"dagsverk.speech.{name}" for name in ("cache", "config", "errors", "languages", "results", "runs")),
     *(f"dagsverk.speech.{name}" for name in ("steps", "summary", "corpora.opening", "registry.gate")),
     *(f"dagsverk.speech.{name}" for name in ("registry.card", "evaluation.groups")),

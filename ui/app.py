@@ -15,6 +15,7 @@ from ui.gate import Gate
 from ui.limits import MAX_MEDIA_BYTES, BodyLimit, Lingering, SafeHeaders
 from ui.openai_errors import OpenAIErrors
 from ui.prefix import Prefixed, Unprefixed
+from ui.reports import add_report_routes
 from ui.speech import monitor as speech_monitor
 from ui.speech import recorder, transcribe
 from ui.speech.corrections import add_correction_routes
@@ -71,6 +72,7 @@ def build_app(
     app.mount("/look", StaticFiles(directory=look.ASSETS))
     visitors = Visitors()
     add_correction_routes(app, visitors)
+    add_report_routes(app, desk)
     pages = build_pages(desk, refresh_s, speech, visitors)
     app.add_middleware(Prefixed, prefix=root_path)
     app.add_middleware(

@@ -28,7 +28,7 @@ LOG = logging.getLogger(__name__)
 _BELOW = r"(?:/\w[\w.-]*)+"  # no segment that begins with a dot
 # Our own routes, and files that came with a package. Found by recording what real browsers ask for.
 OPEN = re.compile(
-    rf"/(?:healthz|robots\.txt|favicon\.ico|theme\.css|(?:look|assets|static){_BELOW}|(?:api|v1)/.*)"
+    rf"/(?:healthz|robots\.txt|favicon\.ico|theme\.css|(?:look|assets|static){_BELOW}|(?:api|v1)/.*|report{_BELOW})"
 )
 HEARTBEAT = re.compile(rf"/gradio_api/heartbeat/{SESSION.pattern}")
 FILE = "/gradio_api/file="

@@ -48,6 +48,10 @@ ROUTES = (
         "the same for programs written for OpenAI's audio API; also /v1/audio/translations and /v1/models",
     ),
     ("GET /api/speech/{language}", "scores, groups, worst clips and runs that the speech monitor draws"),
+    (
+        "GET /report/{model}/{version}.html",
+        "all that is kept of a version, one HTML file that opens anywhere; “latest” for the one in use",
+    ),
     ("GET /api/openapi.json", "this API for programs (OpenAPI)"),
 )
 ERRORS = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from dagsverk.report.making import address
 from dagsverk.speech.evaluation.report import Check, EvaluationReport
 from dagsverk.speech.registry.gate import cut_words
 from dagsverk.speech.serving.champions import speech_command
@@ -268,6 +269,8 @@ def champion(view: SpeechView) -> Html:
     pairs: list[tuple[object, object]] = []
     if view.champion is not None:
         pairs += _champion_facts(view.champion)
+        report = address(view.champion.name, view.champion.version)
+        pairs.append(("Report", parts.link("all of this version", report)))
     last = view.steps.evaluation
     if last and last.reason:
         pairs.append(("Last decision", last.reason))

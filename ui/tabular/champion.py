@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from dagsverk.report.making import address
 from dagsverk.store import Model
 from dagsverk.tabular.measures import REPORTED, WORDS
 from dagsverk.tabular.system import System
@@ -34,6 +35,7 @@ def champion(view: View) -> Html:
     pairs += [("Trained", parts.moment(model.created)), *_metrics(model, view.system)]
     if naming := model.info.get("naming"):
         pairs.append(("Predicted class", str(naming).replace("`", "")))
+    pairs.append(("Report", parts.link("all of this version", address(model.name, model.version))))
     if view.training:
         pairs.append(("Last decision", _sentence(view.training.reason)))
     newest_first = list(view.promotions)[: -MOST_PROMOTIONS - 1 : -1]
