@@ -1,6 +1,8 @@
 """Reports: one HTML file per version, whole, harmless, and honest about what is not recorded."""
 
+import json
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -9,6 +11,7 @@ from speech_site import RUN, spoken_store
 from ui_site import filled_store, own_copy
 
 from dagsverk.commands import main
+from dagsverk.records import write_json
 from dagsverk.report import common, document, figures
 from dagsverk.report.making import NoReport, make_report
 from dagsverk.store import open_store
@@ -173,6 +176,26 @@ def test_a_speech_report_without_its_evaluations_and_run_says_so(tmp_path):
     assert "The curve is not recorded" in words
 
 
+def test_a_speech_version_of_before_has_a_report(tmp_path):
+    """Its artefacts are as the writers of an older version made them: fields that came later are absent."""
+    before = json.loads((Path(__file__).parent / "assets" / "speech_store_before.json").read_text("utf-8"))
+    store = open_store(str(tmp_path / "store"))
+    for path, content in before.items():
+        write_json(store, path, content)
+    verdict = next(content for path, content in before.items() if "/verdicts/" in path)
+    info = {
+        "run": verdict["run"],
+        "step": verdict["step"],
+        "evaluation": verdict["candidate"],
+        "verdict": verdict,
+    }
+    saved(store, tmp_path, "whisper_swedish", info=info)
+    words = read(make_report(store, "swedish").html).text
+    assert "Not all of this version could be read" not in words
+    assert verdict["run"] in words
+    assert "Decision: not recorded" in words
+
+
 def test_a_tampered_file_is_named(tmp_path):
     folder = own_copy(filled_store(), tmp_path)
     for path in folder.rglob("scores.json"):
@@ -206,6 +229,18 @@ def test_use_is_told_by_the_promotions(tmp_path):
     assert "in use since" in words[1]
     assert "never in use" in words[2]
     assert make_report(store, "titanic").version == 2  # the one in use, not the newest
+
+
+def test_of_a_thousand_promotions_the_newest_are_listed(tmp_path):
+    store = open_store(str(tmp_path / "store"))
+    for version in (1, 2):
+        saved(store, tmp_path, "titanic")
+        store.promote("titanic", version, reason="x", expected=version - 1 or None)
+    both = store.champions("titanic")
+    subject = common.Subject(model=store.model("titanic", 2), promotions=[*both] * 500)
+    step = common.served(subject)
+    assert str(step.words).count("version ") == common.MOST_PROMOTIONS
+    assert "1,000 promotions of this name; the newest 20 are listed" in str(step.words)
 
 
 @pytest.mark.parametrize("version", ["0", "2", "-1", "1.0", "../1", "１", "99999999999999999999", "x" * 5000])
@@ -323,4 +358,7 @@ def test_a_long_curve_keeps_its_peaks():
 def test_a_chart_of_nothing_and_of_no_numbers_is_empty():
     lines = [figures.Line(name="x", points=[(1.0, float("nan")), (2.0, float("inf"))])]
     assert figures.lines(lines, x_title="x", y_title="y", say_x=str, say_y=str) == ""
-    assert figures.whiskers([figures.Whisker(name="x", value=None)], str, "y") == ""
+    rows = [figures.Whisker(name="x", value=value) for value in (None, float("nan"), float("inf"))]
+    assert figures.whiskers(rows, str, "y") == ""
+    endless = figures.Whisker(name="x", value=1.0, low=float("-inf"), high=float("nan"))
+    assert "nan" not in figures.whiskers([endless], str, "y")

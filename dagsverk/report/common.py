@@ -19,6 +19,8 @@ from dagsverk.store import Model, StoreError
 NOT_RECORDED = "not recorded"
 PLACES = ("base_model", "source", "model", "tokenizer")  # may be folders or addresses of a machine
 PLACE = re.compile(r"(?<!\S)(?:[/~]|\.{1,2}/|[A-Za-z]:[\\/]|[a-z][a-z0-9+.-]*://)\S+")  # in a sentence
+MOST_PROMOTIONS = 20  # listed
+MOST_ROWS = 60  # of a table that may be long
 MOST_LETTERS = 1000  # of one value
 GAP = Html('<div class="gap"></div>')
 T = TypeVar("T")
@@ -44,7 +46,7 @@ class Notes:
         """The sentences; empty when all could be read."""
         if not self.sentences:
             return Html("")
-        listed = markup.join(*(markup.element("li", one) for one in self.sentences))
+        listed = markup.join(*(markup.element("li", without_folders(one)) for one in self.sentences))
         return markup.join(
             markup.note("Not all of this version could be read.", Html(f"<ul>{listed}</ul>"), bad=True), GAP
         )
@@ -121,13 +123,13 @@ def decision_card(subject: Subject, *more: object) -> Html:
     if decision is None:
         return markup.card("Decision", "", markup.element("p", f"Decision: {NOT_RECORDED}."), *more)
     chip = markup.chip("promoted ✓", "good") if decision.promoted else markup.chip("not promoted")
-    warnings = (markup.element("li", f"Warning: {one}") for one in decision.warnings)
+    warnings = (markup.element("li", f"Warning: {without_folders(one)}") for one in decision.warnings)
     listed = Html(f"<ul>{markup.join(*warnings)}</ul>") if decision.warnings else ""
     pairs = [("Verdict", chip), ("Rule", decision.rule or NOT_RECORDED), ("In use", used(subject))]
     return markup.card(
         "Decision",
         "",
-        markup.element("p", decision.reason or NOT_RECORDED),
+        markup.element("p", without_folders(decision.reason) or NOT_RECORDED),
         listed,
         GAP,
         markup.facts(pairs),
@@ -140,16 +142,21 @@ def decided(subject: Subject) -> Step:
     if decision is None:
         return Step(title="Decision", id="", words=NOT_RECORDED)
     verdict = "promoted" if decision.promoted else "not promoted"
-    return Step(title="Decision", id=verdict, words=decision.reason)
+    return Step(title="Decision", id=verdict, words=without_folders(decision.reason))
 
 
 def served(subject: Subject) -> Step:
     lines = [
         markup.element("div", f"version {p.get('version')}, {moment(p.get('promoted_at'))}")
-        for p in subject.promotions
+        for p in subject.promotions[-MOST_PROMOTIONS:]
     ]
-    every = markup.join(markup.element("div", "All promotions of this name:"), *lines) if lines else ""
+    every = markup.join(markup.element("div", _promotions(len(subject.promotions))), *lines) if lines else ""
     return Step(title="Served", id=used(subject), words=every)
+
+
+def _promotions(count: int) -> str:
+    some = f"; the newest {MOST_PROMOTIONS} are listed" if count > MOST_PROMOTIONS else ""
+    return f"{words.counted(count, 'promotion')} of this name{some}:"
 
 
 def registered(subject: Subject) -> Step:

@@ -71,13 +71,14 @@ def lines(drawn: Sequence[Line], *, x_title: str, y_title: str, say_x: Say, say_
 
 def whiskers(rows: Sequence[Whisker], say: Say, title: str, *, from_zero: bool = True) -> Html:
     """A line for each row: its value as a dot, its interval as a bar; empty where nothing has a value."""
+    rows = [row for row in rows if row.value is not None and math.isfinite(row.value)]
     ends = [end for row in rows for end in (row.value, row.low, row.high) if end is not None]
     ends = [end for end in ends if math.isfinite(end)]
     if not ends:
         return Html("")
     marks = ticks(min(0.0, *ends) if from_zero else min(ends), max(ends))
     least, span = marks[0], marks[-1] - marks[0]
-    drawn = markup.join(*(_whisker(row, least, span, say) for row in rows if row.value is not None))
+    drawn = markup.join(*(_whisker(row, least, span, say) for row in rows))
     under = "".join(_mark("left", (mark - least) / span, say(mark)) for mark in marks)
     return Html(
         f'<figure class="dv-whiskers"><figcaption class="small soft">{markup.text(title)}</figcaption>'
@@ -88,7 +89,7 @@ def whiskers(rows: Sequence[Whisker], say: Say, title: str, *, from_zero: bool =
 def _whisker(row: Whisker, least: float, span: float, say: Say) -> Html:
     at = 100 * ((row.value or 0.0) - least) / span
     bar, words = "", ""
-    if row.low is not None and row.high is not None:
+    if row.low is not None and row.high is not None and math.isfinite(row.low + row.high):
         start, width = 100 * (row.low - least) / span, 100 * (row.high - row.low) / span
         bar = f'<i class="bar" style="left:{start:.2f}%;width:{width:.2f}%"></i>'
         words = f" ({say(row.low)} to {say(row.high)})"

@@ -138,7 +138,9 @@ def _curves(evidence: Evidence) -> Html:
          markup.percent(point.dev_cer, 1))
         for point in curve if isinstance(point, ValidationPoint)
     ]  # fmt: skip
-    table = markup.table("Looks at dev, which chose the checkpoint", heads, rows) if rows else ""
+    some = f"; the last {common.MOST_ROWS} of {len(rows)}" if len(rows) > common.MOST_ROWS else ""
+    caption = f"Looks at dev, which chose the checkpoint{some}"
+    table = markup.table(caption, heads, rows[-common.MOST_ROWS :]) if rows else ""
     return markup.card(title, "Dev clips choose the checkpoint; test clips are scored once.", *charts, table)
 
 

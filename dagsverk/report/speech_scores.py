@@ -18,6 +18,9 @@ from dagsverk.speech.steps import Outcome
 Scored = tuple[str, EvaluationReport | None, Interval | None, Interval | None]  # name, report, WER, CER
 
 
+LOOKS = {"this version": "sea", "champion until then": "sun", "before fine-tuning": "grey"}
+
+
 def percent(rate: Interval | None) -> str:
     """A rate with its 95 % interval."""
     if rate is None:
@@ -51,10 +54,9 @@ def compared(
     rows = _scored(candidate, base, champion, outcome)
     if not rows:
         return markup.card("Scores", "", markup.element("p", "It was not scored before it was registered."))
-    looks = ("sea", "sun", "grey")
     drawn = [
-        figures.Whisker(name=name, value=wer.value, low=wer.low, high=wer.high, look=look)
-        for (name, _, wer, _), look in zip(rows, looks, strict=False)
+        figures.Whisker(name=name, value=wer.value, low=wer.low, high=wer.high, look=LOOKS[name])
+        for name, _, wer, _ in rows
         if wer is not None
     ]
     chart = figures.whiskers(drawn, lambda value: markup.percent(value, 0), "word error rate, normalised")
@@ -74,9 +76,8 @@ def _scored(
     short = outcome.candidate if outcome else None, outcome.champion_row if outcome else None, (
         outcome.base if outcome else None
     )  # fmt: skip
-    names = ("this version", "champion until then", "before fine-tuning")
     rows: list[Scored] = []
-    for name, report, kept in zip(names, (candidate, champion, base), short, strict=True):
+    for name, report, kept in zip(LOOKS, (candidate, champion, base), short, strict=True):
         if report is not None:
             rows.append((name, report, report.scores.normalised.wer, report.scores.normalised.cer))
         elif kept is not None:
@@ -113,22 +114,25 @@ def groups(report: EvaluationReport | None) -> Html:
     if report is None or not report.groups:
         why = NOT_RECORDED if report is None else "the clips say nothing of their speakers"
         return markup.card("Groups", "", markup.element("p", f"Groups: {why}."))
+    shown = report.groups[: common.MOST_ROWS]
     titles = ("Clips", "Voices", "WER", "Against all others")
     heads = [Head(title="Group"), *(Head(title=title, numeric=True) for title in titles)]
     rows = [
         (f"{words.spaced(one.by)}: {markup.short(one.value)}", f"{one.clips:,}",
          f"{one.speakers:,}" if one.speakers else "not named",
          percent(one.wer) if one.wer else "not scored", difference(one.gap))
-        for one in report.groups
+        for one in shown
     ]  # fmt: skip
     drawn = [
         figures.Whisker(name=f"{words.spaced(one.by)}: {markup.short(one.value)}", value=one.wer.value,
                         low=one.wer.low, high=one.wer.high)
-        for one in report.groups if one.wer is not None
+        for one in shown if one.wer is not None
     ]  # fmt: skip
     chart = figures.whiskers(drawn, lambda value: markup.percent(value, 0), "word error rate, normalised")
     least = report.config.min_group_clips
     note = f"Groups of fewer than {least} clips are counted and not scored. Gaps are in percentage points."
+    if len(report.groups) > len(shown):
+        note += f" The first {len(shown)} of {len(report.groups)} groups."
     return markup.card("Groups", note, chart, markup.table("Test set, with 95% intervals", heads, rows))
 
 
