@@ -206,6 +206,19 @@ def test_a_tampered_file_is_named(tmp_path):
     assert "scores.json" in words
 
 
+@pytest.mark.parametrize("damage", [{"metrics": {}}, {"groups": []}, {"folds": "many"}, {"parameters": None}])
+def test_scores_of_which_a_part_is_absent_or_damaged_still_make_a_report(tmp_path, damage):
+    good = open_store(str(filled_store()))
+    model = good.model("titanic", 1)
+    folder = good.download(model, tmp_path / "files")
+    scores = json.loads((folder / "scores.json").read_text("utf-8"))
+    (folder / "scores.json").write_text(json.dumps([{**one, **damage} for one in scores]), "utf-8")
+    store = open_store(str(tmp_path / "store"))
+    store.save_model("titanic", folder, metrics=model.metrics, info=model.info)
+    page = read(make_report(store, "titanic").html)
+    assert f"{model.metrics['log_loss']:.3f}" in page.text
+
+
 def test_folders_and_addresses_are_named_by_their_last_part_only(tmp_path):
     store = open_store(str(tmp_path / "store"))
     lineage = {"source": "s3://secret-bucket/prefix/corpus", "base_model": "/srv/private/whisper"}

@@ -71,8 +71,8 @@ def _files(store: Store, subject: Subject) -> dict[str, Any]:
 def _chosen(subject: Subject, scores: Sequence[Scores]) -> Scores | None:
     """Of all classes that were scored, the one that the version is of."""
     own = [one for one in scores if one.model_class == subject.info.get("model_class")]
-    accuracy = subject.model.metrics.get("log_loss")
-    exact = [one for one in own if one.metrics and abs(one.log_loss - (accuracy or 0.0)) < 1e-9]
+    loss = subject.model.metrics.get("log_loss", 0.0)
+    exact = [one for one in own if "log_loss" in one.metrics and abs(one.log_loss - loss) < 1e-9]
     return next(iter(exact or own), None)
 
 
