@@ -26,12 +26,13 @@ def plan_search(system: str, rows: TableRef, config: SearchConfig) -> int:
     labelled = labelled_rows(open_store(), described, (HISTORIC,), rows.commit)
     registration.check_rows(described, labelled)
     parts = search.parts(described, labelled, config)
-    outer = parts - 1
+    outer = search.search_of(described, labelled, config, 0).outer.config
     say(
         f"{counted(parts, 'search', 'searches')} of {counted(config.trials, 'trial')} each on "
-        f"{len(labelled)} rows of commit {rows.commit}: one for each of {outer} outer folds, one of all rows",
+        f"{len(labelled)} rows of commit {rows.commit}: one for each of {outer.folds} outer "
+        f"folds, {counted(outer.repeats, 'time')}, and one of all rows",
         f"outer folds are fewer than the {config.outer_folds} asked, for the rarest outcome has no more rows"
-        if outer < config.outer_folds
+        if outer.folds < config.outer_folds
         else "",
     )
     return parts

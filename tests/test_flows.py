@@ -268,7 +268,9 @@ def test_a_search_leaves_its_verdict_in_the_store_and_in_the_prefect_ui_and_chan
     iris, desk = load_system("iris"), TabularDesk(store.url)
     shown_before = desk.version(iris)
     assert "Search for better settings" not in sections.details(desk.view(iris))
-    config = SearchConfig(model_classes=("knn", "lda"), trials=3, outer_folds=2, inner_folds=2)
+    config = SearchConfig(
+        model_classes=("knn", "lda"), trials=3, outer_folds=2, outer_repeats=1, inner_folds=2
+    )
     state = tabular_search("iris", config, return_state=True)
     report = last_report(store, "iris", STEP, Searched)
     assert (report.rows, report.cost.finished + report.cost.pruned) == (150, 9)

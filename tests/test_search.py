@@ -21,7 +21,7 @@ from dagsverk.tabular.spaces import SPACES
 
 IRIS, FLOWERS = system_and_rows("iris")
 FLOWERS = FLOWERS.assign(origin="historic")
-QUICK = SearchConfig(model_classes=("knn", "lda"), trials=5, outer_folds=3, inner_folds=3)
+QUICK = SearchConfig(model_classes=("knn", "lda"), trials=5, outer_folds=3, outer_repeats=1, inner_folds=3)
 CHILD = """
 import os, signal, sys
 sys.path.insert(0, "tests/support")
@@ -30,7 +30,7 @@ from dagsverk.tabular import search
 from dagsverk.tabular.evaluation import Partition
 from dagsverk.tabular.searching import SearchConfig
 system, rows = system_and_rows("iris")
-config = SearchConfig(model_classes=("knn", "lda"), trials=5, outer_folds=3, inner_folds=3)
+config = SearchConfig(model_classes=("knn", "lda"), trials=5, outer_folds=3, outer_repeats=1, inner_folds=3)
 scored, left = Partition.metrics, int(sys.argv[1])
 def metrics(*arguments):
     global left
@@ -174,7 +174,7 @@ def test_twelve_rows_are_searched_on_as_many_folds_as_they_allow():
     for part in range(parts):
         search.trial(searched(part, rows=rows), 4)
     report = search_result.conclude(IRIS, rows, QUICK, 3, str)
-    assert (report.rows, report.outer_folds, len(report.choices)) == (12, parts - 1, parts - 1)
+    assert (report.rows, report.outer_folds, len(report.choices)) == (12, 3, parts - 1)
 
 
 @pytest.mark.parametrize(
@@ -190,3 +190,26 @@ def test_twelve_rows_are_searched_on_as_many_folds_as_they_allow():
 def test_a_config_of_other_form_is_refused(wrong, complaint):
     with pytest.raises(ValueError, match=complaint):
         SearchConfig(**wrong)
+
+
+@pytest.mark.parametrize("gain, verdict", [(0.1, "are better"), (-0.1, "are worse"), (0.0, "No better")])
+def test_the_verdict_follows_the_gain_on_rows_that_were_not_seen(monkeypatch, gain, verdict):
+    """Inside, drawn settings always look better; on the outer folds they are as they are."""
+    outer = search.outer_partition(IRIS, searched().rows, QUICK).splits
+
+    def metrics(self, fold, made, _seed):
+        inside = len(self._data.codes) < len(FLOWERS)
+        drawn = made.model_class == "knn" and made != recipe("knn")
+        return {
+            "log_loss": 0.5 - drawn * (0.2 if inside else gain) + fold / 100,
+            "accuracy": 0.9 - drawn * 0.1,
+        }
+
+    monkeypatch.setattr(Partition, "metrics", metrics)
+    for part in range(len(outer) + 1):
+        search.trial(searched(part), 4)
+    report = search_result.conclude(IRIS, FLOWERS, QUICK, 3, str)
+    assert verdict in report.verdict
+    assert report.better == (gain > 0)
+    assert ("But accuracy is worse: -0.1" in report.verdict) == report.better
+    assert report.gain["log_loss"].mean == pytest.approx(gain)

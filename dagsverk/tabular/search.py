@@ -133,7 +133,7 @@ def search_of(system: System, rows: pd.DataFrame, config: SearchConfig, part: in
 
 def outer_partition(system: System, rows: pd.DataFrame, config: SearchConfig) -> Partition:
     """The folds that neither choice sees."""
-    return Partition(system, rows, _protocol(config.outer_folds, config.seed))
+    return Partition(system, rows, _protocol(config.outer_folds, config.seed, config.outer_repeats))
 
 
 def parts(system: System, rows: pd.DataFrame, config: SearchConfig) -> int:
@@ -195,8 +195,8 @@ def importances(search: Search, count: int) -> dict[str, float]:
     return {name: float(share) for name, share in shares.items() if np.isfinite(share)}
 
 
-def _protocol(folds: int, seed: int) -> EvaluationConfig:
-    return EvaluationConfig(folds=folds, repeats=1, seed=seed)
+def _protocol(folds: int, seed: int, repeats: int = 1) -> EvaluationConfig:
+    return EvaluationConfig(folds=folds, repeats=repeats, seed=seed)
 
 
 @contextmanager

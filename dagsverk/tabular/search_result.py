@@ -52,7 +52,8 @@ def conclude(
         folds = [_fold(every, part, done[part], seeds, progress) for part in range(count - 1)]
     names: tuple[str, ...] = tuple(dict.fromkeys((system.measure, "accuracy", "log_loss")))
     gains = {name: [_gain(fold, name) for fold in folds] for name in names}
-    gain = {name: mean_interval(each, len(folds), low=-np.inf) for name, each in gains.items()}
+    outer = every.outer.config
+    gain = {name: mean_interval(each, outer.folds, low=-np.inf) for name, each in gains.items()}
     default, best = _choices(system, done[-1], config)
     return Searched(
         data_commit=data_commit,
@@ -60,11 +61,12 @@ def conclude(
         measure=system.measure,
         model_classes=config.model_classes,
         trials=config.trials,
-        outer_folds=len(folds),
+        outer_folds=outer.folds,
+        outer_repeats=outer.repeats,
         inner_folds=len(searches[-1].inner.splits),
         seeds=seeds,
-        default=_intervals((fold.by_default for fold in folds), names),
-        best=_intervals((fold.by_best for fold in folds), names),
+        default=_intervals((fold.by_default for fold in folds), names, outer.folds),
+        best=_intervals((fold.by_best for fold in folds), names, outer.folds),
         gain=gain,
         better=gain[system.measure].low > 0,
         choices=tuple(
@@ -112,11 +114,11 @@ def _gain(fold: _Fold, name: str) -> float:
     return loss(name, fold.by_default[name]) - loss(name, fold.by_best[name])
 
 
-def _intervals(folds: Iterable[Metrics], names: Sequence[str]) -> dict[str, Interval]:
-    each = list(folds)
+def _intervals(tested: Iterable[Metrics], names: Sequence[str], folds: int) -> dict[str, Interval]:
+    each = list(tested)
     ends = {name: np.inf if name == "log_loss" else 1.0 for name in names}
     return {
-        name: mean_interval([metrics[name] for metrics in each], len(each), high=ends[name]) for name in names
+        name: mean_interval([metrics[name] for metrics in each], folds, high=ends[name]) for name in names
     }
 
 

@@ -12,6 +12,7 @@ from dagsverk.form import CLOSED
 from dagsverk.tabular.config import COMPARED, MAX_SEED, MODEL_CLASSES, ModelClass
 from dagsverk.tabular.measures import WORDS
 from dagsverk.tabular.reports import Interval
+from dagsverk.words import counted
 
 SEEDS = 3  # of the models that are compared at the end
 STEP = "search"  # the report's name in the store
@@ -29,6 +30,8 @@ class SearchConfig:
     # of each part of the rows, the default of each class among them; more than before goes on from before
     trials: Annotated[int, Field(ge=1, le=1000)] = 24
     outer_folds: Annotated[int, Field(ge=2, le=20)] = 5  # of rows that a search does not see
+    # partitions into outer folds, at most; fewer where there are many rows, like those of a training
+    outer_repeats: Annotated[int, Field(ge=1, le=10)] = 3
     inner_folds: Annotated[int, Field(ge=2, le=20)] = 5  # that a trial is scored on
     seed: Annotated[int, Field(ge=0, le=MAX_SEED - 10_000)] = 42
 
@@ -40,6 +43,7 @@ class SearchConfig:
         for name, low, high in (
             ("trials", 1, 1000),
             ("outer_folds", 2, 20),
+            ("outer_repeats", 1, 10),
             ("inner_folds", 2, 20),
             ("seed", 0, MAX_SEED - 10_000),
         ):
@@ -110,6 +114,7 @@ class Searched:
     settings: Settings  # best settings of all rows
     importances: Mapping[str, float] = field(default_factory=dict)  # parameter -> share; PED-ANOVA
     cost: Cost
+    outer_repeats: int = 1
     config: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -117,9 +122,23 @@ class Searched:
         """In one sentence or two."""
         gain, word = self.gain[self.measure], WORDS[self.measure]
         numbers = f"{gain.mean:+.4f} of {word} ({gain.low:+.4f} to {gain.high:+.4f}, above 0 is better)"
-        of = f"on {self.rows} rows that neither choice has seen, {self.outer_folds} folds, {SEEDS} seeds"
+        of = f"on {self.rows} rows that neither choice has seen, {self._folds}, {SEEDS} seeds"
         if self.better:
-            return f"Searched settings are better than the defaults: {numbers}, {of}."
+            return f"Searched settings are better than the defaults: {numbers}, {of}.{self._price}"
         if gain.high < 0:
             return f"Searched settings are worse than the defaults: {numbers}, {of}. Keep the defaults."
         return f"No better settings were shown: {numbers}, {of}. The interval holds 0: keep the defaults."
+
+    @property
+    def _price(self) -> str:
+        """Other measures that are worse beyond their intervals."""
+        worse = (
+            f" But {WORDS[name]} is worse: {gain.mean:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})."
+            for name, gain in self.gain.items()
+            if name != self.measure and gain.high < 0
+        )
+        return "".join(worse)
+
+    @property
+    def _folds(self) -> str:
+        return f"{counted(self.outer_repeats, 'time', 'times')} {self.outer_folds} folds"
