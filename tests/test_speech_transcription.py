@@ -148,10 +148,11 @@ def test_segments_of_parts_say_what_the_whole_says_in_scripts_without_spaces_too
         Word("见", 2.9, 3.6),
         Word("x", 6, 6),
     ]
-    segment = Segment(0, 6.5, "你好。再见 x", -0.1, 0.0, tuple(words))
+    segment = Segment(0, 6.5, "你好。再见 x", -0.1, 0.0, tuple(words), tokens=(5, 6, 7))
     parts = [Window(seconds(at), seconds(to)) for at, to in ((0, 1.6), (3, 4), (5, 6.5), (8, 9))]
     pieces = _parted(segment, parts)
     assert [one.text for one in pieces] == ["你好。", "再见", "x"]
+    assert [token for one in pieces for token in one.tokens] == [5, 6, 7]
     for piece, part in zip(pieces, parts, strict=False):
         assert (piece.start_s, piece.end_s) == (part.start_s, part.end_s)
         assert all(part.start_s <= word.start_s <= word.end_s <= part.end_s for word in piece.words)

@@ -17,12 +17,19 @@ from dagsverk.speech.audio.samples import SamplesFile
 from dagsverk.speech.languages import Language
 from dagsverk.speech.model.decoded import Task
 from dagsverk.speech.serving import before_training
-from dagsverk.speech.serving.champions import Champion, Writer, is_loaded, load, translator, writer_of
+from dagsverk.speech.serving.champions import (
+    Champion,
+    Writer,
+    is_loaded,
+    load,
+    name_as_published,
+    translator,
+    writer_of,
+)
 from dagsverk.speech.serving.detection import detected
 from dagsverk.speech.serving.transcriber import OnProgress, Segment, Transcriber, Transcript
 from dagsverk.store import Model, Store, StoreError
 from dagsverk.turns import Check, Places
-from dagsverk.words import last_part
 
 LOG = logging.getLogger(__name__)
 
@@ -153,17 +160,24 @@ def _who_translates(store: Store, cache: Path, language: Language, listener: Lis
     other = translator(store, language)
     if other is None:
         return None
-    if not is_loaded(other.model):
-        listener.loading(other.model)
     try:
-        return load(store, other, cache, beside=True)
+        return _loaded(store, other, cache, listener, beside=True)
     except StoreError as error:
         LOG.warning("no English by %s %d: %s", other.model.name, other.model.version, error)
         return None
 
 
+def _loaded(
+    store: Store, writer: Writer, cache: Path, listener: Listener, *, beside: bool = False
+) -> Champion:
+    """As `load`; the listener is told if that takes a while."""
+    if not is_loaded(writer.model):
+        listener.loading(writer.model)
+    return load(store, writer, cache, beside=beside)
+
+
 def _who_translated(lent: _Lent, english: Champion) -> str:
-    name = last_part(english.model.info.get("base_model") or english.model.name)
+    name = name_as_published(english.model)
     own = f"version {lent.model.version} of the {lent.writer.owner.title} model cannot"
     return f"The English is by {name} as published: {own}."
 
@@ -192,9 +206,7 @@ def _lent(
     """The model that an order names, or the language, or the recording."""
 
     def loaded(writer: Writer) -> Transcriber:
-        if not is_loaded(writer.model):
-            listener.loading(writer.model)
-        return load(store, writer, cache).transcriber
+        return _loaded(store, writer, cache, listener).transcriber
 
     if language is None:
         spoken = detected(store, loaded, samples, check, lambda: MODEL.place(check))

@@ -61,7 +61,7 @@ class Writer:
         """A sentence, where the model is not of the language."""
         if self.is_own:
             return ()
-        name = last_part(self.model.info.get("base_model") or self.model.name)
+        name = name_as_published(self.model)
         return (f"{self.language.title} has no model of its own: {name} as published wrote it.",)
 
 
@@ -146,6 +146,11 @@ def _as_published(store: Store) -> list[Writer]:
         for model in store.models(one.model.name)
         if _is_published(model)
     ]
+
+
+def name_as_published(model: Model) -> str:
+    """What a model that was adopted is called elsewhere: a hub name's or a folder's last part."""
+    return last_part(model.info.get("base_model") or model.name)
 
 
 def _is_published(model: Model) -> bool:

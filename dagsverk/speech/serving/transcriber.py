@@ -337,7 +337,8 @@ def _parted(segment: Segment, parts: Sequence[Window]) -> list[Segment]:
             place = segment.text.index(word.text, place) + len(word.text)
         start_s, end_s = own[part].start_s, own[part].end_s
         text, within = segment.text[begin:place].strip(), bounded(words, start_s, end_s)
-        pieces.append(replace(segment, start_s=start_s, end_s=end_s, text=text, words=within))
+        tokens = () if pieces else segment.tokens  # of the window: none is given twice
+        pieces.append(replace(segment, start_s=start_s, end_s=end_s, text=text, words=within, tokens=tokens))
     return pieces
 
 

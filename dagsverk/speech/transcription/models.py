@@ -66,8 +66,9 @@ def chosen(store: Store, language: Language | None, task: Task = "transcribe") -
 
     def loaded(writer: Writer) -> tuple[Loaded, tuple[str, ...]]:
         own = Loaded(ready(writer), writer.model.name, writer.model.version)
-        other = translator(store, writer.language)
-        if task == "transcribe" or own.transcriber.can_translate or other is None:
+        needs_other = task == "translate" and not own.transcriber.can_translate
+        other = translator(store, writer.language) if needs_other else None
+        if other is None:
             return own, writer.notes
         published = load(store, other, cache_folder(), beside=True).transcriber
         english = Loaded(published, other.model.name, other.model.version)
