@@ -25,7 +25,7 @@ from typing import Any, TypeAlias
 import real_runs as runs
 import torch
 
-from dagsverk.speech.cache import cache_folder
+from dagsverk.cache import cache_folder
 from dagsverk.speech.evaluation.chrf import chrf, chrf_counts
 from dagsverk.speech.evaluation.scoring import NORMALISED, count_errors, total
 from dagsverk.speech.features.prepared import PreparedClips, draw

@@ -27,7 +27,7 @@ import pandas as pd
 import torch
 from torch.nn import functional
 
-from dagsverk.speech.cache import cache_folder
+from dagsverk.cache import cache_folder
 from dagsverk.speech.config import EvaluationConfig, FinetuneConfig, PrepareConfig
 from dagsverk.speech.corpora.corpus import Clip, Listing, RejectedClip, Split
 from dagsverk.speech.corpora.folder import FolderCorpus

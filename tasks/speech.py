@@ -9,8 +9,8 @@ from typing import Any
 
 from prefect import task
 
+from dagsverk.cache import cache_folder
 from dagsverk.speech import results, runs, steps
-from dagsverk.speech.cache import cache_folder
 from dagsverk.speech.config import CorpusConfig, EvaluationConfig, FinetuneConfig, PrepareConfig
 from dagsverk.speech.errors import CorpusError, Interrupted
 from dagsverk.speech.languages import language as language_of

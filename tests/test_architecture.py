@@ -40,6 +40,7 @@ HEAVY += ("av", "accelerate", "peft", "jiwer", "ctranslate2", "optuna")
 LIGHT = (  # imported in this order, in one process
     "dagsverk.store",
     "dagsverk.records",
+    "dagsverk.cache",
     "dagsverk.tabular.config",
     "dagsverk.tabular.days",
     "dagsverk.tabular.system",
@@ -50,7 +51,7 @@ LIGHT = (  # imported in this order, in one process
     "dagsverk.tabular.searching",
     "dagsverk.tabular.searched_words",
     "dagsverk.report.making",
-    *(f"dagsverk.speech.{name}" for name in ("cache", "config", "errors", "languages", "results", "runs")),
+    *(f"dagsverk.speech.{name}" for name in ("config", "errors", "languages", "results", "runs")),
     *(f"dagsverk.speech.{name}" for name in ("steps", "summary", "corpora.opening", "registry.gate")),
     *(f"dagsverk.speech.{name}" for name in ("registry.card", "evaluation.groups")),
     *(f"dagsverk.speech.serving.{name}" for name in ("engine", "transcriber", "champions", "jobs")),

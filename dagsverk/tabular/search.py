@@ -31,7 +31,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
-from dagsverk.speech.cache import cache_folder
+from dagsverk.cache import cache_folder
 from dagsverk.tabular.config import EvaluationConfig, TrainingConfig
 from dagsverk.tabular.errors import UntrainableRows
 from dagsverk.tabular.evaluation import Partition, in_fixed_order

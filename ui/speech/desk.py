@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dagsverk.cache import cache_folder
 from dagsverk.records import plain
 from dagsverk.speech import results, steps
-from dagsverk.speech.cache import cache_folder
 from dagsverk.speech.evaluation.report import EvaluationReport, PlayableClip, Verdict
 from dagsverk.speech.features.shards import manifest
 from dagsverk.speech.languages import AUTO, Language, language

@@ -7,9 +7,9 @@ from typing import Any, Literal
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse
 
+from dagsverk.cache import cache_folder
 from dagsverk.records import plain
 from dagsverk.speech import exports
-from dagsverk.speech.cache import cache_folder
 from dagsverk.speech.export.elsewhere import archive_name, program
 from dagsverk.speech.languages import Language
 from dagsverk.speech.serving.champions import promoted

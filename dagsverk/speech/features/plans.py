@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dagsverk import records
-from dagsverk.speech.cache import cache_folder
+from dagsverk.cache import cache_folder
 from dagsverk.speech.config import PrepareConfig
 from dagsverk.speech.corpora.corpus import SPLITS, Clip, Listing, RejectedClip, Split
 from dagsverk.speech.corpora.overlap import sentence_key

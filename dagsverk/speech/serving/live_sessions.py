@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from dagsverk.cache import cache_folder
 from dagsverk.speech.audio.samples import RATE_HZ, Audio, SamplesFile
-from dagsverk.speech.cache import cache_folder
 from dagsverk.speech.errors import Busy, SpeechError
 from dagsverk.speech.languages import Language
 from dagsverk.speech.languages import language as language_of

@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from dagsverk.cache import cache_folder
 from dagsverk.speech.audio.samples import SamplesFile
 from dagsverk.speech.audio.sandbox import Sandbox
-from dagsverk.speech.cache import cache_folder
 from dagsverk.speech.languages import Language
 from dagsverk.speech.languages import language as language_of
 from dagsverk.speech.model.decoded import Task

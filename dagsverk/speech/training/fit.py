@@ -25,9 +25,9 @@ from accelerate import PartialState
 from accelerate.state import AcceleratorState
 
 from dagsverk import threads
+from dagsverk.cache import cache_folder
 from dagsverk.records import encode
 from dagsverk.speech import runs
-from dagsverk.speech.cache import cache_folder
 from dagsverk.speech.config import FinetuneConfig
 from dagsverk.speech.errors import Interrupted, ModelError, SpeechError
 from dagsverk.speech.features.prepared import draw, open_prepared

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 import torch
 from accelerate import Accelerator
 
+from dagsverk.cache import cache_folder
 from dagsverk.records import write
-from dagsverk.speech.cache import cache_folder
 from dagsverk.speech.config import NANO, FinetuneConfig
 from dagsverk.speech.errors import Interrupted, SpeechError
 from dagsverk.speech.model.models import SpeechModel

@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from dagsverk import records
+from dagsverk.cache import cache_folder
 from dagsverk.speech import runs
-from dagsverk.speech.cache import cache_folder
 from dagsverk.speech.config import FinetuneConfig
 from dagsverk.speech.errors import ModelError, SpeechError
 from dagsverk.speech.features import shards

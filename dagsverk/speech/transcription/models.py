@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from dagsverk.cache import cache_folder
 from dagsverk.speech.audio.samples import SamplesFile
-from dagsverk.speech.cache import cache_folder
 from dagsverk.speech.config import published_model
 from dagsverk.speech.languages import LANGUAGES, Language
 from dagsverk.speech.model.decoded import Task
