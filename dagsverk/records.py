@@ -32,6 +32,7 @@ __all__ = [
     "read_file",
     "read_json",
     "remembered",
+    "report_path",
     "report_version",
     "to_bytes",
     "write",
@@ -110,13 +111,13 @@ def keep_report(store: Store, name: str, step: str, report: Any) -> None:
     """Replace the report of the step's last run, and note when. `name`: of a system or language; `report`: a
     dataclass."""
     at = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-    write_json(store, _report_path(name, step), {"at": at, **plain(report)})
+    write_json(store, report_path(name, step), {"at": at, **plain(report)})
 
 
 def last_report(store: Store, name: str, step: str, kind: type[T]) -> T | None:
     """What the step's last run kept; None before the first. Raises StoreError if it is of another version."""
     try:
-        return read(store, _report_path(name, step), kind)
+        return read(store, report_path(name, step), kind)
     except NotFound:
         return None
 
@@ -124,12 +125,13 @@ def last_report(store: Store, name: str, step: str, kind: type[T]) -> T | None:
 def report_version(store: Store, name: str, step: str) -> int:
     """A number that is another one when the step has kept another report; 0 before the first."""
     try:
-        return zlib.crc32(store.get(_report_path(name, step)))
+        return zlib.crc32(store.get(report_path(name, step)))
     except NotFound:
         return 0
 
 
-def _report_path(name: str, step: str) -> str:
+def report_path(name: str, step: str) -> str:
+    """The artefact of the step's report."""
     return f"reports/{name}/{step}.json"
 
 

@@ -1,0 +1,98 @@
+"""What would help a tabular system, from the reports that the store has of it. Light."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from dagsverk.records import last_report, parse, read_json, report_path
+from dagsverk.store import NotFound, Store
+from dagsverk.suggestions import Gain, Suggestion
+from dagsverk.tabular.measures import LOWER_IS_BETTER, WORDS
+from dagsverk.tabular.scores import ClassScores
+from dagsverk.tabular.searching import STEP as SEARCH
+from dagsverk.tabular.searching import Searched
+from dagsverk.tabular.system import System
+
+LEAST_MISSED = 0.02  # share of the rows that a class' missed ones must be to be spoken of
+MOST_CLASSES = 2
+
+
+def suggestions(store: Store, system: System) -> list[Suggestion]:
+    """All of them, in no order. Raises StoreError where a report is damaged."""
+    return [one for source in SOURCES for one in source(store, system)]
+
+
+def searched(store: Store, system: System) -> Iterator[Suggestion]:
+    """Other settings, from the last search."""
+    report = last_report(store, system.name, SEARCH, Searched)
+    if report is None:
+        return
+    gain, settings = report.gain[report.measure], report.settings
+    parameters = json.dumps(dict(settings.parameters))
+    yield Suggestion(
+        about="model",
+        action=f"Take the settings that the search chose: {settings.model_class} {parameters}.",
+        why=report.verdict,
+        gain=Gain(
+            measure=error_words(report.measure), value=gain.mean, low=gain.low, high=gain.high,
+            now=error(report.measure, report.default[report.measure].mean),
+        ),
+        cost="the search is done; the settings are written into the model class' defaults by hand",
+        cost_s=report.cost.seconds,
+        command=f"prefect deployment run tabular-search/{system.name}",
+        source=report_path(system.name, SEARCH),
+        made_at=made_at(store, system.name, SEARCH),
+    )  # fmt: skip
+
+
+def missed_classes(store: Store, system: System) -> Iterator[Suggestion]:
+    """Outcomes that the model in use misses most, by its cross-validated recall."""
+    champion = store.champion(system.name)
+    kept = champion.info.get("per_class") if champion else None
+    if champion is None or not kept:
+        return
+    classes = parse(kept, list[ClassScores], f"{system.name} version {champion.version}")
+    total = sum(one.rows for one in classes)
+    missed = {one.name: one.rows * (1 - one.recall.mean) / total for one in classes if total}
+    for one in sorted(classes, key=lambda each: -missed.get(each.name, 0.0))[:MOST_CLASSES]:
+        if missed.get(one.name, 0.0) < LEAST_MISSED:
+            continue
+        recall = one.recall
+        yield Suggestion(
+            about="data",
+            action=f"Bring rows that tell {system.label.name} {one.name!r} from the others: more of them, "
+            "or a column that says more.",
+            why=f"Of {one.rows} rows of it the model in use misses {1 - recall.mean:.0%} (recall "
+            f"{recall.mean:.3f}, {recall.low:.3f} to {recall.high:.3f}).",
+            gain=Gain(measure=error_words("accuracy"), value=None, low=0.0, high=missed[one.name],
+                      now=error("accuracy", champion.metrics.get("accuracy", 0.0)), share=True),
+            cost="rows from outside, or a new column",
+            source=f"models/{system.name}/{champion.version}",
+            made_at=champion.created.isoformat(timespec="seconds"),
+        )  # fmt: skip
+
+
+def error(measure: str, value: float) -> float:
+    """The value of a measure, turned so that less is better and 0 is none: 1 - value where more is better."""
+    return value if measure in LOWER_IS_BETTER else 1 - value
+
+
+def error_words(measure: str) -> str:
+    """What `error` is called."""
+    return WORDS[measure] if measure in LOWER_IS_BETTER else f"error (1 - {WORDS[measure]})"
+
+
+def made_at(store: Store, name: str, step: str) -> str:
+    """When the step's report was kept; "" if it does not say."""
+    try:
+        content = read_json(store, report_path(name, step))
+    except NotFound:
+        return ""
+    at: Any = content.get("at") if isinstance(content, Mapping) else None
+    return at if isinstance(at, str) else ""
+
+
+# Every function that turns a report into suggestions. One that has nothing to say yields none.
+SOURCES: tuple[Callable[[Store, System], Iterator[Suggestion]], ...] = (searched, missed_classes)
