@@ -28,6 +28,10 @@ def prepared(language: Language, step: Prepared) -> None:
     set_aside = [{"reason": reason, "clips": n} for reason, n in step.set_aside.items()]
     table(f"{language.name}-clips", pd.DataFrame(rows), f"Clips from {step.corpus}, set {step.set}")
     table(f"{language.name}-clips-set-aside", pd.DataFrame(set_aside), "Clips that are not used, and why")
+    if step.copies or step.copies_left_out:
+        copies = [{"copies": step.copies, "what": "used in training"}]
+        copies += [{"copies": n, "what": f"left out: {why}"} for why, n in step.copies_left_out.items()]
+        table(f"{language.name}-clips-copied", pd.DataFrame(copies), "Changed copies of train's clips")
     suspicious = [
         {"kind": kind, "clips": one.clips, "in test": one.test_clips, "such as": one.examples[0].detail}
         for kind, one in (step.suspicious or {}).items()

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from dagsverk.addresses import SCHEMA, refuse_address, refuse_keys
 from dagsverk.form import CLOSED, NOT_BLANK
+from dagsverk.speech.augmented import AugmentConfig
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -66,6 +67,7 @@ class PrepareConfig:
     silence_dbfs: float = -60.0  # quieter clips are set aside
     max_clipped_share: Share = 0.1  # of samples at full scale
     max_bad_share: Share = 0.1  # no set is made when more than this share of the clips is set aside
+    augment: AugmentConfig | None = None  # changed copies of train's clips beside them; None: none
 
     def __post_init__(self) -> None:
         if self.n_mels not in (80, 128):

@@ -118,6 +118,7 @@ class RunConfig:
     dev_clips: int  # looked at
     set_aside: Mapping[str, int]  # clips of the set that are not trained on, by reason
     version: str  # of this package
+    copies: int = 0  # of `clips`, the changed copies of others
     replayed: Mapping[str, int] = field(default_factory=dict)  # set of another language -> clips to draw from
 
     def to_dict(self) -> dict[str, Any]:

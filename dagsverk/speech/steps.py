@@ -53,6 +53,8 @@ class Prepared:
     heard_test_speakers: int | None  # test speakers who are in training, too; None: nobody knows
     bytes: int
     suspicious: Mapping[str, Suspicion] | None = None  # texts, by kind; None: not looked at
+    copies: int = 0  # changed ones of train's clips; they are no clips of the set
+    copies_left_out: Mapping[str, int] = field(default_factory=dict)  # reason -> copies
     at: str = field(default_factory=_now)  # ISO 8601, UTC
 
 
@@ -149,6 +151,7 @@ def prepared(about: Manifest, *, new: bool) -> Prepared:
         name: SplitCounts(clips=totals.clips, audio_s=totals.seconds, speakers=totals.speakers)
         for name, totals in about.splits.items()
     }
+    copied = about.copies
     return Prepared(
         set=about.id,
         corpus=about.corpus,
@@ -162,7 +165,9 @@ def prepared(about: Manifest, *, new: bool) -> Prepared:
         notes=about.notes,
         # A set with a speaker in two splits is never made; who is not named may be anyone.
         heard_test_speakers=None if UNKNOWN_VOICES in about.notes else 0,
-        bytes=sum(shard.bytes for shard in about.shards),
+        bytes=sum(shard.bytes for shard in (*about.shards, *(copied.shards if copied else ()))),
+        copies=copied.clips if copied else 0,
+        copies_left_out=copied.left_out if copied else {},
         suspicious=about.suspicious,
     )
 

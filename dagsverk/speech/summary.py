@@ -41,7 +41,16 @@ def _preparation(step: Prepared) -> list[str]:
         _line("", f"{split} cut to {kept} of {of} clips{drawn}") for split, (kept, of) in step.cut.items()
     ]
     doubts = [_line("", doubt)] if (doubt := suspicious_words(step)) else []
-    return [_line("clips in", words), *notes, *cuts, *doubts, *news]
+    return [_line("clips in", words), *_copies(step), *notes, *cuts, *doubts, *news]
+
+
+def _copies(step: Prepared) -> list[str]:
+    """Changed copies, if there are any."""
+    if not (step.copies or step.copies_left_out):
+        return []
+    left = ", ".join(f"{count} {reason}" for reason, count in step.copies_left_out.items())
+    aside = f"; left out: {left}" if left else ""
+    return [_line("", f"and {step.copies} changed copies of train's clips{aside}")]
 
 
 def _training(step: Finetuned) -> list[str]:

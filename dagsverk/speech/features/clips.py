@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -15,28 +16,33 @@ from dagsverk.speech.corpora.corpus import Clip, RejectedClip
 from dagsverk.speech.corpora.text import clean_text
 from dagsverk.speech.errors import AudioError, ModelError, ModelUnavailable
 from dagsverk.speech.features import log_mel, shards
+from dagsverk.speech.features.copies import Copies
 from dagsverk.speech.features.cutting import Cut
 
 Made: TypeAlias = dict[str, Any] | RejectedClip
 
+COPIES = "copies"  # beside the columns of a row: rows of its copies, or why one cannot be used
 BYTES = 256  # each is a token of any Whisper
 PROMPT_AND_END = 5  # start, language, task, no timestamps; and the end
 
 _one_at_a_time = threading.Lock()  # tokenizers of Hugging Face refuse to be called by two threads at once
 
 
-def make_row(clip: Clip, content: Cut, config: PrepareConfig) -> Made:
+def make_row(clip: Clip, content: Cut, config: PrepareConfig, copying: Copies | None = None) -> Made:
     """Decode, check and transform one clip. Safe in threads; most of its time is spent outside the GIL.
 
+    Args: copying: what makes changed copies of train's clips: they come with the row, under COPIES.
     Returns: a row of `shards.SCHEMA`; or why there is none: what the corpus said, "empty text",
         "text too long", or a reason of `waveform.read_samples` and `waveform.check`. Of several tracks the
         one in the clip's language is taken; a gap in time stamps is silence, as in serving.
     """
-    (made,) = make_rows([(clip, content)], config)
+    (made,) = make_rows([(clip, content)], config, copying)
     return made
 
 
-def make_rows(clips: Sequence[tuple[Clip, Cut]], config: PrepareConfig) -> Iterator[Made]:
+def make_rows(
+    clips: Sequence[tuple[Clip, Cut]], config: PrepareConfig, copying: Copies | None = None
+) -> Iterator[Made]:
     """What `make_row` makes of each, in less time: they are decoded together."""
     texts = [_texts(clip, content, config) for clip, content in clips]
     encoded = [
@@ -51,7 +57,7 @@ def make_rows(clips: Sequence[tuple[Clip, Cut]], config: PrepareConfig) -> Itera
             continue
         # a part of a recording is decoded already
         sound = next(sounds) if isinstance(content, bytes) else cast(Audio, content)
-        yield _row(clip, text, sound, config)
+        yield _row(clip, text, sound, config, copying)
 
 
 def _texts(clip: Clip, content: Cut, config: PrepareConfig) -> tuple[str, str] | RejectedClip:
@@ -66,9 +72,26 @@ def _texts(clip: Clip, content: Cut, config: PrepareConfig) -> tuple[str, str] |
     return text, translation
 
 
-def _row(clip: Clip, texts: tuple[str, str], sound: Audio | AudioError, config: PrepareConfig) -> Made:
+def _row(
+    clip: Clip,
+    texts: tuple[str, str],
+    sound: Audio | AudioError,
+    config: PrepareConfig,
+    copying: Copies | None,
+) -> Made:
     if isinstance(sound, AudioError):
         return _rejected(clip, sound)
+    row = _heard(clip, texts, sound, config)
+    if isinstance(row, dict) and copying is not None and clip.split == "train":
+        row[COPIES] = [
+            _heard(replace(clip, id=f"{clip.id}#copy{number}"), texts, copy, config)
+            for number, copy in copying.of(clip.id, sound)
+        ]
+    return row
+
+
+def _heard(clip: Clip, texts: tuple[str, str], sound: Audio, config: PrepareConfig) -> Made:
+    """The row of a sound that can be used."""
     try:
         waveform.check(
             sound,

@@ -60,6 +60,13 @@ class Plan:
     clips: Sequence[int]  # in each shard
     rows: int = 0  # of the corpus; 0: planned by a version that did not count them
     left_out: Mapping[str, int] = field(default_factory=dict)  # reason -> rows that were not asked for
+    sounds: Mapping[str, str] = field(
+        default_factory=dict
+    )  # of augment's folders -> a digest of what is there
+
+    @property
+    def config(self) -> PrepareConfig:
+        return records.parse(self.settings, PrepareConfig, f"the settings of {self.id}")
 
 
 def make(
@@ -71,6 +78,7 @@ def make(
     source: str,
     cut: Mapping[str, tuple[int, int]],
     notes: Sequence[str] = (),
+    sounds: Mapping[str, str] | None = None,
 ) -> tuple[Plan, list[list[Clip]]]:
     """Cut each split into shards, in the order of the listing.
 
@@ -82,9 +90,9 @@ def make(
     _check_splits(clips)
     check_share(len(clips) + len(rejected), by_reason(rejected), config.max_bad_share)
     cut_clips = list(_shards(clips, config.shard_clips))
-    settings = asdict(config)
+    settings = _named(config)
     plan = Plan(
-        id=f"{of.code}-{_digest(listing.fingerprint, cut_clips, settings, cut)}",
+        id=f"{of.code}-{_digest(listing.fingerprint, cut_clips, _placeless(settings, sounds or {}), cut)}",
         language=of.code,
         corpus=corpus,
         source=source,
@@ -97,6 +105,7 @@ def make(
         clips=[len(shard) for shard in cut_clips],
         rows=listing.rows,
         left_out=dict(listing.left_out),
+        sounds=dict(sounds or {}),
     )
     return plan, cut_clips
 
@@ -224,6 +233,19 @@ def _shards(clips: Sequence[Clip], size: int) -> Iterator[list[Clip]]:
         chosen = (clip for clip in clips if clip.split == split)
         while shard := list(itertools.islice(chosen, size)):
             yield shard
+
+
+def _named(config: PrepareConfig) -> dict[str, Any]:
+    """The settings that a set is named by: without what is off, so that sets keep their names."""
+    settings = asdict(config)
+    if settings["augment"] is None:
+        del settings["augment"]
+    return settings
+
+
+def _placeless(settings: Mapping[str, Any], sounds: Mapping[str, str]) -> Mapping[str, Any]:
+    """The settings with what lies in their folders instead of where these are."""
+    return {**settings, "augment": {**settings["augment"], **sounds}} if sounds else settings
 
 
 def _digest(

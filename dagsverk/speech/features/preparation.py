@@ -12,24 +12,33 @@ The files are described in `shards`. What is held in memory does not grow with t
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import tempfile
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
 
 from dagsverk import records
 from dagsverk.speech.config import PrepareConfig
-from dagsverk.speech.corpora.corpus import SPLITS, Clip, Corpus, RejectedClip, Split
+from dagsverk.speech.corpora.corpus import SPLITS, Clip, Corpus
 from dagsverk.speech.corpora.overlap import HELD_OUT, sentence_key
 from dagsverk.speech.errors import CorpusError, DamagedShard, SpeechError
 from dagsverk.speech.features import plans, shards, suspicions
+from dagsverk.speech.features.building import Building, Row
 from dagsverk.speech.features.clips import Made, make_rows
+from dagsverk.speech.features.copies import Copies, copies
 from dagsverk.speech.features.cutting import Cut, cut
 from dagsverk.speech.features.plans import Plan
-from dagsverk.speech.features.shards import Manifest, Rejections, ShardRecord, Suspicion, Totals
+from dagsverk.speech.features.shards import (
+    CopiesRecord,
+    CopiesTotals,
+    Manifest,
+    Rejections,
+    ShardRecord,
+    Suspicion,
+    Totals,
+)
 from dagsverk.speech.languages import language
 from dagsverk.store import Conflict, NotFound, Store
 
@@ -47,8 +56,16 @@ def plan(store: Store, corpus: Corpus, code: str, config: PrepareConfig, source:
     """
     listing = corpus.listing()
     cut, notes = getattr(corpus, "cut", {}), getattr(corpus, "notes", [])
+    copying = copies(config.augment)
     made, clips = plans.make(
-        listing, language(code), config, corpus=corpus.name, source=source, cut=cut, notes=notes
+        listing,
+        language(code),
+        config,
+        corpus=corpus.name,
+        source=source,
+        cut=cut,
+        notes=[*notes, *(copying.notes() if copying else ())],
+        sounds=copying.digests() if copying else {},
     )
     plans.save(store, made, clips)
     return made.id
@@ -58,11 +75,7 @@ def pending(store: Store, set_id: str) -> list[int]:
     """The shards that are not made yet. Raises NotFound if the set was not planned."""
     planned = plans.load(store, set_id)
     present = set(store.list(shards.folder(set_id)))
-    return [
-        number
-        for number in range(len(planned.clips))
-        if not {shards.shard_path(set_id, number), shards.record_path(set_id, number)} <= present
-    ]
+    return [number for number in range(len(planned.clips)) if not _files(planned, number) <= present]
 
 
 def portions(store: Store, set_id: str, corpus: Corpus) -> list[list[int]]:
@@ -129,50 +142,14 @@ def complete(store: Store, set_id: str) -> Manifest:
 # ------------------------------------------------------------------ making shards
 
 
-class _Building:
-    """A shard whose clips arrive in any order. Spectra wait in a file that vanishes with its process."""
+def _files(planned: Plan, number: int) -> set[str]:
+    """The artefacts of one shard, when it is made."""
+    files = {shards.shard_path(planned.id, number), shards.record_path(planned.id, number)}
+    return files | ({shards.copies_path(planned.id, number)} if _has_copies(planned, number) else set())
 
-    def __init__(self, clips: Iterable[Clip]) -> None:
-        self.missing = {clip.id: place for place, clip in enumerate(clips)}
-        self._rows: dict[int, tuple[dict[str, Any], int, int]] = {}
-        self._rejected: dict[int, RejectedClip] = {}
-        self._texts: dict[int, tuple[str, str, float, str]] = {}  # clip, text, its seconds, language
-        self._file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115  closed by `rows`, or with the process
 
-    def add(self, clip: Clip, made: Made) -> None:
-        place = self.missing.pop(clip.id)
-        if isinstance(made, RejectedClip):
-            self._rejected[place] = made
-            return
-        mel = made.pop("mel")
-        self._texts[place] = (clip.id, clip.text, made["duration_s"], clip.language)
-        self._rows[place] = (made, self._file.seek(0, 2), len(mel))
-        self._file.write(mel)
-
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """Once, in the order of the plan."""
-        with self._file:
-            for _, (row, start, length) in sorted(self._rows.items()):
-                self._file.seek(start)
-                yield {**row, "mel": self._file.read(length)}
-
-    def record(self, number: int, split: Split, path: str, size: int, sha256: str) -> ShardRecord:
-        """Of the shard, now that it is written."""
-        rows = [row for _, (row, _, _) in sorted(self._rows.items())]
-        speakers = {row["speaker"] for row in rows if row["speaker"]}
-        return ShardRecord(
-            number=number,
-            path=path,
-            split=split,
-            bytes=size,
-            sha256=sha256,
-            clips=len(rows),
-            seconds=round(sum(row["duration_s"] for row in rows), 3),
-            speakers=tuple(sorted(hashlib.sha256(one.encode()).hexdigest()[:16] for one in speakers)),
-            licences=dict(sorted(Counter(row["licence"] for row in rows).items())),
-            rejected=tuple(one for _, one in sorted(self._rejected.items())),
-            suspicious=suspicions.count(about for _, about in sorted(self._texts.items())),
-        )
+def _has_copies(planned: Plan, number: int) -> bool:
+    return planned.config.augment is not None and planned.splits[number] == "train"
 
 
 def _make(store: Store, planned: Plan, corpus: Corpus, numbers: Sequence[int], threads: int) -> None:
@@ -181,13 +158,14 @@ def _make(store: Store, planned: Plan, corpus: Corpus, numbers: Sequence[int], t
     of_shard: dict[int, list[Clip]] = {}
     for number, clip in wanted:
         of_shard.setdefault(number, []).append(clip)
-    building: dict[int, _Building] = {}
-    config = PrepareConfig(**planned.settings)
-    for clip, made in _worked(corpus, wanted, config, threads):
+    building: dict[int, Building] = {}
+    config = planned.config
+    copying = copies(config.augment, planned.sounds)
+    for clip, made in _worked(corpus, wanted, config, copying, threads):
         if clip.id not in shard_of:  # a name that an archive has twice
             continue
         number = shard_of.pop(clip.id)
-        shard = building.get(number) or building.setdefault(number, _Building(of_shard.pop(number)))
+        shard = building.get(number) or building.setdefault(number, Building(of_shard.pop(number)))
         shard.add(clip, made)
         if not shard.missing:
             _write(store, planned, number, building.pop(number))
@@ -201,20 +179,24 @@ def _make(store: Store, planned: Plan, corpus: Corpus, numbers: Sequence[int], t
 
 
 def _worked(
-    corpus: Corpus, wanted: Sequence[tuple[int, Clip]], config: PrepareConfig, threads: int
+    corpus: Corpus,
+    wanted: Sequence[tuple[int, Clip]],
+    config: PrepareConfig,
+    copying: Copies | None,
+    threads: int,
 ) -> Iterator[tuple[Clip, Made]]:
     """Each clip as the corpus gives it, and what became of it; made by several threads, in bounded memory."""
     clips = corpus.read([clip for _, clip in wanted])
     batches = _batches(cut(clips, config.max_clip_s), {clip.id: number for number, clip in wanted})
     if threads == 1:
         for batch in batches:
-            yield from _with_their_clips(batch, make_rows(batch, config))
+            yield from _with_their_clips(batch, make_rows(batch, config, copying))
             del batch  # its sound, before the next is read
         return
     waiting: deque[tuple[list[tuple[Clip, Cut]], Future[list[Made]]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for batch in batches:
-            waiting.append((batch, pool.submit(_made, batch, config)))
+            waiting.append((batch, pool.submit(_made, batch, config, copying)))
             if len(waiting) >= AHEAD * threads:
                 first, made = waiting.popleft()
                 yield from _with_their_clips(first, made.result())
@@ -222,8 +204,8 @@ def _worked(
             yield from _with_their_clips(first, made.result())
 
 
-def _made(batch: Sequence[tuple[Clip, Cut]], config: PrepareConfig) -> list[Made]:
-    return list(make_rows(batch, config))
+def _made(batch: Sequence[tuple[Clip, Cut]], config: PrepareConfig, copying: Copies | None) -> list[Made]:
+    return list(make_rows(batch, config, copying))
 
 
 def _with_their_clips(batch: Iterable[tuple[Clip, Cut]], made: Iterable[Made]) -> Iterator[tuple[Clip, Made]]:
@@ -255,15 +237,24 @@ def _batches(clips: Iterable[tuple[Clip, Cut]], shard_of: dict[str, int]) -> Ite
         yield batch
 
 
-def _write(store: Store, planned: Plan, number: int, shard: _Building) -> None:
+def _write(store: Store, planned: Plan, number: int, shard: Building) -> None:
     path = shards.shard_path(planned.id, number)
+    size, digest = _put(store, planned, path, shard.rows())
+    record = shard.record(number, planned.splits[number], path, size, digest)
+    if _has_copies(planned, number):
+        path = shards.copies_path(planned.id, number)
+        size, digest = _put(store, planned, path, shard.copies())
+        record = replace(record, copies=shard.copies_record(path, size, digest))
+    shard.close()
+    records.write(store, shards.record_path(planned.id, number), record)
+
+
+def _put(store: Store, planned: Plan, path: str, rows: Iterable[Row]) -> tuple[int, str]:
+    """Write rows as a shard. Returns: its bytes, and their SHA-256."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "shard.parquet"
-        shards.write_shard(file, shard.rows(), set_id=planned.id, n_mels=planned.settings["n_mels"])
-        size = file.stat().st_size
-        digest = store.put_file(path, file)
-    record = shard.record(number, planned.splits[number], path, size, digest)
-    records.write(store, shards.record_path(planned.id, number), record)
+        shards.write_shard(file, rows, set_id=planned.id, n_mels=planned.settings["n_mels"])
+        return file.stat().st_size, store.put_file(path, file)
 
 
 def _record(store: Store, set_id: str, number: int) -> ShardRecord:
@@ -323,6 +314,7 @@ def _manifest(
         left_out=planned.left_out,
         shared_sentences=shared,
         suspicious=doubts,
+        copies=_copies_totals([one.copies for one in made if one.copies]) if planned.config.augment else None,
     )
 
 
@@ -345,10 +337,22 @@ def _totals(made: Sequence[ShardRecord]) -> Totals:
     )
 
 
+def _copies_totals(made: Sequence[CopiesRecord]) -> CopiesTotals:
+    left_out: Counter[str] = Counter()
+    for record in made:
+        left_out.update(record.left_out)
+    return CopiesTotals(
+        shards=tuple(record.shard() for record in made if record.clips),
+        clips=sum(record.clips for record in made),
+        seconds=round(sum(record.seconds for record in made), 3),
+        left_out=dict(sorted(left_out.items())),
+    )
+
+
 def _check_remade(manifest: Manifest, made: Sequence[ShardRecord]) -> None:
     """A shard that was lost and made again must be the same, byte for byte, or models tell of other data."""
-    digests = {record.path: record.sha256 for record in made}
-    for shard in manifest.shards:
+    digests = {one.path: one.sha256 for record in made for one in (record, record.copies) if one}
+    for shard in (*manifest.shards, *(manifest.copies.shards if manifest.copies else ())):
         if digests[shard.path] != shard.sha256:
             raise DamagedShard(
                 f"the shard {shard.path} was made again and differs from the one in the manifest: recordings "

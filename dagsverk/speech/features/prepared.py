@@ -36,6 +36,7 @@ class PreparedClips:
 
     rows: pd.DataFrame = field(repr=False)  # columns of Clip (`duration_s` as decoded), frames: int32, and
     # in_train: bool, whether the sentence is read in train as well (always True of train)
+    # is_copy: bool, whether it is a changed copy of another one
     n_mels: int
     language: str  # Whisper's code
     set_id: str
@@ -82,6 +83,7 @@ def open_prepared(
     splits: Sequence[Split],
     cache: Path,
     *,
+    copies: bool = False,
     first_shards: int | None = None,
     most_clips: int | None = None,
 ) -> PreparedClips:
@@ -91,12 +93,14 @@ def open_prepared(
     unpacked once into files below `cache` (28.8 MB per hour of audio at 80 bins), which are mapped, not
     loaded, and found again by the next process.
     Args:
+        copies: whether the changed copies of train's clips come along, behind all others.
         first_shards: of all of these splits, where a part will do; None: all.
         most_clips: of more, whole shards are left out, drawn by their content; None: none are.
     Raises: NotFound; DamagedShard naming the first shard that is missing or not what was written.
     """
     about = shards.manifest(store, set_id)
-    chosen = [shard for shard in about.shards if shard.split in splits][:first_shards]
+    copied = about.copies.shards if copies and about.copies else ()
+    chosen = [shard for shard in (*about.shards, *copied) if shard.split in splits][:first_shards]
     if most_clips is not None:
         chosen = _enough(chosen, most_clips)
     whole = [_verified(store, about, shard, cache) for shard in chosen]
@@ -111,6 +115,7 @@ def open_prepared(
     counts = [len(rows) for rows in tables]
     rows = table.select(ROW_COLUMNS).to_pandas()
     rows["in_train"] = rows["split"].eq("train") | _in_train(store, set_id, rows["text"], splits)
+    rows["is_copy"] = np.repeat(np.array([shard in copied for shard in chosen], bool), counts)
     return PreparedClips(
         rows=rows,
         n_mels=about.n_mels,

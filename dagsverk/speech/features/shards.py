@@ -4,6 +4,7 @@ Layout below `speech/<language name>/`, for a set such as `sv-0123456789abcdef`:
     shards.json                     which complete set is the newest
     shards/<set>/plan.parquet       every clip that is to be prepared, and in which shard
     shards/<set>/00000.parquet      a shard: clips of one split
+    shards/<set>/00000-copies.parquet  changed copies of its clips, if these are asked for
     shards/<set>/00000.json         its record, written after it: counts, SHA-256, rejected clips
     shards/<set>/manifest.json      written last: from here on the set is complete, and stays as it is
 
@@ -62,6 +63,28 @@ class Shard:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CopiesRecord:
+    """The changed copies of a shard's clips, in a file of their own."""
+
+    path: str
+    bytes: int
+    sha256: str
+    clips: int
+    seconds: float
+    left_out: Mapping[str, int]  # reason -> copies that could not be used
+
+    def shard(self) -> Shard:
+        return Shard(
+            path=self.path,
+            split="train",
+            clips=self.clips,
+            seconds=self.seconds,
+            bytes=self.bytes,
+            sha256=self.sha256,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ShardRecord:
     """What became of the clips that were planned for one shard."""
 
@@ -77,6 +100,7 @@ class ShardRecord:
     licences: Mapping[str, int]  # licence -> clips
     rejected: Annotated[tuple[RejectedClip, ...], IN_JSON]
     suspicious: Mapping[str, Rejections] | None = None  # by kind, see `suspicions`; None: not looked at
+    copies: CopiesRecord | None = None  # None: none were asked for
 
     def shard(self) -> Shard:
         return Shard(
@@ -125,6 +149,16 @@ class Totals:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CopiesTotals:
+    """The changed copies of train's clips, which count as no clips of the set."""
+
+    shards: tuple[Shard, ...]
+    clips: int
+    seconds: float
+    left_out: Mapping[str, int]  # reason -> copies that could not be used
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What a complete set holds and what it was made from."""
 
@@ -149,6 +183,7 @@ class Manifest:
     shared_sentences: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # dev, test -> clips of how
     # many that say a sentence of train; {}: made by a version that did not count them
     suspicious: Mapping[str, Suspicion] | None = None  # by kind, the commonest first; None: not looked at
+    copies: CopiesTotals | None = None  # None: none were asked for
 
     @property
     def seconds(self) -> float:
@@ -212,6 +247,11 @@ def manifest_path(set_id: str) -> str:
 def shard_path(set_id: str, number: int) -> str:
     """The artefact of one shard."""
     return f"{folder(set_id)}/{number:05d}.parquet"
+
+
+def copies_path(set_id: str, number: int) -> str:
+    """The artefact of the changed copies of a shard's clips."""
+    return f"{folder(set_id)}/{number:05d}-copies.parquet"
 
 
 def record_path(set_id: str, number: int) -> str:

@@ -28,7 +28,7 @@ INTERVALS = (
 )
 
 
-FROM_PLACES = ("base_model", "source", "model", "tokenizer")  # may be folders of a machine
+FROM_PLACES = ("base_model", "source", "model", "tokenizer", "noises", "rooms")  # may be folders of a machine
 PADDED = "transformers' `pipeline`, faster-whisper and most other programs pad every clip to 30 s"
 
 
@@ -277,7 +277,10 @@ def _origin(base: str) -> str:
 
 def _without_folders(facts: Mapping[str, Any]) -> dict[str, Any]:
     """The same, but of paths and addresses their last part: a card is published."""
-    return {
-        name: words.last_part(value) if name in FROM_PLACES and value else value
-        for name, value in facts.items()
-    }
+    return {name: _without_folder(name, value) for name, value in facts.items()}
+
+
+def _without_folder(name: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return _without_folders(value)
+    return words.last_part(value) if name in FROM_PLACES and value else value

@@ -146,7 +146,8 @@ def _inputs(
     """The model made ready to learn, and the clips of the set."""
     config = request.config
     train, dev = (
-        open_prepared(store, request.set_id, (split,), cache_folder()) for split in ("train", "dev")
+        open_prepared(store, request.set_id, (split,), cache_folder(), copies=True)
+        for split in ("train", "dev")
     )
     if train.language != request.language:
         raise SpeechError(
@@ -193,6 +194,7 @@ def _settings(
         # nano is too small to share: on two threads it is slower wherever another process wants a core
         threads=1 if is_small(network.config) else threads.given(),
         clips=train.pools[0] if train.pools else len(train),
+        copies=int(train.clips.rows["is_copy"].sum()),
         replayed=dict(zip(config.replay_sets, train.pools[1:], strict=True)),
         dev_clips=len(dev),
         set_aside=dict(Counter(clip.reason for clip in (*train.set_aside, *dev.set_aside))),
