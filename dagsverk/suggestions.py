@@ -106,3 +106,18 @@ def _number(value: float, gain: Gain, *, unit: bool = True) -> str:
     if not gain.share:
         return f"{value:.4f}"
     return f"{100 * value:.1f} points" if unit else f"{100 * value:.1f}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """A flow whose report says what would help."""
+
+    question: str  # what it answers
+    step: str  # under which its report is kept
+    flow: str  # the deployment is flow/name of the system or language
+
+
+def unmeasured(measurements: Iterable[Measurement], steps_kept: Iterable[str]) -> tuple[Measurement, ...]:
+    """Those that nobody has made yet. Args: steps_kept: whose reports are there."""
+    kept = set(steps_kept)
+    return tuple(one for one in measurements if one.step not in kept)

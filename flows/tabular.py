@@ -14,8 +14,10 @@ from dagsverk.form import Day
 from dagsverk.store import ModelRef, TableRef
 from dagsverk.tabular.config import TrainingConfig
 from dagsverk.tabular.days import SynthesisConfig
+from dagsverk.tabular.learning_curve import TabularCurveConfig
 from dagsverk.tabular.searching import SearchConfig
 from dagsverk.tabular.system import known_system, systems
+from tasks import learning_curve as curves
 from tasks import search as searches
 from tasks import tabular as tasks
 from tasks.runs import day_of, days_between, one_at_a_time, run_name
@@ -74,6 +76,26 @@ def tabular_search(system: SystemName, config: SearchConfig = SearchConfig()) ->
         for trial in under_way:
             trial.result()
     return searches.conclude_search(system, rows, config)
+
+
+@flow(
+    name="tabular-learning-curve",
+    flow_run_name="tabular-learning-curve {system}",
+    task_runner=SIDE_BY_SIDE,
+)
+def tabular_learning_curve(system: SystemName, config: TabularCurveConfig = TabularCurveConfig()) -> str:
+    """Feature table -> a report: how the error falls as rows grow, and what twice and four times would bring.
+
+    It changes no model and writes no table, so a day may run beside it. Points that are there are used.
+
+    Args:
+        system: Which system.
+        config: Which model class, which shares of the rows, on which folds.
+    """
+    rows = tasks.newest_rows(system)
+    plan = curves.plan_curve(system, rows, config)
+    points = [curves.curve_point.submit(system, rows, config, plan, share) for share in config.shares]
+    return curves.conclude_curve(system, rows, config, plan, [point.result() for point in points])
 
 
 @flow(name="synthesis", flow_run_name=run_name)

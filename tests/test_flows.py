@@ -19,10 +19,22 @@ from dagsverk.records import last_report
 from dagsverk.store import SchemaError, Unavailable, open_store
 from dagsverk.tabular.config import TrainingConfig
 from dagsverk.tabular.days import SynthesisConfig
+from dagsverk.tabular.learning_curve import STEP as CURVE
+from dagsverk.tabular.learning_curve import TabularCurve, TabularCurveConfig
 from dagsverk.tabular.searching import STEP, SearchConfig, Searched
 from dagsverk.tabular.system import load_system
 from dagsverk.tabular.tables import features_table, predictions_table
-from flows.tabular import backfill, day, features, inference, monitoring, synthesis, tabular_search, training
+from flows.tabular import (
+    backfill,
+    day,
+    features,
+    inference,
+    monitoring,
+    synthesis,
+    tabular_learning_curve,
+    tabular_search,
+    training,
+)
 from tasks.policies import REPEATABLE
 from tasks.runs import one_at_a_time
 from ui.tabular import sections
@@ -256,6 +268,24 @@ def test_two_runs_of_one_system_never_interleave(server):
     for thread in threads:
         thread.join(timeout=120)
     assert (len(done), max(most)) == (3, 1)
+
+
+def test_a_learning_curve_is_a_report_and_an_artefact_and_a_second_run_finds_its_points(
+    server, first_day, monkeypatch
+):
+    store, _ = first_day
+    monkeypatch.setenv("DAGSVERK_STORE", store.url)
+    config = TabularCurveConfig(folds=2, repeats=1)
+    state = tabular_learning_curve("iris", config, return_state=True)
+    report = last_report(store, "iris", CURVE, TabularCurve)
+    assert (report.rows, report.model_version, len(report.fit.points)) == (150, 1, 4)
+    assert report.config == config.to_dict()
+    (shown,) = artefacts(server, "iris-learning-curve", state)
+    assert state.result() in shown.data
+    kept = store.list("learning_curves/iris")
+    assert len(kept) == 4
+    assert tabular_learning_curve("iris", config) == state.result()
+    assert store.list("learning_curves/iris") == kept
 
 
 def test_a_search_leaves_its_verdict_in_the_store_and_in_the_prefect_ui_and_changes_nothing(

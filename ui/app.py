@@ -10,7 +10,7 @@ import gradio as gr
 from starlette.staticfiles import StaticFiles
 
 from dagsverk.doors import Doors, Rules
-from ui import api, frame, home, look
+from ui import api, frame, home, improve, look
 from ui.gate import Gate
 from ui.limits import MAX_MEDIA_BYTES, BodyLimit, Lingering, SafeHeaders
 from ui.openai_errors import OpenAIErrors
@@ -55,6 +55,8 @@ def build_pages(
         speech_monitor.build(demo, speech, desk.systems, refresh_s)
     with demo.route("Recorder", recorder.PATH):
         recorder.build(demo, speech, desk.systems)
+    with demo.route(improve.TITLE, improve.PATH):
+        improve.build(demo, desk, speech, refresh_s)
     demo.queue(default_concurrency_limit=4, max_size=200)
     return demo
 

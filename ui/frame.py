@@ -19,6 +19,8 @@ SPEECH_PAGES = (
     ("speech-monitor", "monitor", "Speech monitor"),
     ("recorder", "recorder", "Recorder"),
 )
+# the same of what makes models better: what would help most, and what answers that
+BETTER_PAGES = (("improve", "Improve", ""),)
 
 
 def predict_path(system: System) -> str:
@@ -64,6 +66,8 @@ def _bar(systems: Sequence[System], current: str) -> parts.Html:
         items.append(parts.element("li", pair))
     speech = (_nav_link(words, path, current, label) for path, words, label in SPEECH_PAGES)
     items.append(parts.element("li", parts.join(*speech)))
+    better = (_nav_link(words, path, current, label) for path, words, label in BETTER_PAGES)
+    items.append(parts.element("li", parts.join(*better)))
     brand = parts.link(parts.join(parts.LOGO, parts.element("span", NAME)), "./", "dv-brand")
     links = parts.Html(f'<ul class="dv-nav">{parts.join(*items)}</ul>')
     return parts.Html(f'<header class="dv-head">{brand}<nav aria-label="Pages">{links}</nav></header>')

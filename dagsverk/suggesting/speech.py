@@ -9,7 +9,7 @@ from dagsverk.speech.evaluation.report import EvaluationReport, GroupScore, Verd
 from dagsverk.speech.languages import Language
 from dagsverk.speech.runs import CheckpointRef
 from dagsverk.store import NotFound, Store
-from dagsverk.suggestions import Gain, Suggestion
+from dagsverk.suggestions import Gain, Measurement, Suggestion
 
 WER = "word error rate"
 MOST_GROUPS = 3
@@ -141,4 +141,11 @@ SOURCES: tuple[Callable[[Store, Language], Iterator[Suggestion]], ...] = (
     worst_groups,
     forgotten,
     refused_exports,
+)
+
+# Every flow whose report becomes suggestions.
+MEASUREMENTS: tuple[Measurement, ...] = (
+    Measurement(
+        question="How well does it do, and for whom not?", step="evaluation", flow="speech-evaluation"
+    ),
 )

@@ -8,12 +8,16 @@ from typing import Any
 
 from dagsverk.records import last_report, parse, read_json, report_path
 from dagsverk.store import NotFound, Store
-from dagsverk.suggestions import Gain, Suggestion
-from dagsverk.tabular.measures import LOWER_IS_BETTER, WORDS
+from dagsverk.suggestions import Gain, Measurement, Suggestion
+from dagsverk.tabular.learning_curve import STEP as CURVE
+from dagsverk.tabular.learning_curve import TabularCurve
+from dagsverk.tabular.learning_curve_words import curve_sentence
+from dagsverk.tabular.measures import error, error_words
 from dagsverk.tabular.scores import ClassScores
 from dagsverk.tabular.searching import STEP as SEARCH
 from dagsverk.tabular.searching import Searched
 from dagsverk.tabular.system import System
+from dagsverk.words import counted
 
 LEAST_MISSED = 0.02  # share of the rows that a class' missed ones must be to be spoken of
 MOST_CLASSES = 2
@@ -47,6 +51,26 @@ def searched(store: Store, system: System) -> Iterator[Suggestion]:
     )  # fmt: skip
 
 
+def more_rows(store: Store, system: System) -> Iterator[Suggestion]:
+    """Twice the rows, from the last learning curve."""
+    report = last_report(store, system.name, CURVE, TabularCurve)
+    if report is None:
+        return
+    twice = report.fit.forecasts[0] if report.fit.forecasts else None
+    can_be_told = twice is not None and (report.fit.trusted or report.fit.flat)
+    yield Suggestion(
+        about="data",
+        action="Bring more rows of the same kind: twice as many.",
+        why=curve_sentence(report),
+        gain=Gain(measure=error_words(report.measure), value=twice.gain, low=twice.gain_low,
+                  high=twice.gain_high, now=report.fit.error_now) if twice and can_be_told else None,
+        cost=f"{counted(report.rows, 'row')} more, with their outcomes",
+        command=f"prefect deployment run day/{system.name} --param source=rows.csv",
+        source=report_path(system.name, CURVE),
+        made_at=made_at(store, system.name, CURVE),
+    )  # fmt: skip
+
+
 def missed_classes(store: Store, system: System) -> Iterator[Suggestion]:
     """Outcomes that the model in use misses most, by its cross-validated recall."""
     champion = store.champion(system.name)
@@ -74,16 +98,6 @@ def missed_classes(store: Store, system: System) -> Iterator[Suggestion]:
         )  # fmt: skip
 
 
-def error(measure: str, value: float) -> float:
-    """The value of a measure, turned so that less is better and 0 is none: 1 - value where more is better."""
-    return value if measure in LOWER_IS_BETTER else 1 - value
-
-
-def error_words(measure: str) -> str:
-    """What `error` is called."""
-    return WORDS[measure] if measure in LOWER_IS_BETTER else f"error (1 - {WORDS[measure]})"
-
-
 def made_at(store: Store, name: str, step: str) -> str:
     """When the step's report was kept; "" if it does not say."""
     try:
@@ -95,4 +109,10 @@ def made_at(store: Store, name: str, step: str) -> str:
 
 
 # Every function that turns a report into suggestions. One that has nothing to say yields none.
-SOURCES: tuple[Callable[[Store, System], Iterator[Suggestion]], ...] = (searched, missed_classes)
+SOURCES: tuple[Callable[[Store, System], Iterator[Suggestion]], ...] = (searched, more_rows, missed_classes)
+
+# Every flow whose report becomes suggestions.
+MEASUREMENTS = (
+    Measurement(question="Would other settings be better?", step=SEARCH, flow="tabular-search"),
+    Measurement(question="Would more rows help?", step=CURVE, flow="tabular-learning-curve"),
+)

@@ -244,10 +244,13 @@ class Partition:
         self._system, self._data = system, _prepare(system, rows, None)
         self.splits, self.config = _splits(system, self._data, config)
 
-    def metrics(self, fold: int, recipe: Recipe, seed: int) -> dict[str, float]:
-        """Of the rows that the fold tests."""
-        data, (_, test) = self._data, self.splits[fold]
-        probabilities, picked, _ = _fold(self._system, data, recipe, seed, self.splits[fold], calibrate=False)
+    def metrics(
+        self, fold: int, recipe: Recipe, seed: int, fit_on: Integers | None = None
+    ) -> dict[str, float]:
+        """Of the rows that it tests. Args: fit_on: positions of rows; None: all that the fold leaves."""
+        data, (train, test) = self._data, self.splits[fold]
+        split = (train if fit_on is None else fit_on, test)
+        probabilities, picked, _ = _fold(self._system, data, recipe, seed, split, calibrate=False)
         return fold_metrics(probabilities, data.codes[test], picked, positive_class(self._system, data.codes))
 
 

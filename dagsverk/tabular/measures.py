@@ -49,3 +49,13 @@ def check_measure(name: str, measure: str, positive: str, classes: tuple[str, ..
 def loss(measure: str, value: float) -> float:
     """The value, turned so that less is better."""
     return value if measure in LOWER_IS_BETTER else -value
+
+
+def error(measure: str, value: float) -> float:
+    """The value, turned so that less is better and 0 is none: 1 - value where more is better."""
+    return value if measure in LOWER_IS_BETTER else 1 - value
+
+
+def error_words(measure: str) -> str:
+    """What `error` is called."""
+    return WORDS[measure] if measure in LOWER_IS_BETTER else f"error (1 - {WORDS[measure]})"
