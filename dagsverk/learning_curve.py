@@ -146,7 +146,8 @@ def own_noise(replicates: Floats) -> Floats:
     apart = replicates - replicates.mean(axis=1, keepdims=True)
     noise = apart.std(axis=0) * np.sqrt(replicates.shape[1] / max(1, replicates.shape[1] - 1))
     floor = LAW_HOLDS * max(float(np.abs(replicates).mean()), 1e-9)
-    return np.maximum(noise, floor)
+    kept: Floats = np.maximum(noise, floor)
+    return kept
 
 
 class _Law:
@@ -178,7 +179,8 @@ class _Law:
 
     def at(self, size: float) -> Floats:
         """The error at a size, in each replicate."""
-        return self.a * (size / self._unit) ** -self.b + self.c
+        errors: Floats = self.a * (size / self._unit) ** -self.b + self.c
+        return errors
 
     def misfit_p(self, errors: Floats) -> float:
         """Chance of points so far from the best law, were they on one."""

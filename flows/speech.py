@@ -17,10 +17,12 @@ from dagsverk.speech.config import (
     published_model,
 )
 from dagsverk.speech.languages import BORROWED, LANGUAGES, known_language
+from dagsverk.speech.learning_curve import SpeechCurveConfig
 from dagsverk.speech.runs import CheckpointRef
 from dagsverk.speech.transcription.config import TranscriptionConfig
 from dagsverk.store import ModelRef
 from tasks import speech as tasks
+from tasks import speech_learning_curve as curves
 from tasks import transcription as transcribing
 from tasks.children import cancel_children
 from tasks.runs import one_at_a_time, speech_run_name
@@ -88,6 +90,23 @@ def speech_evaluation(
         registered = tasks.register(language, checkpoint, verdict)
         tasks.export_registered(language, registered)
         return registered
+
+
+@flow(name="speech-learning-curve", flow_run_name=speech_run_name)
+def speech_learning_curve(language: LanguageCode, config: SpeechCurveConfig = SpeechCurveConfig()) -> str:
+    """The newest clips -> trainings on parts of them -> a report: what more of them would bring.
+
+    It changes no model. A repeat goes on with what is done, in the middle of a training, too.
+
+    Args:
+        language: Whisper's code, such as sv; rm_as_it teaches rm under the token of it.
+        config: How a training is made, which parts, how many of each.
+    """
+    with one_at_a_time(f"learning-curve-{language_name(language)}", "speech"):
+        plan = curves.plan_speech_curve(tasks.newest_clips(language), config)
+        whole = [curves.speech_point(language, config, plan, part) for part in plan.whole]
+        parts = [curves.speech_point(language, config, plan, part, whole[0]) for part in plan.parts]
+        return curves.conclude_speech_curve(language, config, plan, [*whole, *parts])
 
 
 @flow(name="speech-day", flow_run_name=speech_run_name, on_cancellation=[cancel_children])

@@ -76,7 +76,8 @@ def _axes(curves: Sequence[Drawn]) -> tuple[_Axes, list[float]]:
     for one in curves:
         fit = one.fit
         sizes += [point.size for point in fit.points] + [fit.size_now] + [at.size for at in _law(fit)]
-        errors += [end for at in (*fit.points, *_law(fit)) for end in (at.low, at.high, at.error)]
+        errors += [end for point in fit.points for end in (point.low, point.high, point.error)]
+        errors += [end for at in _law(fit) for end in (at.low, at.high, at.error)]
     marks = ticks(max(0.0, min(errors)), max(errors))
     left, right = math.log(min(sizes)), math.log(max(sizes))
     right = right if right > left else left + 1

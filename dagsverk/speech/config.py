@@ -131,6 +131,9 @@ class FinetuneConfig:
     checkpoint_every: Count | None = None
     keep_checkpoints: Count = 2  # besides the best one
     seed: int = 0
+    # of train's seconds, for a learning curve: of each speaker, or of the speakers; drawn by the seed
+    train_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    train_by: Literal["clips", "speakers"] = "clips"
     push_to_hub: str = ""  # "name/repository" on the Hugging Face Hub; needs HF_TOKEN; empty: not pushed
 
     def __post_init__(self) -> None:
@@ -155,6 +158,11 @@ class FinetuneConfig:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{name} must be above 0, got {value!r}")
+        if not 0 < self.train_share <= 1 or self.train_by not in ("clips", "speakers"):
+            raise ValueError(
+                "train_share must be in (0, 1], and train_by 'clips' or 'speakers', got "
+                f"{self.train_share!r} and {self.train_by!r}"
+            )
         _check_replay(self.replay_share, self.replay_sets)
         if self.own_english_share and (self.translate_share or self.model == NANO):
             raise ValueError(

@@ -73,10 +73,11 @@ def results_version(store: Store, language: Language) -> str:
 
 
 def runs(store: Store, language: Language) -> list[Run]:
-    """Fine-tuning runs; the one that went on last comes last."""
+    """Fine-tuning runs, but for those on a part of the clips: these belong to a learning curve."""
     root = f"{folder(language)}/runs/"
     paths = [path.removeprefix(root) for path in store.list(root.removesuffix("/"))]
-    return [_run(store, run, paths) for run in sorted({path.split("/")[0] for path in paths})]
+    listed = [_run(store, run, paths) for run in sorted({path.split("/")[0] for path in paths})]
+    return [run for run in listed if run.config is None or run.config.finetune.train_share == 1]
 
 
 def _run(store: Store, run: str, paths: list[str]) -> Run:

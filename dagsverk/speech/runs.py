@@ -30,6 +30,7 @@ from dagsverk.version import package_version
 RUN = re.compile(r"([a-z_]{2,30})-[0-9a-f]{16}")
 OFF_BEFORE = ("average_with_base", "own_english_share")  # unset, a run is named as before there were these
 REPLAY = ("replay_share", "replay_sets")
+PART = ("train_share", "train_by")
 NEUTRAL = ("processes", "checkpoint_every", "keep_checkpoints", "push_to_hub")  # change no weight
 
 
@@ -50,6 +51,8 @@ def run_id(fingerprint: str, set_id: str, config: FinetuneConfig, language: Lang
     if not config.replay_share:  # the name that older versions gave such a run
         settings = {name: value for name, value in settings.items() if name not in REPLAY or value}
     settings = {name: value for name, value in settings.items() if name not in OFF_BEFORE or value}
+    if config.train_share == 1:
+        settings = {name: value for name, value in settings.items() if name not in PART}
     what = [fingerprint, set_id, settings, language.code, package_version()]
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
     return f"{language.code}-{digest[:16]}"

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from dagsverk.learning_curve_words import foretold
+from dagsverk.records import last_report, report_path
 from dagsverk.speech import exports, results
 from dagsverk.speech.evaluation.report import EvaluationReport, GroupScore, Verdict
 from dagsverk.speech.languages import Language
+from dagsverk.speech.learning_curve import STEP as CURVE
+from dagsverk.speech.learning_curve import SpeechCurve
+from dagsverk.speech.learning_curve_words import WHAT, rate_words
 from dagsverk.speech.runs import CheckpointRef
 from dagsverk.store import NotFound, Store
+from dagsverk.suggesting.reports import made_at
 from dagsverk.suggestions import Gain, Measurement, Suggestion
 
 WER = "word error rate"
@@ -69,6 +75,27 @@ def _like(group: GroupScore) -> str:
     if group.by in BRINGABLE:
         return BRINGABLE[group.by].format(group.value)
     return f"like these: {group.by} {group.value}"
+
+
+def more_recordings(store: Store, language: Language) -> Iterator[Suggestion]:
+    """Twice the minutes, of the same speakers or by new ones, from the last learning curve."""
+    report = last_report(store, language.name, CURVE, SpeechCurve)
+    if report is None:
+        return
+    for way, fit in report.fits.items():
+        twice = fit.forecasts[0] if fit.forecasts and (fit.trusted or fit.flat) else None
+        who = "new speakers" if way == "speakers" else "the same speakers"
+        yield Suggestion(
+            about="data",
+            action=f"Bring twice the minutes, of {who}.",
+            why=foretold(fit, WHAT[way], WER, rate_words),
+            gain=Gain(measure=WER, value=twice.gain, low=twice.gain_low, high=twice.gain_high, share=True,
+                      now=fit.error_now) if twice else None,
+            cost=f"{report.audio_s / 60:.0f} minutes more, with their texts",
+            command=f"prefect deployment run speech-day/{language.name}",
+            source=report_path(language.name, CURVE),
+            made_at=made_at(store, language.name, CURVE),
+        )  # fmt: skip
 
 
 def forgotten(store: Store, language: Language) -> Iterator[Suggestion]:
@@ -138,6 +165,7 @@ def _ref(verdict: Verdict) -> CheckpointRef:
 
 # Every function that turns a report into suggestions. One that has nothing to say yields none.
 SOURCES: tuple[Callable[[Store, Language], Iterator[Suggestion]], ...] = (
+    more_recordings,
     worst_groups,
     forgotten,
     refused_exports,
@@ -147,5 +175,8 @@ SOURCES: tuple[Callable[[Store, Language], Iterator[Suggestion]], ...] = (
 MEASUREMENTS: tuple[Measurement, ...] = (
     Measurement(
         question="How well does it do, and for whom not?", step="evaluation", flow="speech-evaluation"
+    ),
+    Measurement(
+        question="Would more recordings help, or more speakers?", step=CURVE, flow="speech-learning-curve"
     ),
 )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
 
-from dagsverk.records import last_report, parse, read_json, report_path
-from dagsverk.store import NotFound, Store
+from dagsverk.records import last_report, parse, report_path
+from dagsverk.store import Store
+from dagsverk.suggesting.reports import made_at
 from dagsverk.suggestions import Gain, Measurement, Suggestion
 from dagsverk.tabular.learning_curve import STEP as CURVE
 from dagsverk.tabular.learning_curve import TabularCurve
@@ -96,16 +96,6 @@ def missed_classes(store: Store, system: System) -> Iterator[Suggestion]:
             source=f"models/{system.name}/{champion.version}",
             made_at=champion.created.isoformat(timespec="seconds"),
         )  # fmt: skip
-
-
-def made_at(store: Store, name: str, step: str) -> str:
-    """When the step's report was kept; "" if it does not say."""
-    try:
-        content = read_json(store, report_path(name, step))
-    except NotFound:
-        return ""
-    at: Any = content.get("at") if isinstance(content, Mapping) else None
-    return at if isinstance(at, str) else ""
 
 
 # Every function that turns a report into suggestions. One that has nothing to say yields none.

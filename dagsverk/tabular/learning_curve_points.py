@@ -16,7 +16,7 @@ from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 from dagsverk.learning_curve import Floats, fit_curve
 from dagsverk.records import remembered
 from dagsverk.store import Store
-from dagsverk.tabular.config import EvaluationConfig, TrainingConfig
+from dagsverk.tabular.config import MODEL_CLASSES, EvaluationConfig, TrainingConfig
 from dagsverk.tabular.errors import UntrainableRows
 from dagsverk.tabular.evaluation import Partition, in_fixed_order
 from dagsverk.tabular.learning_curve import (
@@ -45,12 +45,12 @@ def plan(store: Store, system: System, config: TabularCurveConfig) -> CurvePlan:
     """What is fitted: the class of the model in use with its parameters, or the class that was asked for."""
     champion = store.champion(system.name) if config.model_class == CHAMPION else None
     if champion is None:
-        name = DEFAULT_CLASS if config.model_class == CHAMPION else config.model_class
-        made = recipe(name)
+        made = recipe(DEFAULT_CLASS if config.model_class == CHAMPION else config.model_class)
     else:
         made = load_champion(system, store).classifier.recipe
     version = champion.version if champion else None
-    return CurvePlan(model_class=made.model_class, parameters=dict(made.parameters), model_version=version)
+    name = next(one for one in MODEL_CLASSES if one == made.model_class)
+    return CurvePlan(model_class=name, parameters=dict(made.parameters), model_version=version)
 
 
 class Measured:
@@ -118,7 +118,9 @@ class Measured:
                     return _none(share, len(part), reason)
                 sizes.append(len(part))
                 progress(f"{share:.3g} of the rows: {fold + 1} of {total} fits")
-        values = {name: tuple(cell[name] for cell in cells) for name in measures}
+        values: dict[str, tuple[float, ...]] = {
+            name: tuple(cell[name] for cell in cells) for name in measures
+        }
         if not all(np.isfinite(each).all() for each in map(np.asarray, values.values())):
             return _none(share, float(np.mean(sizes)), "a score is no number")
         seconds = time.monotonic() - started
@@ -204,4 +206,5 @@ def replicates(cells: Floats, folds: int, seed: int) -> Floats:
     root = np.linalg.cholesky(covariance + 1e-12 * np.eye(points) * max(1e-9, float(np.trace(covariance))))
     heavy = np.sqrt((n - 1) / drawn.chisquare(n - 1, size=(REPLICATES, 1)))
     spread: Floats = drawn.standard_normal((REPLICATES, points)) @ root.T * heavy
-    return np.maximum(0.0, cells.mean(axis=0) + spread)
+    errors: Floats = np.maximum(0.0, cells.mean(axis=0) + spread)
+    return errors

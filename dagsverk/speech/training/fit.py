@@ -44,6 +44,7 @@ from dagsverk.speech.training.loop import Inputs, Loop, make_sampler
 from dagsverk.speech.training.memory_fit import step_fits
 from dagsverk.speech.training.progress import Progress, quiet
 from dagsverk.speech.training.stopping import repeatable, stop_requests
+from dagsverk.speech.training.subset import part_of
 from dagsverk.store import Conflict, Store
 from dagsverk.turns import Check
 from dagsverk.version import package_version
@@ -149,6 +150,7 @@ def _inputs(
         open_prepared(store, request.set_id, (split,), cache_folder(), copies=True)
         for split in ("train", "dev")
     )
+    train = part_of(train, config)
     if train.language != request.language:
         raise SpeechError(
             f"{request.set_id} is of language {train.language}, asked to train {request.language}; name "
