@@ -4,9 +4,9 @@
     python -m benchmarks.bench_learning_curve drawn --out drawn.json
     python -m benchmarks.bench_learning_curve table halves.json drawn.json
 
-`halves` takes the systems of the product and of `table_systems`: the law through 1/16 to 1/2 of the rows
-foretells all. `drawn` takes tables from a law that is known, so that twice and four times the rows can be had,
-and tested on rows enough to be the truth.
+`halves`, of the systems here and of `table_systems`: the law through 1/16 to 1/2 of the rows foretells
+all. `drawn`, of tables from a law that is known: twice and four times the rows can be had, and tested on rows
+enough to be the truth.
 """
 
 from __future__ import annotations
