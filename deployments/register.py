@@ -143,7 +143,7 @@ def limits_of(prefect_file: Path) -> list[str]:
     asked = {(entry.get("parameters") or {}).get("language") for entry in entries}
     spoken = sorted(language(code).name for code in asked if code)
     limits = [*(f"tabular-{system}" for system in systems()), *(f"speech-{name}" for name in spoken)]
-    return [*limits, *(f"speech-transcription-{name}" for name in spoken)]
+    return [*limits, *(f"speech-{what}-{name}" for name in spoken for what in ("transcription", "search"))]
 
 
 async def register_limit(client: PrefectClient, name: str, done: Registered) -> None:

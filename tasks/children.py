@@ -38,16 +38,17 @@ class ChildFailed(Exception):
     """A run of another deployment, which this run needs, did not complete."""
 
 
-def run_child(deployment: str, parameters: Mapping[str, Any]) -> FlowRun:
+def run_child(deployment: str, parameters: Mapping[str, Any], part: str = "") -> FlowRun:
     """Run another deployment and wait for its end; a restarted parent finds the child it had started.
 
     The child comes from the same queue as its parent, so that a demo's parts are the demo's as well.
+    Args: part: tells children of the same deployment apart.
     Raises: ChildFailed when it ends otherwise than completed.
     """
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         raise ChildFailed(f"{deployment} is started by a flow run; this is none")
-    child = _started(context.flow_run, deployment, parameters)
+    child = _started(context.flow_run, deployment, parameters, part)
     with get_client(sync_client=True) as client:
         child = _waited_for(client, child)
     if not has_ended(child) or _ended_badly(child):
@@ -55,14 +56,14 @@ def run_child(deployment: str, parameters: Mapping[str, Any]) -> FlowRun:
     return child
 
 
-def _started(parent: FlowRun, deployment: str, parameters: Mapping[str, Any]) -> FlowRun:
+def _started(parent: FlowRun, deployment: str, parameters: Mapping[str, Any], part: str) -> FlowRun:
     """The child that this run has started before, unless it has ended badly; else a new one."""
     for attempt in itertools.count(1):
         start = partial(
             run_deployment,
             deployment,
             parameters=dict(parameters),
-            idempotency_key=f"{parent.id}:{deployment}:{attempt}",
+            idempotency_key=":".join([str(parent.id), deployment, *([part] if part else []), str(attempt)]),
             work_queue_name=parent.work_queue_name if parent.work_queue_name != "default" else None,
             timeout=0,
         )

@@ -41,6 +41,13 @@ def speech_run_name() -> str:
     return f"{runtime.flow_run.flow_name} {runtime.flow_run.parameters.get('language')}"
 
 
+def trial_run_name() -> str:
+    """ "speech-trial sv 0123456789abcdef until 12". Refuses nothing, like `run_name`."""
+    training = runtime.flow_run.parameters.get("training")
+    settings, until = getattr(training, "run_key", ""), getattr(training, "until", None)
+    return f"{speech_run_name()} {settings}" + (f" until {until}" if until is not None else "")
+
+
 def day_of(date: dt.date | None) -> dt.date:
     """The day a run works for: as asked, else the one it was scheduled on, however late it runs or resumes.
 

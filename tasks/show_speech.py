@@ -14,10 +14,12 @@ from dagsverk.speech.evaluation.modes import NAMES
 from dagsverk.speech.evaluation.report import Interval, TwoModes
 from dagsverk.speech.exports import Export
 from dagsverk.speech.languages import Language
+from dagsverk.speech.searched_words import searched_words
+from dagsverk.speech.searching import SearchedSpeech
 from dagsverk.speech.steps import Finetuned, Prepared, Registered
 from dagsverk.speech.training.progress import Progress, Quiet, Several, TensorBoard, Throttled
 from dagsverk.words import counted, interval, voices
-from tasks.show import decided, in_a_run, table
+from tasks.show import decided, in_a_run, markdown, table
 
 UPDATE_S = 2.0  # least time between two updates of a progress artefact
 
@@ -86,6 +88,12 @@ def _modes(name: str, modes: TwoModes) -> list[dict[str, str]]:
 
 def adopted(language: Language, registration: Registration) -> None:
     decided(f"{language.name}-decision", language.model_name, registration, registration.reason)
+
+
+def searched(language: Language, report: SearchedSpeech) -> None:
+    """Whether the search was worth it, what it would set, and what it cost."""
+    what = "Search for better settings of fine-tuning: the default compared"
+    markdown(f"{language.name}-search", searched_words(report), what)
 
 
 def exported(language: Language, made: Export) -> None:

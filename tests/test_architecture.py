@@ -32,6 +32,7 @@ SPEECH = {  # a package of dagsverk.speech -> those that it may import, besides 
     "evaluation": {"audio", "corpora", "features", "model", "serving"},
     "transcription": {"audio", "corpora", "features", "model", "serving", "subtitles", "evaluation"},
     "training": {"corpora", "features", "model", "evaluation"},
+    "search": {"features", "model", "evaluation", "training"},
     "registry": {"features", "model", "evaluation"},
     "export": {"features", "model", "evaluation", "serving"},
 }
@@ -59,6 +60,7 @@ LIGHT = (  # imported in this order, in one process
     *(f"dagsverk.speech.{name}" for name in ("config", "errors", "languages", "results", "runs")),
     *(f"dagsverk.speech.{name}" for name in ("steps", "summary", "corpora.opening", "registry.gate")),
     "dagsverk.speech.learning_curve_words",
+    *(f"dagsverk.speech.{name}" for name in ("searching", "searched_words")),
     *(f"dagsverk.speech.{name}" for name in ("registry.card", "evaluation.groups")),
     *(f"dagsverk.speech.serving.{name}" for name in ("engine", "transcriber", "champions", "jobs")),
     *(f"dagsverk.speech.transcription.{name}" for name in ("adding_up", "files", "models", "terminal")),
@@ -67,10 +69,12 @@ LIGHT = (  # imported in this order, in one process
     "tasks.search",
     "tasks.learning_curve",
     "tasks.speech_learning_curve",
+    "tasks.speech_search",
     "tasks.speech",
     "tasks.transcription",
     "flows.tabular",
     "flows.speech",
+    "flows.speech_search",
 )
 CODE = [p for d in (*LAYERS, "deployments", "tests", "benchmarks") for p in sorted((ROOT / d).rglob("*.py"))]
 

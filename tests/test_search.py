@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from fitted_models import system_and_rows
 
+from dagsverk import studies
 from dagsverk.tabular import search, search_result
 from dagsverk.tabular.errors import UntrainableRows
 from dagsverk.tabular.evaluation import Partition
@@ -149,7 +150,7 @@ def test_where_no_default_can_be_fitted_there_is_nothing_to_compare_with(monkeyp
 def test_a_process_that_dies_again_and_again_sets_its_trial_aside(monkeypatch):
     made = searched()
     search.trial(made, 1)
-    for _ in range(search.MOST_DEATHS):
+    for _ in range(studies.MOST_DEATHS):
         with search._open(made) as study:
             search._draw(made, study, 2)  # and dies
     assert search.trials(made, 3)[2].reason == "its process died 5 times"

@@ -40,6 +40,10 @@ class ModelUnavailable(ModelError):
     """Where the model is to be got from did not answer: another try may do."""
 
 
+class Untrainable(SpeechError):
+    """Nothing is learnt with these settings: the loss is no number any more, or memory does not suffice."""
+
+
 class Interrupted(SpeechError):
     """Training was asked to stop: it has saved a checkpoint and goes on from there."""
 

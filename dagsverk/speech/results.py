@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from dagsverk.records import read
+from dagsverk.records import last_report, read
 from dagsverk.speech import runs as run_records
 from dagsverk.speech.errors import SpeechError
 from dagsverk.speech.evaluation.report import EvaluationReport, KeptAudio, PlayableClip, Verdict
@@ -73,11 +73,18 @@ def results_version(store: Store, language: Language) -> str:
 
 
 def runs(store: Store, language: Language) -> list[Run]:
-    """Fine-tuning runs, but for those on a part of the clips: these belong to a learning curve."""
+    """Fine-tuning runs, but for those on a part of the clips, which belong to a learning curve, and those that
+    a search made to compare settings, unless its settings are used."""
     root = f"{folder(language)}/runs/"
     paths = [path.removeprefix(root) for path in store.list(root.removesuffix("/"))]
     listed = [_run(store, run, paths) for run in sorted({path.split("/")[0] for path in paths})]
-    return [run for run in listed if run.config is None or run.config.finetune.train_share == 1]
+    used = last_report(store, language.name, "training", CheckpointRef)
+    return [run for run in listed if (used and run.run == used.run) or not _is_beside(run)]
+
+
+def _is_beside(run: Run) -> bool:
+    """Whether it was made to learn something of data or settings."""
+    return run.config is not None and (run.config.search != "" or run.config.finetune.train_share < 1)
 
 
 def _run(store: Store, run: str, paths: list[str]) -> Run:

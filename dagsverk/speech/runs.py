@@ -123,6 +123,7 @@ class RunConfig:
     version: str  # of this package
     copies: int = 0  # of `clips`, the changed copies of others
     replayed: Mapping[str, int] = field(default_factory=dict)  # set of another language -> clips to draw from
+    search: str = ""  # for which the run was made; "": for none
 
     def to_dict(self) -> dict[str, Any]:
         """In JSON types; the settings below "config"."""

@@ -10,10 +10,8 @@ of it, so a trial that is under way while we hold the lock is one that nobody is
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import time
 import warnings
 from collections.abc import Iterator
@@ -21,17 +19,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import optuna
 import pandas as pd
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
-from dagsverk.cache import cache_folder
+from dagsverk import studies
+from dagsverk.studies import DEAD, REASON, finished
 from dagsverk.tabular.config import EvaluationConfig, TrainingConfig
 from dagsverk.tabular.errors import UntrainableRows
 from dagsverk.tabular.evaluation import Partition, in_fixed_order
@@ -44,24 +40,9 @@ from dagsverk.tabular.tables import real_rows
 from dagsverk.tabular.training import training_key
 
 FORMAT = 1
-# A trial whose process dies as often as this is the likely cause (memory, a crash of a library): it is set
-# aside with that reason, so that the search does not end with it.
-MOST_DEATHS = 5
 PRUNING_P, FOLDS_BEFORE_PRUNING = 0.2, 2  # of Wilcoxon's test against the best trial, on the folds of both
 RANDOM_TRIALS = 10  # the first, defaults among them, before the sampler draws by what it has learned
-RECIPE, REASON, DEAD, SECONDS, FITS, REPEATED = "recipe", "reason", "died_at", "seconds", "fits", "repeated"
-
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-
-
-class _HeldAlready(JournalFileOpenLock):
-    """The journal is written by who holds the lock of its search: it needs none of its own."""
-
-    def acquire(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        pass
+RECIPE, SECONDS, FITS, REPEATED = "recipe", "seconds", "fits", "repeated"
 
 
 @dataclass(frozen=True)
@@ -122,8 +103,8 @@ class Search:
 
     @property
     def journal(self) -> Path:
-        """The file that its trials are in."""
-        return cache_folder() / "search" / f"{self.name}.journal"
+        """The file that its trials are in, where they are in a file."""
+        return studies.journal(self.name)
 
 
 def search_of(system: System, rows: pd.DataFrame, config: SearchConfig, part: int) -> Search:
@@ -157,7 +138,7 @@ def parts(system: System, rows: pd.DataFrame, config: SearchConfig) -> int:
 def trial(search: Search, number: int) -> Done:
     """The search's finished trial of this number, from 0 on; made now, with those before it, if need be."""
     with _open(search) as study:
-        while len(done := _finished(study)) <= number:
+        while len(done := finished(study)) <= number:
             _one_more(search, study, len(done))
         return _as_done(done[number], number)
 
@@ -165,7 +146,7 @@ def trial(search: Search, number: int) -> Done:
 def trials(search: Search, count: int) -> tuple[Done, ...]:
     """The first so many finished trials, oldest first. Raises ValueError where there are fewer."""
     with _open(search) as study:
-        done = _finished(study)[:count]
+        done = finished(study)[:count]
     if len(done) < count:
         raise ValueError(f"{search.name} has {len(done)} finished trials, want {count}: run the search again")
     return tuple(_as_done(each, number) for number, each in enumerate(done))
@@ -183,16 +164,7 @@ def importances(search: Search, count: int) -> dict[str, float]:
     PED-ANOVA, which knows parameters that only some trials have. Empty where there are too few trials.
     """
     with _open(search) as study:
-        kept = optuna.create_study()
-        kept.add_trials([t for t in _finished(study)[:count] if t.params])
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-                shares = optuna.importance.get_param_importances(kept, evaluator=evaluator)
-        except (ValueError, RuntimeError):
-            return {}
-    return {name: float(share) for name, share in shares.items() if np.isfinite(share)}
+        return studies.importances(finished(study)[:count])
 
 
 def _protocol(folds: int, seed: int, repeats: int = 1) -> EvaluationConfig:
@@ -202,54 +174,9 @@ def _protocol(folds: int, seed: int, repeats: int = 1) -> EvaluationConfig:
 @contextmanager
 def _open(search: Search) -> Iterator[optuna.Study]:
     """The study, alone: who comes meanwhile waits. What the dead left is put right."""
-    path = search.journal
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        _cut_torn_line(path)
-        storage = JournalStorage(JournalFileBackend(str(path), lock_obj=_HeldAlready(str(path))))
-        study = optuna.create_study(
-            study_name=search.name, storage=storage, direction="minimize", load_if_exists=True
-        )
-        _bury(study)
+    with studies.opened(search.name) as study:
+        studies.bury(study)
         yield study
-    finally:
-        os.close(handle)
-
-
-def _cut_torn_line(path: Path) -> None:
-    """A line whose writer was killed in the middle: what it said is not known, and was not acted on."""
-    if not path.exists():
-        return
-    content = path.read_bytes()
-    if content and not content.endswith(b"\n"):
-        os.truncate(path, content.rfind(b"\n") + 1)
-
-
-def _bury(study: optuna.Study) -> None:
-    """Trials under way have nobody at them. They failed, and are drawn again."""
-    for dead in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        number = len(_finished(study))
-        before = sum(t.user_attrs.get(DEAD) == number for t in study.get_trials(deepcopy=False))
-        _note(study, dead, DEAD, number)
-        if before + 1 >= MOST_DEATHS:
-            _note(study, dead, REASON, f"its process died {MOST_DEATHS} times")
-        study._storage.set_trial_state_values(dead._trial_id, TrialState.FAIL)
-
-
-def _note(study: optuna.Study, of: FrozenTrial, name: str, value: Any) -> None:
-    study._storage.set_trial_user_attr(of._trial_id, name, value)
-
-
-def _finished(study: optuna.Study) -> list[FrozenTrial]:
-    """Oldest first; those that were cut off and done again are none."""
-    return [
-        t
-        for t in study.get_trials(deepcopy=False)
-        if t.state in (TrialState.COMPLETE, TrialState.PRUNED)
-        or (t.state is TrialState.FAIL and REASON in t.user_attrs)
-    ]
 
 
 def _one_more(search: Search, study: optuna.Study, number: int) -> None:

@@ -10,7 +10,7 @@ import torch
 from transformers import WhisperConfig
 
 from dagsverk.speech.config import NANO, FinetuneConfig
-from dagsverk.speech.errors import SpeechError
+from dagsverk.speech.errors import Untrainable
 
 # By d_model. Source: the rates Whisper was trained with; its authors advise a 40th of them for fine-tuning.
 _PUBLISHED_RATES = {384: 3.75e-5, 512: 2.5e-5, 768: 1.25e-5, 1024: 6.25e-6, 1280: 5e-6}
@@ -111,7 +111,7 @@ def find_batch_s(fits: Callable[[float], bool], bound: float) -> float:
     Args:
         fits: tries a batch of so many seconds.
         bound: no larger ones are tried.
-    Raises: SpeechError if not even one window fits.
+    Raises: Untrainable if not even one window fits.
     """
     good, bad = 0.0, math.inf
     trial = LEAST_BATCH_S
@@ -120,7 +120,7 @@ def find_batch_s(fits: Callable[[float], bool], bound: float) -> float:
         good, bad = (trial, bad) if fits(trial) else (good, trial)
         trial *= 2
     if good == 0:
-        raise SpeechError(
+        raise Untrainable(
             f"not even {LEAST_BATCH_S:g} s of audio fit into the GPU's memory; take a smaller model, LoRA "
             "(lora_rank 32), gradient_checkpointing, or a GPU with more memory"
         )

@@ -55,18 +55,35 @@ logger = logging.getLogger(__name__)
 
 
 def fit(
-    store: Store, set_id: str, language: str, config: FinetuneConfig, progress: Progress = quiet
+    store: Store,
+    set_id: str,
+    language: str,
+    config: FinetuneConfig,
+    progress: Progress = quiet,
+    *,
+    until: int | None = None,
+    search: str = "",
 ) -> CheckpointRef:
     """Fine-tune a model on a set's train clips; the best checkpoint by WER on its dev clips.
 
     A run is named by what it depends on: asked for again it goes on from its newest whole checkpoint, and a
     finished one is left alone. With several GPUs (or `config.processes`) so many processes share it; under
     `torchrun` or `accelerate launch` this is one of them.
-    Args: language: Whisper's code, that of the set.
+    Args:
+        language: Whisper's code, that of the set.
+        until: a step with a checkpoint, after which the run pauses; it goes on when it is asked for more.
+        search: for which it is made; the pages leave such runs out.
     Raises: Interrupted after SIGTERM, when a checkpoint is saved; ModelError; DamagedShard; NotFound;
-        SpeechError if the loss is no number any more, or memory does not suffice.
+        Untrainable if the loss is no number any more, or memory does not suffice.
     """
-    request = Request(store=store.url, set_id=set_id, language=language_of(language).code, config=config)
+    request = Request(
+        store=store.url,
+        set_id=set_id,
+        language=language_of(language).code,
+        config=config,
+        until=until,
+        search=search,
+    )
     processes = config.processes or max(1, torch.cuda.device_count())
     if processes > 1 and "RANK" not in os.environ:
         return launching.launch(request, processes, progress)
@@ -126,13 +143,14 @@ def _take_part(store: Store, request: Request, progress: Progress, stop: threadi
     inputs = _inputs(store, request, run, model, process, lambda: _unless(stop, run))
     folder = runs.run_folder(run)
     if process.is_main_process and f"{folder}/config.json" not in store.list(folder):
-        _begin(store, _settings(run, fingerprint, config, inputs, process))
+        settings = _settings(run, fingerprint, config, inputs, process)
+        _begin(store, replace(settings, search=request.search))
     process.wait_for_everyone()
     settings = run_config(store, run)
     if settings.threads > threads.allowed():
         logger.warning("%s began with %d threads, more than the cores that it has now", run, settings.threads)
     with repeatable(settings.threads) if on_cpu else nullcontext():
-        return Loop(store, settings, inputs, progress, stop).run()
+        return Loop(store, settings, inputs, progress, stop, request.until).run()
 
 
 def _unless(stop: threading.Event, run: str) -> None:

@@ -37,6 +37,8 @@ class Request:
     set_id: str
     language: str  # Whisper's code
     config: FinetuneConfig
+    until: int | None = None  # the step after which it pauses
+    search: str = ""  # that it is a trial of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +77,8 @@ def take_part(file: Path, fit: Callable[..., CheckpointRef]) -> None:
     events = Throttled(EventWriter(file.with_name("events.jsonl")), RELAY_S)
     left = file.with_name(OUTCOME)
     try:
-        ref = fit(open_store(request.store), request.set_id, request.language, request.config, events)
+        store, asked = open_store(request.store), (request.set_id, request.language, request.config)
+        ref = fit(store, *asked, events, until=request.until, search=request.search)
     except (SpeechError, StoreError) as error:
         passing = isinstance(error, Unavailable)  # a backend may have kinds of its own
         kind = "Unavailable" if passing else type(error).__name__

@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from dagsverk.cache import cache_folder
 from dagsverk.records import write
 from dagsverk.speech.config import NANO, FinetuneConfig
-from dagsverk.speech.errors import Interrupted, SpeechError
+from dagsverk.speech.errors import Interrupted, Untrainable
 from dagsverk.speech.model.models import SpeechModel
 from dagsverk.speech.runs import CheckpointRef, Finish, RunConfig, TrainingPoint, ValidationPoint, run_folder
 from dagsverk.speech.training import checkpoints
@@ -60,6 +60,7 @@ class Loop:
     Args:
         settings: what the run was begun with.
         stop: set when the process is told to stop.
+        until: a step at which there is a checkpoint, and the run pauses; None: it goes to its end.
     """
 
     def __init__(
@@ -69,7 +70,9 @@ class Loop:
         inputs: Inputs,
         progress: Progress,
         stop: threading.Event,
+        until: int | None = None,
     ) -> None:
+        self._until = until
         self._store, self._run, self._config = store, settings.run, settings.finetune
         self._groups_per_step = settings.groups_per_step
         self._learner, self._train = inputs.learner, inputs.train
@@ -87,13 +90,15 @@ class Loop:
         self._step_began = time.perf_counter()
 
     def run(self) -> CheckpointRef:
-        """Take the steps that are left. Raises Interrupted, SpeechError."""
+        """Take the steps that are left, or those until its pause. Raises Interrupted, Untrainable."""
         first = self._state.step
         if self._main:
             self._progress.started(self._run, self._total, first)
         if first and self._validation_is_due() and not self._validated():  # stopped before it could
             self._validate()
             self._save()
+        if self._pauses():
+            return CheckpointRef(self._run, first)
         self._learner.train()
         self._step_began = time.perf_counter()
         with closing(self._steps()) as steps:
@@ -109,7 +114,12 @@ class Loop:
                 if better or self._checkpoint_is_due():
                     self._save()
                     self._step_began = time.perf_counter()
+                if self._pauses():
+                    return CheckpointRef(self._run, self._state.step)
         return self._finish()
+
+    def _pauses(self) -> bool:
+        return self._until is not None and self._until <= self._state.step < self._total
 
     def _advance(self, step: Step) -> bool:
         """One step, and the state after it. Returns whether any process was told to stop."""
@@ -118,7 +128,7 @@ class Loop:
         try:
             loss, stop = self._learn(step, rate)
         except torch.OutOfMemoryError as error:
-            raise SpeechError(
+            raise Untrainable(
                 f"{self._run}: step {before.step + 1} does not fit into the GPU's memory; start a "
                 f"run with batch_s below {self._config.batch_s}, or with gradient_checkpointing"
             ) from error
@@ -165,7 +175,7 @@ class Loop:
         sums = accelerator.reduce(torch.stack([total, stops]), reduction="sum")
         mean, stop, length = take_step(self._optimiser, torch.cat([sums, norm.reshape(1)]), rate)
         if not (math.isfinite(mean) and math.isfinite(length)):
-            raise SpeechError(
+            raise Untrainable(
                 f"{self._run}: in step {self._state.step + 1} the loss is {mean} and its gradient's "
                 f"length {length}, want numbers; start a run with a learning_rate below "
                 f"{self._config.learning_rate}, a longer warm-up, or precision fp32"
