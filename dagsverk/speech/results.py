@@ -73,8 +73,9 @@ def results_version(store: Store, language: Language) -> str:
 
 
 def runs(store: Store, language: Language) -> list[Run]:
-    """Fine-tuning runs, but for those of a learning curve (on a part of the clips) and of a search, unless the
-    last training is one of these."""
+    """Fine-tuning runs, but for those of a learning curve (on a part of the clips) and of a search, unless it
+    is the last training.
+    """
     root = f"{folder(language)}/runs/"
     paths = [path.removeprefix(root) for path in store.list(root.removesuffix("/"))]
     listed = [_run(store, run, paths) for run in sorted({path.split("/")[0] for path in paths})]
