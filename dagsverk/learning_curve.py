@@ -81,6 +81,11 @@ class CurveFit:
     flat: bool = False  # no more falls from the least to the most data than chance explains
 
     @property
+    def foretells(self) -> bool:
+        """Whether a gain can be said: the curve is to be trusted, or flat and nothing else is wrong."""
+        return bool(self.forecasts) and (not self.doubts or (self.flat and len(self.doubts) == 1))
+
+    @property
     def trusted(self) -> bool:
         """Whether what is foretold rests on a curve that was seen to fall as a power law does."""
         return bool(self.forecasts) and not self.doubts
@@ -127,7 +132,7 @@ def fit_curve(
         points=points,
         size_now=size_now,
         error_now=float(np.median(now)),
-        forecasts=tuple(_forecast(law, now, size_now, times) for times in TIMES),
+        forecasts=tuple(_forecast(law, now, size_now, times, flat=flat) for times in TIMES),
         law=tuple(
             LawPoint(size=float(size), **_interval("", law.at(size), least=0.0)) for size in drawn
         ),
@@ -188,9 +193,11 @@ class _Law:
         return float(chdtrc(max(1, len(errors) - 3), least))
 
 
-def _forecast(law: _Law, now: Floats, size_now: float, times: float) -> Forecast:
+def _forecast(law: _Law, now: Floats, size_now: float, times: float, *, flat: bool) -> Forecast:
     then = law.at(size_now * times)
     gain = _interval("gain", now - then)
+    if flat:  # points that do not fall beyond chance show no gain, whatever bends through them
+        gain["gain_low"] = min(0.0, gain["gain_low"])
     return Forecast(times=times, size=size_now * times, **_interval("", then, least=0.0), **gain)
 
 

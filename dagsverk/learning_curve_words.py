@@ -8,6 +8,13 @@ from dagsverk.learning_curve import CurveFit, Forecast
 from dagsverk.words import interval, table
 
 Say = Callable[[float], str]
+SHARES_IN_WORDS = {
+    0.0625: "a sixteenth of",
+    0.125: "an eighth of",
+    0.25: "a quarter of",
+    0.5: "half of",
+    1.0: "all",
+}
 
 
 def doubts_words(fit: CurveFit) -> str:
@@ -15,26 +22,31 @@ def doubts_words(fit: CurveFit) -> str:
     return "; ".join(fit.doubts)
 
 
-def foretold(fit: CurveFit, what: str, error: str, say: Say) -> str:
+def foretold(fit: CurveFit, what: str, error: str, say: Say, say_gain: Say) -> str:
     """What twice the data would bring, in a sentence, or that it cannot be told.
 
-    Args: what: the data, such as "the rows". error: what is measured. say: an error in words.
+    Args: what: the data, such as "the rows". error: what is measured. say: an error in words; say_gain: a
+        difference of two.
     """
     first, last = fit.points[0], fit.points[-1]
     way = (
-        f"{error[:1].upper()}{error[1:]} is {say(first.error)} with {first.share:.3g} of {what} and "
-        f"{say(last.error)} with {last.share:.3g}."
+        f"{error[:1].upper()}{error[1:]} is {say(first.error)} with {share_words(first.share)} {what} and "
+        f"{say(last.error)} with {share_words(last.share)} {what}."
     )
-    if not fit.forecasts or (fit.doubts and not fit.flat):
+    if not fit.foretells:
         return f"{way} What more would bring cannot be told: {doubts_words(fit)}."
     if fit.flat:
-        twice = fit.forecasts[0]
         return (
-            f"{way} That more of {what} would help is not shown: it falls no more than chance explains. "
-            f"Twice as much: {gain_words(twice, say)}."
+            f"{way} That more would help is not shown: it falls no more than chance explains. Twice as much: "
+            f"{gain_words(fit.forecasts[0], say_gain)}."
         )
-    parts = [f"{times_words(one.times)} {what}: {gain_words(one, say)}" for one in fit.forecasts]
+    parts = [f"{times_words(one.times)} as much: {gain_words(one, say_gain)}" for one in fit.forecasts]
     return f"{way} By the law through {len(fit.points)} points, {'; '.join(parts)}."
+
+
+def share_words(share: float) -> str:
+    """ "an eighth of", "all": before "the rows"."""
+    return SHARES_IN_WORDS.get(share, f"{share:.3g} of")
 
 
 def times_words(times: float) -> str:

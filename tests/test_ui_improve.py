@@ -8,6 +8,9 @@ from fitted_models import system_and_rows
 
 from dagsverk.learning_curve import fit_curve
 from dagsverk.records import keep_report
+from dagsverk.speech.evaluation.report import Interval
+from dagsverk.speech.learning_curve import STEP as SPEECH_STEP
+from dagsverk.speech.learning_curve import SpeakersAgainstMinutes, SpeechCurve
 from dagsverk.tabular.learning_curve import STEP, TabularCurve
 from ui import improve
 from ui.improve_chart import Drawn, chart
@@ -96,6 +99,33 @@ def test_a_damaged_report_is_said_to_be_so_and_what_was_shown_stays(desks):
     assert "damaged" in html.unescape(trouble)
     assert not isinstance(content, str)
     assert not isinstance(shown(desks, seen=newer)[1], str), "said once"
+
+
+def spoken():
+    against = SpeakersAgainstMinutes(
+        share=0.25, audio_s=300.0, speakers_few=4, speakers_many=16, wer_few=0.4, wer_many=0.3,
+        gain=Interval(0.1, 0.02, 0.18),
+    )  # fmt: skip
+    return SpeechCurve(
+        set="sv-1", model="nano", clips=100, audio_s=1200.0, speakers=16, test_clips=40, test_speakers=8,
+        steps=100, held="steps", seeds=2, seconds=10.0, against=(against,),
+        fits={"clips": fitted(), "speakers": fitted((0.6, 0.43, 0.307, 0.22))},
+    )  # fmt: skip
+
+
+def test_a_language_shows_both_curves_and_speakers_against_minutes(desks):
+    keep_report(desks[0].store, "swedish", SPEECH_STEP, spoken())
+    _, trouble, content = shown(desks, "language/sv")
+    words = html.unescape(content)
+    assert trouble == ""
+    assert "Bring twice the minutes, of new speakers." in words
+    assert "Bring twice the minutes, of the same speakers." in words
+    assert "With fewer speakers: word error rate is 60.0 % with an eighth of the minutes" in words
+    assert 'class="band sea"' in content
+    assert 'class="band sun"' in content
+    assert "Gain of many" in words
+    assert "speech-learning-curve/swedish" not in words, "it was measured"
+    assert "speech-evaluation/swedish" in words
 
 
 def test_the_chart_is_read_aloud_point_by_point():

@@ -87,7 +87,7 @@ def _axes(curves: Sequence[Drawn]) -> tuple[_Axes, list[float]]:
 
 def _law(fit: CurveFit) -> Sequence[LawPoint]:
     """What is drawn of the law: nothing where it is not to be trusted."""
-    return fit.law if fit.trusted or fit.flat else ()
+    return fit.law if fit.foretells else ()
 
 
 def _sizes(fit: CurveFit, axes: _Axes) -> list[float]:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dagsverk.records import last_report
 from dagsverk.report.making import address
 from dagsverk.speech.languages import Language
+from dagsverk.speech.learning_curve import SpeechCurve
+from dagsverk.speech.learning_curve_words import curve_sentences, rate_words
 from dagsverk.store import Store
 from dagsverk.suggesting import speech as of_speech
 from dagsverk.suggesting import tabular as of_tables
@@ -20,6 +22,7 @@ from ui import frame, improve_chart, parts
 from ui.improve_chart import Drawn
 from ui.parts import Head, Html
 from ui.speech.desk import FIRST
+from ui.speech.parts import gap
 
 __all__ = ["FIRST", "content"]
 
@@ -43,7 +46,7 @@ def content(store: Store, subject: System | Language | None) -> Html:
         (one.question, f"prefect deployment run {one.flow}/{subject.name}")
         for one in unmeasured(flows, steps)
     ]
-    curve = Html("") if isinstance(subject, Language) else _curve(store, subject)
+    curve = _spoken(store, subject) if isinstance(subject, Language) else _curve(store, subject)
     return parts.join(_ranked(subject, ordered(listed)), curve, _missing(missing, something=bool(listed)))
 
 
@@ -123,10 +126,10 @@ def _link(subject: System | Language, source: str) -> Html:
     name, _, version = rest.partition("/")
     if folder == "models" and version.isdigit():
         return parts.link(f"version {version}", address(name, int(version)))
-    if isinstance(subject, Language):
-        return parts.link("speech monitor", f"speech-monitor?language={subject.code}")
     if source.endswith(f"{CURVE}.json"):
         return parts.link("the curve below", "#learning-curve")
+    if isinstance(subject, Language):
+        return parts.link("speech monitor", f"speech-monitor?language={subject.code}")
     return parts.link(f"{subject.title} monitor", frame.monitor_path(subject))
 
 
@@ -146,6 +149,43 @@ def _curve(store: Store, system: System) -> Html:
             *(parts.element("p", line, "small soft") for line in aside),
         )
     )  # fmt: skip
+
+
+def _spoken(store: Store, language: Language) -> Html:
+    """Of a language: a curve for each way in which there are fewer clips, and speakers against minutes."""
+    report = last_report(store, language.name, CURVE, SpeechCurve)
+    if report is None or not report.fits:
+        return Html("")
+    drawn = improve_chart.chart(
+        [Drawn(name=f"fewer {way}", fit=fit) for way, fit in report.fits.items()],
+        x_title="Minutes learned from, each step twice as far", y_title="word error rate on test",
+        say_size=lambda size: f"{size / 60:,.0f}" if size >= 600 else f"{size / 60:.1f}",
+        say_error=lambda error: f"{error:.0%}",
+    )  # fmt: skip
+    sentences = [parts.element("p", one, "small") for one in curve_sentences(report)]
+    return _anchored(
+        parts.card(
+            "Learning curve", f"{report.clips:,} clips of {report.speakers} named speakers, tested on "
+            f"{report.test_clips:,} clips of {report.test_speakers}; {report.seeds} trainings of each part, "
+            f"as many {report.held} for each.", drawn, *sentences, _against(report),
+        )
+    )  # fmt: skip
+
+
+def _against(report: SpeechCurve) -> Html:
+    if not report.against:
+        return Html("")
+    heads = [Head(title=name) for name in ("Minutes", "Few speakers", "Many speakers", "Gain of many")]
+    rows = [
+        [
+            f"{one.audio_s / 60:.1f}",
+            f"{one.speakers_few:.0f}: {rate_words(one.wer_few)}",
+            f"{one.speakers_many:.0f}: {rate_words(one.wer_many)}",
+            gap(one.gain, more_is_better=True),
+        ]
+        for one in report.against
+    ]
+    return parts.table("At equal minutes: few speakers with all their clips, many with a part", heads, rows)
 
 
 def _anchored(card: Html) -> Html:

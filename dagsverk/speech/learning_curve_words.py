@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dagsverk.learning_curve import CurveFit
 from dagsverk.learning_curve_words import curve_table, foretold
 from dagsverk.speech.learning_curve import SpeakersAgainstMinutes, SpeechCurve, Way
 from dagsverk.words import counted, difference, percent_interval, table
 
-WHAT: dict[Way, str] = {
-    "clips": "the minutes, of the same speakers",
-    "speakers": "the minutes, by more speakers",
-}
+FEWER: dict[Way, str] = {"clips": "With fewer clips of each speaker", "speakers": "With fewer speakers"}
 
 
 def curve_sentences(report: SpeechCurve) -> list[str]:
     """What more recordings would bring, of each way that was measured; and speakers against minutes."""
-    sentences = [foretold(fit, WHAT[way], "word error rate", rate_words) for way, fit in report.fits.items()]
+    sentences = [way_sentence(way, fit) for way, fit in report.fits.items()]
     return [*sentences, *(against_words(one) for one in report.against[:1]), *report.notes]
+
+
+def way_sentence(way: Way, fit: CurveFit) -> str:
+    """What more would bring, by one of the two ways in which there were fewer."""
+    sentence = foretold(fit, "the minutes", "word error rate", rate_words, points_words)
+    return f"{FEWER[way]}: {sentence[:1].lower()}{sentence[1:]}"
 
 
 def against_words(one: SpeakersAgainstMinutes) -> str:
@@ -58,3 +62,8 @@ def curve_words(report: SpeechCurve) -> str:
 def rate_words(rate: float) -> str:
     """A rate or a difference of two: "8.1 %"."""
     return f"{100 * rate:.1f} %"
+
+
+def points_words(change: float) -> str:
+    """A difference of two rates: "1.2 points"."""
+    return f"{100 * change:.1f} points"

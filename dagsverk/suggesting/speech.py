@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from dagsverk.learning_curve_words import foretold
 from dagsverk.records import last_report, report_path
 from dagsverk.speech import exports, results
 from dagsverk.speech.evaluation.report import EvaluationReport, GroupScore, Verdict
 from dagsverk.speech.languages import Language
 from dagsverk.speech.learning_curve import STEP as CURVE
 from dagsverk.speech.learning_curve import SpeechCurve
-from dagsverk.speech.learning_curve_words import WHAT, rate_words
+from dagsverk.speech.learning_curve_words import way_sentence
 from dagsverk.speech.runs import CheckpointRef
 from dagsverk.store import NotFound, Store
 from dagsverk.suggesting.reports import made_at
@@ -83,12 +82,12 @@ def more_recordings(store: Store, language: Language) -> Iterator[Suggestion]:
     if report is None:
         return
     for way, fit in report.fits.items():
-        twice = fit.forecasts[0] if fit.forecasts and (fit.trusted or fit.flat) else None
+        twice = fit.forecasts[0] if fit.foretells else None
         who = "new speakers" if way == "speakers" else "the same speakers"
         yield Suggestion(
             about="data",
             action=f"Bring twice the minutes, of {who}.",
-            why=foretold(fit, WHAT[way], WER, rate_words),
+            why=way_sentence(way, fit),
             gain=Gain(measure=WER, value=twice.gain, low=twice.gain_low, high=twice.gain_high, share=True,
                       now=fit.error_now) if twice else None,
             cost=f"{report.audio_s / 60:.0f} minutes more, with their texts",

@@ -56,14 +56,13 @@ def more_rows(store: Store, system: System) -> Iterator[Suggestion]:
     report = last_report(store, system.name, CURVE, TabularCurve)
     if report is None:
         return
-    twice = report.fit.forecasts[0] if report.fit.forecasts else None
-    can_be_told = twice is not None and (report.fit.trusted or report.fit.flat)
+    twice = report.fit.forecasts[0] if report.fit.foretells else None
     yield Suggestion(
         about="data",
         action="Bring more rows of the same kind: twice as many.",
         why=curve_sentence(report),
         gain=Gain(measure=error_words(report.measure), value=twice.gain, low=twice.gain_low,
-                  high=twice.gain_high, now=report.fit.error_now) if twice and can_be_told else None,
+                  high=twice.gain_high, now=report.fit.error_now) if twice else None,
         cost=f"{counted(report.rows, 'row')} more, with their outcomes",
         command=f"prefect deployment run day/{system.name} --param source=rows.csv",
         source=report_path(system.name, CURVE),

@@ -10,7 +10,7 @@ from dagsverk.words import number
 
 def curve_sentence(report: TabularCurve) -> str:
     """What more rows would bring."""
-    return foretold(report.fit, "the rows", error_words(report.measure), _say)
+    return foretold(report.fit, "the rows", error_words(report.measure), _say, _say)
 
 
 def curve_words(report: TabularCurve) -> str:
