@@ -50,6 +50,9 @@ POOLS: Mapping[str, str] = {
 }
 
 
+BESIDE_DAYS = ("transcription", "search", "learning-curve")  # of a language: one run of each at a time
+
+
 @dataclass
 class Registered:
     """What was there and what had to change, in words."""
@@ -138,12 +141,13 @@ async def _update_pool(
 
 
 def limits_of(prefect_file: Path) -> list[str]:
-    """A limit for each tabular system and for each language that an entry names."""
+    """A limit for each tabular system and for each language that an entry names, and for what goes beside
+    its days."""
     entries = _read_yaml(prefect_file).get("deployments") or []
     asked = {(entry.get("parameters") or {}).get("language") for entry in entries}
     spoken = sorted(language(code).name for code in asked if code)
     limits = [*(f"tabular-{system}" for system in systems()), *(f"speech-{name}" for name in spoken)]
-    return [*limits, *(f"speech-{what}-{name}" for name in spoken for what in ("transcription", "search"))]
+    return [*limits, *(f"speech-{what}-{name}" for name in spoken for what in BESIDE_DAYS)]
 
 
 async def register_limit(client: PrefectClient, name: str, done: Registered) -> None:

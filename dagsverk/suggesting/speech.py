@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from shlex import quote
 
 from dagsverk.records import last_report, report_path
 from dagsverk.speech import exports, results
@@ -12,6 +14,8 @@ from dagsverk.speech.learning_curve import STEP as CURVE
 from dagsverk.speech.learning_curve import SpeechCurve
 from dagsverk.speech.learning_curve_words import way_sentence
 from dagsverk.speech.runs import CheckpointRef
+from dagsverk.speech.searching import STEP as SEARCH
+from dagsverk.speech.searching import SearchedSpeech
 from dagsverk.store import NotFound, Store
 from dagsverk.suggesting.reports import made_at
 from dagsverk.suggestions import Gain, Measurement, Suggestion
@@ -74,6 +78,28 @@ def _like(group: GroupScore) -> str:
     if group.by in BRINGABLE:
         return BRINGABLE[group.by].format(group.value)
     return f"like these: {group.by} {group.value}"
+
+
+def searched(store: Store, language: Language) -> Iterator[Suggestion]:
+    """Other settings of fine-tuning, from the last search."""
+    report = last_report(store, language.name, SEARCH, SearchedSpeech)
+    if report is None or report.best is None or report.trouble:
+        return
+    gain, settings = report.gain, json.dumps(dict(report.changes))
+    measured = gain.value is not None and gain.low is not None and gain.high is not None
+    yield Suggestion(
+        about="model",
+        action=f"Fine-tune with the settings that the search chose: {settings}.",
+        why=report.verdict,
+        gain=Gain(measure=WER, value=gain.value, low=gain.low or 0.0, high=gain.high or 0.0,
+                  now=report.default_wer, share=True) if measured else None,
+        cost="one training anew; the search is done",
+        cost_s=report.cost.seconds,
+        command=f"prefect deployment run speech-training/{language.name} "
+        f"--param {quote(f'finetune={settings}')}",
+        source=report_path(language.name, SEARCH),
+        made_at=made_at(store, language.name, SEARCH),
+    )  # fmt: skip
 
 
 def more_recordings(store: Store, language: Language) -> Iterator[Suggestion]:
@@ -164,6 +190,7 @@ def _ref(verdict: Verdict) -> CheckpointRef:
 
 # Every function that turns a report into suggestions. One that has nothing to say yields none.
 SOURCES: tuple[Callable[[Store, Language], Iterator[Suggestion]], ...] = (
+    searched,
     more_recordings,
     worst_groups,
     forgotten,
@@ -175,6 +202,7 @@ MEASUREMENTS: tuple[Measurement, ...] = (
     Measurement(
         question="How well does it do, and for whom not?", step="evaluation", flow="speech-evaluation"
     ),
+    Measurement(question="Would other settings of fine-tuning be better?", step=SEARCH, flow="speech-search"),
     Measurement(
         question="Would more recordings help, or more speakers?", step=CURVE, flow="speech-learning-curve"
     ),
