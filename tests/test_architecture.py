@@ -31,6 +31,7 @@ SPEECH = {  # a package of dagsverk.speech -> those that it may import, besides 
     "serving": {"audio", "features", "model", "subtitles"},
     "evaluation": {"audio", "corpora", "features", "model", "serving"},
     "transcription": {"audio", "corpora", "features", "model", "serving", "subtitles", "evaluation"},
+    "compared": {"audio", "corpora", "features", "model", "serving", "evaluation", "transcription"},
     "training": {"corpora", "features", "model", "evaluation"},
     "search": {"features", "model", "evaluation", "training"},
     "registry": {"features", "model", "evaluation"},
@@ -65,6 +66,7 @@ LIGHT = (  # imported in this order, in one process
     *(f"dagsverk.speech.serving.{name}" for name in ("engine", "transcriber", "champions", "jobs")),
     *(f"dagsverk.speech.transcription.{name}" for name in ("adding_up", "files", "models", "terminal")),
     *(f"dagsverk.speech.transcription.{name}" for name in ("config", "results", "sources", "work")),
+    *(f"dagsverk.speech.compared.{name}" for name in ("config", "contenders", "program", "writing")),
     "tasks.tabular",
     "tasks.search",
     "tasks.learning_curve",
@@ -72,9 +74,11 @@ LIGHT = (  # imported in this order, in one process
     "tasks.speech_search",
     "tasks.speech",
     "tasks.transcription",
+    "tasks.compare",
     "flows.tabular",
     "flows.speech",
     "flows.speech_search",
+    "flows.compare",
 )
 CODE = [p for d in (*LAYERS, "deployments", "tests", "benchmarks") for p in sorted((ROOT / d).rglob("*.py"))]
 

@@ -10,7 +10,7 @@ import gradio as gr
 from starlette.staticfiles import StaticFiles
 
 from dagsverk.doors import Doors, Rules
-from ui import api, frame, home, improve, look
+from ui import api, compare, frame, home, improve, look
 from ui.gate import Gate
 from ui.limits import MAX_MEDIA_BYTES, BodyLimit, Lingering, SafeHeaders
 from ui.openai_errors import OpenAIErrors
@@ -57,6 +57,8 @@ def build_pages(
         recorder.build(demo, speech, desk.systems)
     with demo.route(improve.TITLE, improve.PATH):
         improve.build(demo, desk, speech, refresh_s)
+    with demo.route(compare.TITLE, compare.PATH):
+        compare.build(demo, desk, speech, desk.systems, refresh_s)
     demo.queue(default_concurrency_limit=4, max_size=200)
     return demo
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Mapping
 from functools import partial
@@ -25,11 +24,12 @@ from dagsverk.store import NotFound
 from dagsverk.turns import Left
 from ui.forms import BadForm, received
 from ui.speech.asked import while_asked
+from ui.speech.comparisons import add_comparison_routes
 from ui.speech.desk import SpeechDesk, UnknownLanguage, named_language, spoken_language
 from ui.speech.exports import add_export_routes
+from ui.speech.ranges import UnknownClip, ranged
 
 KEY = r"^[0-9A-Za-z_-]{1,80}$"
-ONE_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 BINARY = {"type": "string", "format": "binary"}
 BODY = {
     "requestBody": {
@@ -42,14 +42,11 @@ BODY = {
 }
 
 
-class UnknownClip(LookupError):
-    """No such sound was kept."""
-
-
 def add_speech_routes(app: FastAPI, speech: SpeechDesk) -> None:
     """Add the routes, and how their errors are worded."""
     _answer_errors(app)
     add_export_routes(app, speech)
+    add_comparison_routes(app, speech)
 
     @app.post("/api/transcribe/{language}", summary="The text of a recording", openapi_extra=BODY)
     async def transcribe(
@@ -115,19 +112,6 @@ def speech_report(speech: SpeechDesk, name: str) -> dict[str, Any]:
         "runs": [plain(run) for run in view.runs],
         "steps": {name: plain(step) if step else {} for name, step in vars(view.steps).items()},
     }  # fmt: skip
-
-
-def ranged(wav: bytes, asked: str) -> Response:
-    """The sound, or the part of it that a player asks for when it jumps."""
-    headers = {"accept-ranges": "bytes", "cache-control": "private, max-age=3600"}
-    match = ONE_RANGE.fullmatch(asked)
-    if not match:
-        return Response(wav, media_type="audio/wav", headers=headers)
-    start, end = int(match[1]), min(int(match[2] or len(wav)), len(wav) - 1)
-    if start > end:
-        return Response(status_code=416, headers={"content-range": f"bytes */{len(wav)}"})
-    headers["content-range"] = f"bytes {start}-{end}/{len(wav)}"
-    return Response(wav[start : end + 1], status_code=206, media_type="audio/wav", headers=headers)
 
 
 def _answer_errors(app: FastAPI) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from dagsverk import threads
 from dagsverk.speech import exports
+from dagsverk.speech.config import Windows
 from dagsverk.speech.errors import ModelError
 from dagsverk.speech.exports import Exported
 from dagsverk.speech.languages import Language
@@ -215,6 +216,38 @@ def load_version(store: Store, language: Language, model: Model, cache: Path) ->
     return _load(
         store, language, model, cache, _converted(store, language, model) if own else None
     ).transcriber
+
+
+def load_form(
+    store: Store, language: Language, model: Model, cache: Path, form: str, windows: Windows | None = None
+) -> Transcriber:
+    """A version in one form: "weights" by torch, in the mode that is named, or an export; not held.
+
+    Raises: NotFound if there is no such export; ModelError; StoreError.
+    """
+    name = f"{model.name} {model.version}"
+    if form == "weights":
+        from dagsverk.speech.serving.torch_engine import load_engine  # torch: on first use
+
+        place = cache / "models" / f"{model.name}-{model.version}-{_content(model)}"
+        folder = _fetch(store, model, place)
+        engine: Engine = load_engine(folder, name, language=language.code, windows=windows)
+        return transcriber_of(engine, model, language)
+    made = exports.kept(store, language, model)
+    export = next((one for one in made.published if one.form == form), None) if made else None
+    if export is None:
+        raise NotFound(
+            f"{name} has no export in {form}; make it: prefect deployment run speech-export/{language.name}"
+        )
+    from dagsverk.speech.serving import ctranslate_engine
+
+    try:
+        folder = _unpacked(store, export, cache)
+    except (zipfile.BadZipFile, _Damaged) as error:
+        raise StoreError(f"the export of {name} in {form} is damaged: {error}; export it again") from error
+    return transcriber_of(
+        ctranslate_engine.load_engine(folder, name, language=language.code), model, language
+    )
 
 
 @dataclass(frozen=True)

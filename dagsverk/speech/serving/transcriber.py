@@ -106,6 +106,11 @@ class Transcriber:
         """Of the model."""
         return self._engine.name
 
+    @property
+    def runs_on(self) -> str:
+        """The kind of its engine."""
+        return type(self._engine).__name__
+
     def of(self, language: str) -> Transcriber:
         """The same model, of which another language is asked; both take turns with it."""
         if language == self.language:

@@ -1,0 +1,47 @@
+"""What a comparison leaves in the Prefect UI, under fixed keys."""
+
+from __future__ import annotations
+
+from dagsverk.speech.compared.results import CompareReport, Side
+from dagsverk.speech.languages import Language
+from dagsverk.words import counted, difference, last_part, percent_interval, table
+from tasks.show import markdown
+
+
+def compared(language: Language, report: CompareReport) -> None:
+    """Verdict, both sides, groups, notes."""
+    heads = ("", "WER", "CER", "s per hour of audio", "nothing written", "loops")
+    rows = [_row(side) for side in (report.first, report.second)]
+    groups = [
+        (
+            f"{one.change.by}: {one.change.value}",
+            str(one.change.clips),
+            difference(one.change.wer.value or 0.0, one.change.wer.low, one.change.wer.high),
+            "beyond chance" if one.differs else "",
+        )
+        for one in report.groups
+    ]
+    aside = [f"- {counted(n, 'clip')} set aside: {reason}" for reason, n in report.set_aside.items()]
+    notes = [f"- {note}" for note in report.notes]
+    pieces = [f"**{_safe(report.verdict)}**", table(heads, rows)]
+    if groups:
+        pieces.append(table(("Group", "Clips", "WER, first minus second", "All groups considered"), groups))
+    pieces.append("\n".join(_safe(line) for line in (*aside, *notes)))
+    markdown(f"{language.name}-compared", "\n\n".join(pieces), f"Compared on {_safe(last_part(report.of))}")
+
+
+def _row(side: Side) -> tuple[str, ...]:
+    per_hour = side.cost.seconds_per_hour
+    return (
+        _safe(f"{side.name} ({side.detail})"),
+        percent_interval(side.wer.value, side.wer.low, side.wer.high),
+        percent_interval(side.cer.value, side.cer.low, side.cer.high),
+        "" if per_hour is None else f"{per_hour:.0f}",
+        str(side.empty),
+        str(side.loops),
+    )
+
+
+def _safe(words: str) -> str:
+    """Without HTML: names of programs and clips come from outside."""
+    return words.replace("<", "&lt;")
