@@ -1,4 +1,4 @@
-"""The steps that compare two models that write down speech: choose clips, write down, conclude."""
+"""The steps that compare two models: clips are chosen and written down, or rows judged."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from dagsverk.speech.compared.config import CompareConfig, Contender
 from dagsverk.speech.compared.writing import Written
 from dagsverk.speech.config import CorpusConfig
 from dagsverk.speech.languages import language as language_of
+from dagsverk.store import TableRef
+from dagsverk.tabular.compared import CompareRowsConfig, TableContender
+from dagsverk.tabular.system import load_system
 from dagsverk.words import counted
 from tasks import show_compare as show
 from tasks.logs import now_and_then, say
@@ -65,6 +68,20 @@ def conclude(
     report = concluding.conclude(store, of, plan, written, contenders, corpus, config)
     show.compared(of, report)
     aside = "; ".join(f"{counted(n, 'clip')} set aside: {reason}" for reason, n in report.set_aside.items())
+    say(report.verdict, aside, *report.notes)
+    return report.verdict
+
+
+@task(name="compare-rows", task_run_name="compare rows of {system}", **REPEATABLE)
+def compare_rows(
+    system: str, rows: TableRef, first: TableContender, second: TableContender, config: CompareRowsConfig
+) -> str:
+    """Safe to repeat: it reads rows of a commit and replaces its report. Returns the verdict, in words."""
+    from dagsverk.tabular.comparing import compare
+
+    report = compare(open_store(), load_system(system), (first, second), config, rows.commit, now_and_then())
+    show.compared_rows(report)
+    aside = "; ".join(f"{counted(n, 'row')} left out: {reason}" for reason, n in report.left_out.items())
     say(report.verdict, aside, *report.notes)
     return report.verdict
 

@@ -65,7 +65,9 @@ def store(tmp_path, monkeypatch):
 
 def compare(store, first, second, corpus, config=CONFIG):
     plan = material.choose(store, SWEDISH, (first, second), corpus, config)
-    written = [work.write_down(store, SWEDISH, plan, one, corpus) for one in (first, second)]
+    written = [
+        work.write_down(store, SWEDISH, plan, one, corpus, measure_memory=False) for one in (first, second)
+    ]
     return concluding.conclude(store, SWEDISH, plan, written, (first, second), corpus, config), written
 
 
@@ -189,3 +191,11 @@ def test_one_voice_alone_has_intervals_over_clips_and_says_so():
 def test_other_texts_of_the_same_clips_are_refused():
     with pytest.raises(ValueError, match="different texts"):
         paired(clip_rows(["a", "b"], ["a", "b"]), clip_rows(["a", "c"], ["a", "b"]))
+
+
+def test_the_memory_of_a_contender_is_that_of_a_process_with_it_alone(store, corpus):
+    plan = material.choose(store, SWEDISH, (Contender(), Contender()), corpus, CONFIG)
+    written = work.write_down(store, SWEDISH, plan, Contender(), corpus)
+    assert 100e6 < written.memory_bytes < 3e9
+    again = work.write_down(store, SWEDISH, plan, Contender(), corpus)
+    assert (again.new, again.memory_bytes) == (0, written.memory_bytes)

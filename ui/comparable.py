@@ -12,6 +12,9 @@ from dagsverk.speech.compared.results import CompareReport, Side
 from dagsverk.speech.evaluation.report import EvaluationReport, Interval
 from dagsverk.speech.languages import Language
 from dagsverk.store import Store
+from dagsverk.tabular import compared as tables
+from dagsverk.tabular.compared import TableReport, TableSide
+from dagsverk.tabular.system import System
 from dagsverk.words import last_part
 from ui.parts import short
 from ui.speech.desk import SpeechDesk
@@ -39,8 +42,10 @@ class Entrant:
 class Subject(Protocol):
     """A language or a system."""
 
-    name: str
-    title: str
+    @property
+    def name(self) -> str: ...
+    @property
+    def title(self) -> str: ...
 
     def entrants(self) -> list[Entrant]: ...
     def version(self) -> str: ...
@@ -94,9 +99,56 @@ class Spoken:
         names = {str(model.info.get("evaluation")): f"Version {model.version}" for model in view.models}
         return [
             _of_evaluation(report, names.get(report.key, ""))
-            for report in reversed(view.reports.values())
+            for report in reversed(list(view.reports.values()))
             if report.split == "test"
         ]
+
+
+@dataclass(frozen=True)
+class Tabled:
+    """A system's models. Only what a run of the flow has compared can be shown: it needs the rows judged."""
+
+    system: System
+    store: Store = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.system.name
+
+    @property
+    def title(self) -> str:
+        return self.system.title
+
+    def command(self) -> str:
+        """That compares the model in use with another version."""
+        return (
+            f"prefect deployment run tabular-compare/{self.system.name} "
+            '--param \'second={"kind": "version", "version": 1}\''
+        )
+
+    def version(self) -> str:
+        """Another one when there is something new to compare."""
+        return "|".join(f"{one.key} {one.at}" for one in tables.reports(self.store, self.system.name))
+
+    def entrants(self) -> list[Entrant]:
+        """Both sides of each comparison, newest first."""
+        listed = tables.reports(self.store, self.system.name)[: MOST // 2]
+        return [
+            _of_table(report, side, place)
+            for report in listed
+            for place, side in (("1", report.first), ("2", report.second))
+        ]
+
+
+def _of_table(report: TableReport, side: TableSide, place: str) -> Entrant:
+    return Entrant(
+        id=f"t-{report.key}-{place}",
+        title=f"{short(side.name, 60)} · {side.detail} · {report.at[:16].replace('T', ' ')}",
+        name=side.name,
+        group=report.key,
+        of=report.of,
+        report=report,
+    )
 
 
 def _of_side(report: CompareReport, side: Side) -> Entrant:
@@ -134,7 +186,8 @@ def _of_clips(of: str) -> str:
 
 def subjects(desk: TabularDesk, speech: SpeechDesk) -> Sequence[Subject]:
     """Languages, then systems."""
-    return [Spoken(language, desk.store, speech) for language in speech.languages()]
+    spoken = [Spoken(language, desk.store, speech) for language in speech.languages()]
+    return [*spoken, *(Tabled(system, desk.store) for system in desk.systems)]
 
 
 def chosen(entrants: Sequence[Entrant], first: str, second: str) -> tuple[Entrant, Entrant] | None:

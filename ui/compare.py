@@ -44,7 +44,7 @@ def build(
     seen = gr.State("")
     result = frame.block(parts.page(parts.loading("Reading what was compared …")), min_height_px=320)
     frame.foot()
-    choice = [about, first, second]
+    choice: list[Any] = [about, first, second]
     quiet: dict[str, Any] = {
         "api_visibility": "private", "show_progress": "hidden", "concurrency_limit": 2,
         "concurrency_id": "compare",
@@ -64,8 +64,7 @@ def build(
     about.input(other, [about], [*choice, seen, result], **quiet)
     for dropdown in (first, second):
         dropdown.input(again, [*choice, seen], [*choice, seen, result], **quiet)
-    for control in choice:
-        control.change(None, choice, None, js=REMEMBER)
+    gr.on([control.change for control in (about, first, second)], None, choice, None, js=REMEMBER)
     gr.Timer(refresh_s).tick(again, [*choice, seen], [*choice, seen, result], trigger_mode="once", **quiet)
 
 

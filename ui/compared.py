@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any, cast
 
 from dagsverk.speech.compared import results
 from dagsverk.speech.compared.paired import paired
 from dagsverk.speech.compared.results import CompareReport, Cost, Example, Group, Paired
 from dagsverk.speech.evaluation.report import Interval
-from dagsverk.store import NotFound, Store
+from dagsverk.store import NotFound
+from dagsverk.tabular.compared import TableReport
 from dagsverk.words import counted, difference, voices
-from ui import parts
+from ui import compared_rows, parts
+from ui.bars import bar
 from ui.comparable import Entrant, Spoken, Subject
 from ui.parts import Head, Html, Tile, percent
 from ui.speech.differences import marked
@@ -23,7 +26,6 @@ MULTIPLE = (
     "Many groups are looked at, and one in twenty would differ by chance alone: a group is called better or "
     "worse only if it is beyond chance with all of them considered (Holm)."
 )
-BAR_PX, HALF_PX = 200, 100
 
 
 def empty(subject: Subject) -> Html:
@@ -38,11 +40,13 @@ def empty(subject: Subject) -> Html:
 
 def shown(subject: Subject, one: Entrant, two: Entrant) -> Html:
     """Both, as they stand in the store."""
+    if isinstance(one.report, TableReport):
+        return compared_rows.shown(one.report, turned=one.id.endswith("-2"))
     if not isinstance(subject, Spoken):
         raise TypeError(f"no way to draw {type(subject).__name__}")
     report = subject.comparison(one, two)
     try:
-        outcome = report or _of_rows(subject.store, one.rows, two.rows)
+        outcome = report or _of_rows(cast(Hashable, subject.store), one.rows, two.rows)
     except NotFound as error:
         return parts.note("Their texts are not in the store any more:", f"{error}.", bad=True)
     except ValueError as error:
@@ -62,7 +66,7 @@ def shown(subject: Subject, one: Entrant, two: Entrant) -> Html:
 
 
 @functools.lru_cache(maxsize=64)
-def _of_rows(store: Store, first: str, second: str) -> Paired:
+def _of_rows(store: Any, first: str, second: str) -> Paired:
     """Artefacts of rows are named by their content, so what was computed stays right."""
     return paired(results.rows_of(store, first), results.rows_of(store, second))
 
@@ -107,7 +111,7 @@ def _groups(outcome: Paired) -> Html:
             f"{BY.get(group.change.by, group.change.by.capitalize())}: {group.change.value}",
             f"{group.change.clips:,}",
             _change(group),
-            _bar(group.change.wer, most),
+            bar(_three(group.change.wer), most),
         )
         for group in outcome.groups
     ]
@@ -115,7 +119,11 @@ def _groups(outcome: Paired) -> Html:
 
 
 def _ends(interval: Interval) -> Iterable[float]:
-    return (end for end in (interval.value, interval.low, interval.high) if end is not None)
+    return (end for end in _three(interval) if end is not None)
+
+
+def _three(interval: Interval) -> tuple[float | None, float | None, float | None]:
+    return interval.value, interval.low, interval.high
 
 
 def _change(group: Group) -> Html:
@@ -125,30 +133,6 @@ def _change(group: Group) -> Html:
         return Html(parts.text(words))
     chip = parts.chip("first better", "good") if wer.value < 0 else parts.chip("second better", "bad")
     return parts.join(words, " ", chip)
-
-
-def _bar(interval: Interval, most: float) -> Html:
-    """From the middle to the left where the first is better; the line is its interval."""
-    if interval.value is None or not most:
-        return Html("–")
-
-    def at(share: float) -> float:
-        return HALF_PX + share / most * (HALF_PX - 4)
-
-    value = at(interval.value)
-    left, width = min(HALF_PX, value), abs(value - HALF_PX)
-    colour = "var(--good)" if interval.value < 0 else "var(--sun)"
-    whisker = ""
-    if interval.low is not None and interval.high is not None:
-        whisker = (
-            f'<line x1="{at(interval.low):.1f}" x2="{at(interval.high):.1f}" y1="9" y2="9" '
-            'stroke="var(--ink)" stroke-width="1.5"/>'
-        )
-    return Html(
-        f'<svg class="dv-bar" viewBox="0 0 {BAR_PX} 18" width="{BAR_PX}" height="18" aria-hidden="true">'
-        f'<rect x="{left:.1f}" y="3" width="{width:.1f}" height="12" fill="{colour}"/>'
-        f'<line x1="{HALF_PX}" x2="{HALF_PX}" y1="0" y2="18" stroke="var(--soft)"/>{whisker}</svg>'
-    )
 
 
 def _cost(one: Entrant, two: Entrant) -> Html:
@@ -161,7 +145,10 @@ def _cost(one: Entrant, two: Entrant) -> Html:
     heads += [Head(title="Memory", numeric=True), Head(title="Price per hour of audio", numeric=True)]
     heads += [Head(title="Measured on", wide=True)]
     rows = [_cost_row(entrant.name, cost) for entrant, cost in costs]
-    note = "Clip by clip, warm, from a recording's samples to its text. Other programs may have been at work."
+    note = (
+        "Clip by clip, warm, from samples to text; other programs may have been at work. Memory is the most "
+        "that a process with this model alone takes, libraries and all."
+    )
     return parts.card("Cost", note, parts.table("Of each", heads, rows), width="w5")
 
 

@@ -22,6 +22,8 @@ SPEECH_PAGES = (
 # the same of what makes models better: what would help most, and what answers that
 BETTER_PAGES = (("improve", "Improve", ""),)
 
+BETTER_PAGES = (("compare", "compare", "Compare models"),)  # the same, of pages that help to better models
+
 
 def predict_path(system: System) -> str:
     return system.name.replace("_", "-")

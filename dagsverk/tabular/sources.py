@@ -33,6 +33,15 @@ def read_source(system: System, source: str | None = None) -> Raw:
     """
     if source is None or source == EMBEDDED:
         return Raw(EMBEDDED, _numbered(system.read()))
+    name, data, notes = fetched(source)
+    raw = (parse_parquet if data.startswith(PARQUET) else parse_text)(system, name, data)
+    if raw.rows.empty and not raw.malformed:
+        raise SourceError(f"{name} has a header and no rows; nothing was changed")
+    return replace(raw, guesses=(*notes, *raw.guesses))
+
+
+def fetched(source: str) -> tuple[str, bytes, tuple[str, ...]]:
+    """(name, content, what is to be said of it) of a CSV or Parquet file, unpacked. Raises: see above."""
     try:
         refuse_keys(source)
         name = source if "://" in source else Path(source).name
@@ -50,10 +59,7 @@ def read_source(system: System, source: str | None = None) -> Raw:
         raise SourceError(f"{name} unpacks to more than {MAX_BYTES // 2**20} MiB; divide it") from error
     if kind := foreign.by_content(data):
         raise SourceError(f"{name} is {kind}, want CSV or Parquet; {NEXT}")
-    raw = (parse_parquet if data.startswith(PARQUET) else parse_text)(system, name, data)
-    if raw.rows.empty and not raw.malformed:
-        raise SourceError(f"{name} has a header and no rows; nothing was changed")
-    return replace(raw, guesses=(*notes, *raw.guesses))
+    return name, data, notes
 
 
 def _numbered(rows: pd.DataFrame) -> pd.DataFrame:

@@ -54,7 +54,7 @@ class Cost:
     clips: int
     machine: str
     at_once: int = 1
-    memory_bytes: int | None = None  # the most that the process grew by; None: runs elsewhere
+    memory_bytes: int | None = None  # the most that a process with it alone takes; None: not known here
     price_per_audio_hour: float | None = None  # in the currency of the prices that were given
 
     @property

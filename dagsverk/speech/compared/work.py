@@ -17,23 +17,25 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 
+import numpy as np
 import pandas as pd
 
 from dagsverk import threads
 from dagsverk.records import read, write
 from dagsverk.speech.audio.samples import RATE_HZ, Audio
 from dagsverk.speech.audio.waveform import encode_wav
-from dagsverk.speech.compared import contenders, material
+from dagsverk.speech.compared import contenders, material, memory
 from dagsverk.speech.compared.config import Contender
 from dagsverk.speech.compared.contenders import Opened
 from dagsverk.speech.compared.program import Refusal
 from dagsverk.speech.compared.results import Answer, folder
-from dagsverk.speech.compared.writing import Asked, Written
+from dagsverk.speech.compared.writing import Asked, Measured, Written
 from dagsverk.speech.config import CorpusConfig
 from dagsverk.speech.errors import AudioError
 from dagsverk.speech.languages import Language
-from dagsverk.store import Store
+from dagsverk.store import NotFound, Store
 
 WARM_S = 2.0  # of silence, that a model of ours hears first
 KEPT_REFUSALS = ("refused, HTTP 4",)  # of a clip, for good: it is not asked for again
@@ -53,6 +55,7 @@ def write_down(
     contender: Contender,
     corpus: CorpusConfig,
     tell: Tell = lambda _: None,
+    measure_memory: bool = True,
 ) -> Written:
     """Have a contender write down the clips of a plan that it has not written down yet.
 
@@ -74,6 +77,7 @@ def write_down(
         new=work.new,
         took_s=time.perf_counter() - started,
         version=opened.version,
+        memory_bytes=_memory(store, language, contender, opened, work) if measure_memory else None,
     )
 
 
@@ -100,6 +104,7 @@ class _Work:
         self.answers: dict[str, str] = {}
         self.missing: dict[str, str] = {}
         self.durations_s: dict[str, float] = {}
+        self.longest: Audio = np.zeros(0, np.float32)
         self.new = 0
 
     def take(self, clip: str, sound: Audio | AudioError) -> None:
@@ -109,6 +114,7 @@ class _Work:
             return
         name = hashlib.sha256(sound.tobytes()).hexdigest()[:32]
         self.durations_s[clip] = len(sound) / RATE_HZ
+        self.longest = max(self.longest, sound, key=len)
         if name in self._kept:
             self.answers[clip] = name
             return
@@ -188,6 +194,23 @@ def _keep_asked(store: Store, language: Language, key: str, clips: str, work: _W
     path = f"{folder(language)}/asked/{key}-{clips}.json"
     write(store, path, Asked(answers=work.answers, missing=work.missing, durations_s=work.durations_s))
     return path
+
+
+def _memory(
+    store: Store, language: Language, contender: Contender, opened: Opened, work: _Work
+) -> int | None:
+    """Measured once for a contender of ours, by the longest clip that it was given."""
+    if opened.elsewhere:
+        return None
+    path = f"{folder(language)}/memory/{opened.key}.json"
+    with suppress(NotFound):
+        return read(store, path, Measured).bytes
+    if not work.longest.size:
+        return None
+    most = memory.peak_bytes(store, language.code, contender, work.longest)
+    if most is not None:
+        write(store, path, Measured(most))
+    return most
 
 
 def _machine() -> str:

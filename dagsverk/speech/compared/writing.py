@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from dagsverk.speech.compared.config import Contender
+
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
@@ -27,3 +29,20 @@ class Asked:
     answers: Mapping[str, str]  # clip -> name of its answer
     missing: Mapping[str, str]  # clip -> reason
     durations_s: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryRequest:
+    """What `memory` is asked for."""
+
+    store: str
+    language: str
+    contender: Contender
+    samples: str  # a file of 32-bit floats
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is kept beside a contender's answers: a later run may ask for nothing."""
+
+    bytes: int
