@@ -20,9 +20,7 @@ SPEECH_PAGES = (
     ("recorder", "recorder", "Recorder"),
 )
 # the same of what makes models better: what would help most, and what answers that
-BETTER_PAGES = (("improve", "Improve", ""),)
-
-BETTER_PAGES = (("compare", "compare", "Compare models"),)  # the same, of pages that help to better models
+BETTER_PAGES = (("improve", "Improve", ""), ("compare", "compare", "Compare models"))
 
 
 def predict_path(system: System) -> str:
