@@ -50,7 +50,8 @@ POOLS: Mapping[str, str] = {
 }
 
 
-BESIDE_DAYS = ("transcription", "search", "learning-curve", "compare")  # of a language: one run of each at a time
+# of a language: one run of each at a time
+BESIDE_DAYS = ("transcription", "search", "learning-curve", "compare")
 
 
 @dataclass
