@@ -1,5 +1,6 @@
 """A search for settings of fine-tuning: what it draws, what it trains once, and what it says at the end."""
 
+import html
 import math
 from dataclasses import replace
 
@@ -12,18 +13,31 @@ from training_runs import make_model, make_set, tiny_config
 
 from dagsverk import studies
 from dagsverk.cache import cache_folder
+from dagsverk.records import keep_report
 from dagsverk.speech import results, runs, searching
 from dagsverk.speech.config import FinetuneConfig
 from dagsverk.speech.errors import SpeechError
+from dagsverk.speech.evaluation.report import Interval
 from dagsverk.speech.languages import language
 from dagsverk.speech.model.models import save_model_folder
 from dagsverk.speech.search import conclusion, space, study
 from dagsverk.speech.search.training import train
 from dagsverk.speech.searched_words import searched_words
-from dagsverk.speech.searching import Plan, Result, SpeechSearchConfig, training_of
+from dagsverk.speech.searching import (
+    STEP,
+    Plan,
+    Result,
+    SearchedSpeech,
+    SpeechCost,
+    SpeechSearchConfig,
+    training_of,
+)
 from dagsverk.speech.training import checkpoints
 from dagsverk.speech.training.progress import quiet
 from dagsverk.store import open_store
+from dagsverk.suggesting.speech import searched as suggested
+from ui.speech import searched as searched_card
+from ui.speech.desk import SpeechDesk
 
 SWEDISH = language("sv")
 DEFAULT = space.start_of(
@@ -239,3 +253,50 @@ def test_settings_that_diverge_are_a_result_and_not_an_error(parts, tmp_path):
     result = train(store, SWEDISH, training_of(plan, wild, 0), cache_folder(), quiet)
     assert "in step 1 the loss is nan" in result.reason
     assert result.dev_loss is None
+
+
+REPORT = SearchedSpeech(
+    search="speech-x", language="sv", set="sv-1", model="m", trials=16, steps=96, default=DEFAULT,
+    best=replace(DEFAULT, learning_rate=5e-5), changes={"learning_rate": 5e-5},
+    dev=((0, 1.0, 0.9), (1, 0.8, 0.5), (2, None, None)), default_wer=0.2, best_wer=0.15,
+    by_seed=((0.2, 0.15),) * 3, gain=Interval(0.05, 0.01, 0.09), capped=Interval(0.05, 0.02, 0.08),
+    better=True, test_clips=59, dev_clips=47, importances={"rate_factor": 0.8},
+    cost=SpeechCost(2.9, 5.2, 900.0, 15, 4, 1, 0, 11, ("in step 1 the loss is nan",)),
+)  # fmt: skip
+
+
+def test_the_monitor_and_the_suggestions_show_what_the_last_search_came_to(room):
+    store = open_store(str(room / "store"))
+    desk = SpeechDesk(store.url)
+    assert "speech-search/swedish" in searched_card.card(desk.view(SWEDISH))
+    assert list(suggested(store, SWEDISH)) == []
+    before = desk.version(SWEDISH)
+    keep_report(store, SWEDISH.name, STEP, REPORT)
+    assert desk.version(SWEDISH) != before
+    shown = html.unescape(searched_card.card(desk.view(SWEDISH)))
+    assert REPORT.verdict in shown
+    assert '{"learning_rate": 5e-05}' in shown
+    (suggestion,) = suggested(store, SWEDISH)
+    assert suggestion.shown
+    assert "openai/whisper-base" in suggestion.command
+
+
+@pytest.mark.parametrize(
+    "changed, words",
+    [
+        ({}, "is better than the default: +5.0 points of WER (+1.0 to +9.0"),
+        ({"better": False, "gain": Interval(0.05, -0.01, 0.11)}, "No better settings were shown"),
+        ({"better": False, "gain": Interval(-0.05, -0.09, -0.01)}, "worse than the default"),
+        ({"better": False, "gain": Interval(0.05)}, "give no interval"),
+        (
+            {"better": False, "best": None, "gain": Interval(None)},
+            "Nothing was better than the default on dev",
+        ),
+        ({"better": False, "trouble": "the loss is nan"}, "could not be trained whole: the loss is nan"),
+    ],
+)
+def test_the_verdict_says_what_was_shown_and_no_more(changed, words):
+    report = replace(REPORT, **changed)
+    assert words in report.verdict
+    assert report.better or "eep the default" in report.verdict
+    assert report.verdict in searched_words(report)

@@ -87,6 +87,9 @@ def searched(store: Store, language: Language) -> Iterator[Suggestion]:
         return
     gain, settings = report.gain, json.dumps(dict(report.changes))
     measured = gain.value is not None and gain.low is not None and gain.high is not None
+    model = report.default.model
+    is_folder = model.startswith((".", "/", "~"))  # of the trainer: pages do not name it
+    whole = json.dumps({"model": model, **report.changes})
     yield Suggestion(
         about="model",
         action=f"Fine-tune with the settings that the search chose: {settings}.",
@@ -94,9 +97,8 @@ def searched(store: Store, language: Language) -> Iterator[Suggestion]:
         gain=Gain(measure=WER, value=gain.value, low=gain.low or 0.0, high=gain.high or 0.0,
                   now=report.default_wer, share=True) if measured else None,
         cost="one training anew; the search is done",
-        cost_s=report.cost.seconds,
-        command=f"prefect deployment run speech-training/{language.name} "
-        f"--param {quote(f'finetune={settings}')}",
+        command="" if is_folder else f"prefect deployment run speech-training/{language.name} "
+        f"--param {quote(f'finetune={whole}')}",
         source=report_path(language.name, SEARCH),
         made_at=made_at(store, language.name, SEARCH),
     )  # fmt: skip

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from dagsverk.cache import cache_folder
-from dagsverk.records import plain
+from dagsverk.records import last_report, plain, report_version
 from dagsverk.speech import results, steps
 from dagsverk.speech.evaluation.report import EvaluationReport, PlayableClip, Verdict
 from dagsverk.speech.features.shards import manifest
 from dagsverk.speech.languages import AUTO, Language, language
 from dagsverk.speech.results import Run
+from dagsverk.speech.searching import STEP as SEARCH
+from dagsverk.speech.searching import SearchedSpeech
 from dagsverk.speech.serving.champions import owners
 from dagsverk.speech.serving.jobs import Jobs
 from dagsverk.speech.steps import Prepared, Steps
@@ -64,11 +66,12 @@ class SpeechView:
     steps: Steps
     tested: Prepared | None  # the set that `shown` is of, where it is still there
     transcriptions: Sequence[Transcribed] = ()  # places whose recordings are written down again and again
+    searched: SearchedSpeech | None = None  # what the last search for settings came to
 
     @property
     def blank(self) -> bool:
         """Nothing has been prepared, trained or scored yet."""
-        kept = self.champion or self.runs or self.reports or self.transcriptions
+        kept = self.champion or self.runs or self.reports or self.transcriptions or self.searched
         return not (kept or any(vars(self.steps).values()))
 
     @property
@@ -136,8 +139,20 @@ class SpeechDesk(Desk[Language, SpeechView]):
     def _version(self, of: Language) -> str:
         steps_kept = plain(steps.last_steps(self.store, of))
         written = [plain(one) for one in transcription_reports(self.store, of)]
-        state = json.dumps([results.results_version(self.store, of), steps_kept, written], sort_keys=True)
+        searched = report_version(self.store, of.name, SEARCH)
+        state = json.dumps(
+            [results.results_version(self.store, of), steps_kept, written, searched], sort_keys=True
+        )
         return hashlib.sha256(state.encode()).hexdigest()[:16]
+
+    def _searched(self, of: Language) -> SearchedSpeech | None:
+        """None where the report is of another version: the page has more to show than that."""
+        try:
+            return last_report(self.store, of.name, SEARCH, SearchedSpeech)
+        except Unavailable:
+            raise
+        except StoreError:
+            return None
 
     def _is_gone(self, before: SpeechView, _: Hashable) -> bool:
         return before.champion is not None and self.champion(before.language) is None
@@ -160,6 +175,7 @@ class SpeechDesk(Desk[Language, SpeechView]):
             "verdicts": results.verdicts(store, of),
             "steps": steps.last_steps(store, of),
             "transcriptions": transcription_reports(store, of),
+            "searched": self._searched(of),
         }
         shown = SpeechView(language=of, version=str(version), worst=(), tested=None, **read).shown
         worst = results.worst_clips(store, of, shown) if shown else []

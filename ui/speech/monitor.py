@@ -12,7 +12,7 @@ from dagsverk.store import StoreError
 from dagsverk.tabular.system import System
 from ui import frame, parts
 from ui.parts import Html
-from ui.speech import charts, clips, modes, runs, texts, transcriptions
+from ui.speech import charts, clips, modes, runs, searched, texts, transcriptions
 from ui.speech import sections as speech_sections
 from ui.speech.desk import SpeechDesk, SpeechView
 from ui.speech.knew_before import knew_before
@@ -124,6 +124,6 @@ def _rest(view: SpeechView) -> Html:
         modes.card(view), clips.worst(view), knew_before(view),
         speech_sections.groups(view), speech_sections.checks(view),
         speech_sections.champion(view), speech_sections.set_aside(view), texts.suspicious(view),
-        transcriptions.places(view),
+        transcriptions.places(view), searched.card(view),
     )  # fmt: skip
     return Html(f'<div class="dv-grid">{boxes}</div>')
