@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import AfterValidator, Field
 
 from dagsverk import threads
@@ -20,11 +19,11 @@ from dagsverk.tabular.system import known_system, systems
 from tasks import learning_curve as curves
 from tasks import search as searches
 from tasks import tabular as tasks
+from tasks.runners import SideBySide
 from tasks.runs import day_of, days_between, one_at_a_time, run_name
 
 SystemName = Annotated[str, AfterValidator(known_system), Field(json_schema_extra={"enum": systems()})]
 Share = Annotated[float, Field(ge=0, le=1)]
-SIDE_BY_SIDE: Any = ThreadPoolTaskRunner(max_workers=threads.allowed())
 Source = Annotated[str, AfterValidator(refuse_keys), Field(json_schema_extra=SCHEMA)]
 
 
@@ -56,7 +55,7 @@ def training(system: SystemName, config: TrainingConfig = TrainingConfig()) -> M
 @flow(
     name="tabular-search",
     flow_run_name="tabular-search {system}",
-    task_runner=SIDE_BY_SIDE,
+    task_runner=SideBySide(max_workers=threads.allowed()),
 )
 def tabular_search(system: SystemName, config: SearchConfig = SearchConfig()) -> str:
     """Feature table -> a report: are there settings better than the defaults, on rows no choice has seen?
