@@ -25,7 +25,7 @@ from tasks import speech as tasks
 from tasks import speech_learning_curve as curves
 from tasks import transcription as transcribing
 from tasks.children import cancel_children
-from tasks.runners import SideBySide
+from tasks.runners import side_by_side
 from tasks.runs import one_at_a_time, speech_run_name
 from tasks.speech import language_name
 
@@ -39,7 +39,7 @@ PublishedModel = Annotated[
 ]
 
 
-@flow(name="speech-features", flow_run_name=speech_run_name, task_runner=SideBySide())
+@flow(name="speech-features", flow_run_name=speech_run_name, task_runner=side_by_side())
 def speech_features(
     language: LanguageCode,
     corpus: CorpusConfig = CorpusConfig(),
@@ -150,7 +150,7 @@ def speech_adopt(language: LanguageCode, model: PublishedModel = "openai/whisper
         return adopted
 
 
-@flow(name="speech-transcription", flow_run_name=speech_run_name, task_runner=SideBySide())
+@flow(name="speech-transcription", flow_run_name=speech_run_name, task_runner=side_by_side())
 def speech_transcription(
     language: LanguageCode, transcription: TranscriptionConfig = TranscriptionConfig()
 ) -> str:

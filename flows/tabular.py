@@ -19,7 +19,7 @@ from dagsverk.tabular.system import known_system, systems
 from tasks import learning_curve as curves
 from tasks import search as searches
 from tasks import tabular as tasks
-from tasks.runners import SideBySide
+from tasks.runners import side_by_side
 from tasks.runs import day_of, days_between, one_at_a_time, run_name
 
 SystemName = Annotated[str, AfterValidator(known_system), Field(json_schema_extra={"enum": systems()})]
@@ -55,7 +55,7 @@ def training(system: SystemName, config: TrainingConfig = TrainingConfig()) -> M
 @flow(
     name="tabular-search",
     flow_run_name="tabular-search {system}",
-    task_runner=SideBySide(max_workers=threads.allowed()),
+    task_runner=side_by_side(threads.allowed()),
 )
 def tabular_search(system: SystemName, config: SearchConfig = SearchConfig()) -> str:
     """Feature table -> a report: are there settings better than the defaults, on rows no choice has seen?
@@ -80,7 +80,7 @@ def tabular_search(system: SystemName, config: SearchConfig = SearchConfig()) ->
 @flow(
     name="tabular-learning-curve",
     flow_run_name="tabular-learning-curve {system}",
-    task_runner=SIDE_BY_SIDE,
+    task_runner=side_by_side(threads.allowed()),
 )
 def tabular_learning_curve(system: SystemName, config: TabularCurveConfig = TabularCurveConfig()) -> str:
     """Feature table -> a report: how the error falls as rows grow, and what twice and four times would bring.

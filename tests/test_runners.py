@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -80,6 +81,20 @@ def test_what_runs_in_dasks_processes_comes_to_what_threads_come_to(server, room
     assert prepared() == in_threads
 
 
+@pytest.mark.skipif(not HAS_DASK, reason="prefect-dask is not installed")
+def test_dasks_processes_listen_on_this_machine_alone():
+    with runners.chosen("dask").duplicate() as started:
+        assert started.client.scheduler_info()["workers"]
+        here = psutil.Process()
+        ours = [
+            connection.laddr.ip
+            for process in [here, *here.children(recursive=True)]
+            for connection in process.net_connections(kind="inet")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+    assert set(ours) == {"127.0.0.1"}
+
+
 @pytest.mark.skipif(not HAS_RAY, reason="prefect-ray is not installed")
 def test_what_runs_on_a_ray_cluster_comes_to_what_threads_come_to(server, room, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
@@ -114,13 +129,12 @@ def dask_cluster():
     from distributed import LocalCluster
 
     if __name__ == "__main__":
-        with LocalCluster(2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster:
+        with LocalCluster(2, threads_per_worker=1, host="127.0.0.1", dashboard_address=":0") as cluster:
             print(cluster.scheduler_address, cluster.workers[0].pid, flush=True)
             sys.stdin.read()
     """
-    with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
+    command, both = [sys.executable, "-c", textwrap.dedent(script)], subprocess.PIPE
+    with subprocess.Popen(command, stdin=both, stdout=both, text=True) as process:
         address, worker = process.stdout.readline().split()
         yield address, int(worker)
         process.stdin.close()
@@ -129,7 +143,11 @@ def dask_cluster():
 @contextmanager
 def ray_cluster():
     """A cluster of one node, in processes of its own: its address."""
-    port, client, folder = free_port(), free_port(), tempfile.mkdtemp(dir="/tmp")  # its sockets want short names
+    port, client, folder = (
+        free_port(),
+        free_port(),
+        tempfile.mkdtemp(dir="/tmp"),
+    )  # its sockets want short names
     command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=2"]
     ports = [f"--port={port}", f"--ray-client-server-port={client}", "--include-dashboard=false"]
     node = ["--node-ip-address=127.0.0.1", f"--temp-dir={folder}", "--disable-usage-stats"]
@@ -169,16 +187,16 @@ def test_threads_are_what_nobody_has_to_ask_for(monkeypatch, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["spark", "dask://host:1", "tcp://", "ray", "ray://", "http://host", "://", "threads://x", "TCP"]
+    "name", ["spark", "dask://h:1", "tcp://", "ray", "ray://", "http://h", "://", "threads://x", "TCP"]
 )
 def test_another_name_is_refused_with_those_that_there_are(monkeypatch, name):
     monkeypatch.setenv(runners.VARIABLE, name)
-    with pytest.raises(ValueError, match="names no host|threads .the default., dask"):
+    with pytest.raises(ValueError, match=r"names no host|threads .the default., dask"):
         tabular_search.task_runner.duplicate()
 
 
 def test_a_key_in_a_clusters_address_is_refused_and_not_repeated():
-    with pytest.raises(ValueError, match="key|password") as refused:
+    with pytest.raises(ValueError, match=r"key|password") as refused:
         runners.chosen("tcp://user:hunter2@host:8786")
     assert "hunter2" not in str(refused.value)
 
