@@ -23,6 +23,8 @@ from tasks.show import decided, in_a_run, markdown, table
 
 UPDATE_S = 2.0  # least time between two updates of a progress artefact
 
+BESIDE = ("set_aside", "mixed", "seen", "at")  # of a training: not in its row
+
 
 def prepared(language: Language, step: Prepared) -> None:
     """Clips, seconds and speakers of each split; why clips were set aside."""
@@ -43,9 +45,17 @@ def prepared(language: Language, step: Prepared) -> None:
 
 
 def finetuned(language: Language, step: Finetuned) -> None:
-    row = {name: value for name, value in asdict(step).items() if name not in ("set_aside", "at")}
+    row = {name: value for name, value in asdict(step).items() if name not in BESIDE}
     what = f"Run {step.run}: the checkpoint that is best on dev"
     table(f"{language.name}-training", pd.DataFrame([row]), what)
+    if step.mixed:
+        sets = [{"set": step.set, "corpus": "the run's own", "seen": step.seen.get(step.set)}]
+        sets += [
+            {"set": one.set, "corpus": one.corpus, "seen": step.seen.get(one.set), "of": one.clips}
+            | {f"left out: {reason}": count for reason, count in one.left_out.items()}
+            for one in step.mixed
+        ]
+        table(f"{language.name}-mixture", pd.DataFrame(sets), "Clips that were trained on, by set")
 
 
 def registered(language: Language, step: Registered) -> None:

@@ -78,9 +78,10 @@ def complete_shards(language: str, set_id: str) -> str:
     from dagsverk.speech.features.preparation import complete
 
     store, of = open_store(), language_of(language)
-    before = steps.kept(store, of, steps.Prepared)
-    step = steps.prepared(complete(store, set_id), new=before is None or before.set != set_id)
-    steps.keep(store, of, step)
+    before, made = steps.kept(store, of, steps.Prepared), complete(store, set_id)
+    step = steps.prepared(made, new=before is None or before.set != set_id)
+    if not made.settings.get("train_only"):  # what is mixed in is not what a day learns from and is scored on
+        steps.keep(store, of, step)
     show.prepared(of, step)
     aside = sum(step.set_aside.values())
     counts = ", ".join(f"{name} {split.clips}" for name, split in step.splits.items())

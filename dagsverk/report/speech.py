@@ -214,7 +214,7 @@ def _lineage(subject: Subject, evidence: Evidence) -> list[Step]:
     pairs = [
         (name, kept[name]) for name in ("splits", "set_aside", "suspicious_texts", "cut") if kept.get(name)
     ]
-    pairs += [(name, kept[name]) for name in ("licences", "replayed") if kept.get(name)]
+    pairs += [(name, kept[name]) for name in ("licences", "mixed", "replayed") if kept.get(name)]
     facts = markup.facts((name, value) for name, value in common.plain(dict(pairs)))
     source = common.said_plainly("source", kept.get("source"))
     started = f"fingerprint of its weights {run.fingerprint}" if run else ""

@@ -14,6 +14,7 @@ from pydantic import Field
 from dagsverk.addresses import SCHEMA, refuse_address, refuse_keys
 from dagsverk.form import CLOSED, NOT_BLANK
 from dagsverk.speech.augmented import AugmentConfig
+from dagsverk.speech.mixtures import MixtureConfig, in_order
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -68,6 +69,7 @@ class PrepareConfig:
     max_clipped_share: Share = 0.1  # of samples at full scale
     max_bad_share: Share = 0.1  # no set is made when more than this share of the clips is set aside
     augment: AugmentConfig | None = None  # changed copies of train's clips beside them; None: none
+    train_only: bool = False  # all clips are train's: a set to be mixed in, which becomes nobody's newest
 
     def __post_init__(self) -> None:
         if self.n_mels not in (80, 128):
@@ -120,6 +122,7 @@ class FinetuneConfig:
     # of an epoch's clips, those of other languages; 0: none; empty: a fifth, if the store has some
     replay_share: Annotated[float, Field(ge=0, le=MOST_REPLAY)] | None = None  # nano: none
     replay_sets: tuple[str, ...] = ()  # empty: the newest sets of the store's other languages
+    mixture: tuple[MixtureConfig, ...] = ()  # other sets of the language that are drawn from, by weight
     average_with_base: bool = False  # the best checkpoint, with a share that is chosen on dev
     freeze_encoder: bool = False
     lora_rank: Annotated[int, Field(ge=0, le=1024)] = 0  # 0: all weights are trained
@@ -164,6 +167,7 @@ class FinetuneConfig:
                 f"{self.train_share!r} and {self.train_by!r}"
             )
         _check_replay(self.replay_share, self.replay_sets)
+        object.__setattr__(self, "mixture", in_order(self.mixture))
         if self.own_english_share and (self.translate_share or self.model == NANO):
             raise ValueError(
                 "own_english_share teaches the English that a published model writes: leave it 0 with nano, "

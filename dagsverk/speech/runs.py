@@ -24,11 +24,16 @@ from dagsverk.speech.config import FinetuneConfig
 from dagsverk.speech.errors import SpeechError
 from dagsverk.speech.languages import Language
 from dagsverk.speech.languages import language as language_of
+from dagsverk.speech.mixtures import MixedSet
 from dagsverk.store import NotFound, Store, StoreError
 from dagsverk.version import package_version
 
 RUN = re.compile(r"([a-z_]{2,30})-[0-9a-f]{16}")
-OFF_BEFORE = ("average_with_base", "own_english_share")  # unset, a run is named as before there were these
+OFF_BEFORE = (
+    "average_with_base",
+    "own_english_share",
+    "mixture",
+)  # unset, a run is named as before there were these
 REPLAY = ("replay_share", "replay_sets")
 PART = ("train_share", "train_by")
 NEUTRAL = ("processes", "checkpoint_every", "keep_checkpoints", "push_to_hub")  # change no weight
@@ -124,6 +129,7 @@ class RunConfig:
     copies: int = 0  # of `clips`, the changed copies of others
     replayed: Mapping[str, int] = field(default_factory=dict)  # set of another language -> clips to draw from
     search: str = ""  # for which the run was made; "": for none
+    mixed: tuple[MixedSet, ...] = ()  # other sets of this language, by weight
 
     def to_dict(self) -> dict[str, Any]:
         """In JSON types; the settings below "config"."""
@@ -153,6 +159,8 @@ class Finish:
     trail: str = ""  # SHA-256 over all clips trained on, in order
     tuned_share: float = 1.0  # of what the weights learnt; the rest is of the model that it started from
     averaged: tuple[tuple[float, float | None], ...] = ()  # shares that were tried, and WER on dev with them
+    seen: Mapping[str, int] = field(default_factory=dict)  # set -> clips trained on, each as often as it was;
+    # {}: begun by a version that did not count
 
 
 def tuned_share(store: Store, ref: CheckpointRef) -> float:
@@ -167,6 +175,11 @@ def tuned_share(store: Store, ref: CheckpointRef) -> float:
 def finished(store: Store, run: str) -> CheckpointRef | None:
     """The best checkpoint of a run that came to its end; None of any other."""
     try:
-        return CheckpointRef(run, read(store, f"{run_folder(run)}/finished.json", Finish).step)
+        return CheckpointRef(run, finish(store, run).step)
     except NotFound:
         return None
+
+
+def finish(store: Store, run: str) -> Finish:
+    """How a run ended. Raises NotFound where it has not."""
+    return read(store, f"{run_folder(run)}/finished.json", Finish)

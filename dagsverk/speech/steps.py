@@ -19,6 +19,7 @@ from dagsverk.speech.corpora.limited import UNKNOWN_VOICES
 from dagsverk.speech.evaluation.report import Checks, Cut, EvaluationReport, Interval, TwoModes
 from dagsverk.speech.features.shards import Manifest, Suspicion
 from dagsverk.speech.languages import Language
+from dagsverk.speech.mixtures import MixedSet
 from dagsverk.speech.runs import CheckpointRef, TrainingPoint, ValidationPoint
 from dagsverk.store import Store
 
@@ -72,6 +73,8 @@ class Finetuned:
     clips_per_s: float | None  # median
     set_aside: Mapping[str, int]  # reason -> clips
     new: bool  # not the run of the last report
+    mixed: tuple[MixedSet, ...] = ()  # what was drawn from other sets of the language
+    seen: Mapping[str, int] = field(default_factory=dict)  # set -> clips trained on, as often as each was
     at: str = field(default_factory=_now)
 
 
@@ -199,6 +202,8 @@ def finetuned(store: Store, chosen: CheckpointRef, *, new: bool) -> Finetuned:
         clips_per_s=speeds[len(speeds) // 2] if speeds else None,
         set_aside=made.set_aside,
         new=new,
+        mixed=made.mixed,
+        seen=runs.finish(store, chosen.run).seen,
     )
 
 

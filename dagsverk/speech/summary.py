@@ -6,6 +6,7 @@ from dagsverk.speech.corpora.limited import UNKNOWN_VOICES
 from dagsverk.speech.evaluation.modes import NAMES, OTHER
 from dagsverk.speech.evaluation.report import Interval, TwoModes
 from dagsverk.speech.languages import Language
+from dagsverk.speech.mixtures import MixedSet
 from dagsverk.speech.steps import Finetuned, ModelScores, Prepared, Registered, last_steps, suspicious_words
 from dagsverk.store import Store
 from dagsverk.words import interval
@@ -58,7 +59,18 @@ def _training(step: Finetuned) -> list[str]:
     dev = f"dev WER {step.dev_wer:.3f}" if step.dev_wer is not None else "dev not looked at"
     chosen = "" if step.step == step.steps else f" at step {step.step}"
     again = "" if step.new else " (nothing new: this run was finished before)"
-    return [_line("fine-tuned", f"{step.model}, {step.steps} steps{speed}, {dev}{chosen}{again}")]
+    words = f"{step.model}, {step.steps} steps{speed}, {dev}{chosen}{again}"
+    return [_line("fine-tuned", words), *(_line("", _mixed(one, step)) for one in step.mixed)]
+
+
+def _mixed(mixed: MixedSet, step: Finetuned) -> str:
+    """What was drawn from another set of the language."""
+    own, of = step.seen.get(step.set, 0), step.seen.get(mixed.set, 0)
+    aside = ", ".join(f"{count} {reason}" for reason, count in mixed.left_out.items())
+    return (
+        f"of {mixed.set} ({mixed.corpus}): {of:,} clips beside {own:,} of its own, from {mixed.clips:,}"
+        f"{f'; left out: {aside}' if aside else ''}"
+    )
 
 
 def _evaluation(step: Registered) -> list[str]:

@@ -12,7 +12,7 @@ import json
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -31,6 +31,7 @@ from dagsverk.speech.features.shards import IN_JSON, Example, Rejections
 from dagsverk.speech.languages import Language
 from dagsverk.store import NotFound, Store
 
+OFF_BEFORE = ("augment", "train_only")  # unset, a set is named as before there were these
 EXAMPLES = 5  # of each reason, in the manifest; all are in the plan and the records
 Text: TypeAlias = tuple[str, str, str]  # clip, split, text
 METADATA = b"dagsverk.plan"
@@ -86,8 +87,10 @@ def make(
     Raises: CorpusError if a split is empty or two share a speaker; TooManyBadClips.
     """
     clips, others = _usable(listing.clips)
+    if config.train_only:
+        clips = [replace(clip, split="train") for clip in clips]
     rejected = [*listing.rejected, *others]
-    _check_splits(clips)
+    _check_splits(clips, config)
     check_share(len(clips) + len(rejected), by_reason(rejected), config.max_bad_share)
     cut_clips = list(_shards(clips, config.shard_clips))
     settings = _named(config)
@@ -186,18 +189,21 @@ def in_words(rejected: Mapping[str, Rejections]) -> str:
     )
 
 
-def check_whole_splits(clips: Mapping[str, int], rejected: Mapping[str, Rejections]) -> None:
+def check_whole_splits(
+    clips: Mapping[str, int], rejected: Mapping[str, Rejections], config: PrepareConfig
+) -> None:
     """Raises CorpusError naming the splits that have no clip."""
-    if empty := [split for split in SPLITS if not clips.get(split)]:
+    splits = SPLITS[:1] if config.train_only else SPLITS
+    if empty := [split for split in splits if not clips.get(split)]:
         why = f" (set aside: {in_words(rejected)})" if rejected else ""
         raise CorpusError(
-            f"no clip is left for {' and '.join(empty)}; want clips for each of {', '.join(SPLITS)}{why}: "
+            f"no clip is left for {' and '.join(empty)}; want clips for each of {', '.join(splits)}{why}: "
             "give the corpus more clips or speakers, or raise train_clips, dev_clips and test_clips"
         )
 
 
-def _check_splits(clips: Sequence[Clip]) -> None:
-    check_whole_splits(Counter(clip.split for clip in clips), {})
+def _check_splits(clips: Sequence[Clip], config: PrepareConfig) -> None:
+    check_whole_splits(Counter(clip.split for clip in clips), {}, config)
     first_of: dict[str, Clip] = {}
     for clip in clips:
         first = first_of.setdefault(clip.speaker, clip) if clip.speaker else clip
@@ -238,9 +244,7 @@ def _shards(clips: Sequence[Clip], size: int) -> Iterator[list[Clip]]:
 def _named(config: PrepareConfig) -> dict[str, Any]:
     """The settings that a set is named by: without what is off, so that sets keep their names."""
     settings = asdict(config)
-    if settings["augment"] is None:
-        del settings["augment"]
-    return settings
+    return {name: value for name, value in settings.items() if value or name not in OFF_BEFORE}
 
 
 def _placeless(settings: Mapping[str, Any], sounds: Mapping[str, str]) -> Mapping[str, Any]:

@@ -114,6 +114,7 @@ def prepare_all(
 def complete(store: Store, set_id: str) -> Manifest:
     """See that every shard is made, write the manifest, and make the set its language's newest.
 
+    A set of train alone, which is there to be mixed in, does not become the newest.
     Raises: SpeechError if shards are missing; TooManyBadClips; CorpusError if all clips of a split were
         rejected; DamagedShard if a shard that was made again is not what it was.
     """
@@ -135,7 +136,8 @@ def complete(store: Store, set_id: str) -> Manifest:
         except Conflict:  # another worker was first, with the same shards
             manifest = shards.manifest(store, set_id)
     _check_remade(manifest, made)
-    _point(store, set_id)
+    if not planned.config.train_only:
+        _point(store, set_id)
     return manifest
 
 
@@ -290,7 +292,8 @@ def _manifest(
     }
     _check_sum(planned, listed, sum(totals.clips for totals in splits.values()), rejected)
     plans.check_share(listed, rejected, planned.settings["max_bad_share"])
-    plans.check_whole_splits({split: totals.clips for split, totals in splits.items()}, rejected)
+    of_splits = {split: totals.clips for split, totals in splits.items()}
+    plans.check_whole_splits(of_splits, rejected, planned.config)
     licences: Counter[str] = Counter()
     for record in made:
         licences.update(record.licences)

@@ -13,7 +13,7 @@ from typing import Any
 
 from dagsverk import promotion
 from dagsverk.records import parse, plain, write_file
-from dagsverk.speech import results
+from dagsverk.speech import results, runs
 from dagsverk.speech.config import NANO, WINDOW_S, FinetuneConfig
 from dagsverk.speech.evaluation.forgetting import knows_english
 from dagsverk.speech.evaluation.modes import OTHER
@@ -104,7 +104,8 @@ def _save(
 ) -> Model:
     reports = _reports(store, language, verdict)
     candidate, modes = reports.candidate, verdict.modes
-    lineage = {**_lineage(verdict, model, manifest, config), **_replayed(store, config)}
+    lineage = {**_lineage(verdict, model, manifest, config), **_mixed(store, verdict.run, config)}
+    lineage |= _replayed(store, config)
     settings = {"fine_tuning": config.to_dict(), "preparation": dict(manifest.settings)}
     with TemporaryDirectory(prefix="dagsverk-") as path:
         folder = Path(path)
@@ -220,6 +221,33 @@ def _lineage(
         "weights": model.fingerprint(),
         "code": code_version(),
     }
+
+
+def _mixed(store: Store, run: str, config: FinetuneConfig) -> dict[str, Any]:
+    """Other sets of the language that were trained on; how many clips of each, their licences; or nothing."""
+    if not config.mixture:
+        return {}
+    seen = runs.finish(store, run).seen
+    sets = {
+        one.set: {
+            "corpus": one.corpus,
+            "clips": one.clips,
+            "seen": seen.get(one.set, "not counted"),
+            "left_out": dict(one.left_out),
+            "say_a_sentence_of_dev_or_test": one.held_out_sentences,
+            "licences": _licences(store, one.set),
+        }
+        for one in runs.run_config(store, run).mixed
+    }
+    return {"mixed": sets, "seen_of_own_set": next(iter(seen.values()), "not counted")}
+
+
+def _licences(store: Store, set_id: str) -> dict[str, int] | str:
+    try:
+        licences = shards.manifest(store, set_id).licences
+    except NotFound:
+        return "not in the store any more"
+    return {licence or "not stated": clips for licence, clips in licences.items()}
 
 
 def _replayed(store: Store, config: FinetuneConfig) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from dagsverk.speech.config import MEL_FRAMES_PER_S
 from dagsverk.speech.model.encoder import padded_frames
 
 REPLAY = 1  # beside seed and epoch, what the draw of replayed clips comes from
+MIXED = 2  # beside seed, round and set, what the order of mixed-in clips comes from
 BUCKET_WIDTH = 1.02  # clips whose lengths differ by less than this factor change places from epoch to epoch
 
 
@@ -49,8 +50,10 @@ class Sampler:
         slack_s: silence after a batch's longest clip.
         full_share: of the clips, drawn anew each epoch, that are given as full windows.
         shortest_first: the first epoch goes from short to long; what it learns first is easier.
-        pools: how many of the clips are the run's own, and how many of each replayed language follow; empty:
-            all are its own.
+        pools: how many of the clips are the run's own, and how many of each set that is mixed in, then of
+            each replayed language, follow; empty: all are its own.
+        mixed: how many clips of each set that is mixed in an epoch has. They take turns: none comes again
+            before all others of its set have come.
         replay_share: of an epoch's clips, those of the replayed languages, drawn anew each epoch, of each
             equally many; fewer, if there are not so many.
     """
@@ -63,6 +66,7 @@ class Sampler:
     shortest_first: bool = False
     pools: tuple[int, ...] = ()
     replay_share: float = 0.0
+    mixed: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not len(self.frames):
@@ -90,15 +94,27 @@ class Sampler:
         return float(self.frames[self._drawn(0)].sum()) / MEL_FRAMES_PER_S
 
     def _drawn(self, epoch: int) -> NDArray[np.int64]:
-        """The clips of an epoch: all of the run's own, and its draw of those that are replayed."""
-        own, *others = self.pools or (len(self.frames),)
-        wanted = round(own * self.replay_share / (1 - self.replay_share))
-        random = np.random.default_rng([self.seed, epoch, REPLAY])
+        """The clips of an epoch: all of the run's own, the turn of those mixed in, a draw of the replayed."""
+        own, *pools = self.pools or (len(self.frames),)
         drawn, first = [np.arange(own)], own
+        for number, (size, count) in enumerate(zip(pools, self.mixed, strict=False)):
+            drawn.append(first + self._turn(number, size, count, epoch))
+            first += size
+        others = pools[len(self.mixed) :]
+        wanted = round((own + sum(self.mixed)) * self.replay_share / (1 - self.replay_share))
+        random = np.random.default_rng([self.seed, epoch, REPLAY])
         for size, count in zip(others, even_parts(wanted, others), strict=True):
             drawn.append(first + random.permutation(size)[:count])
             first += size
         return np.concatenate(drawn)
+
+    def _turn(self, number: int, size: int, count: int, epoch: int) -> NDArray[np.int64]:
+        """An epoch's part of the endless sequence in which each round has every clip of a set once."""
+        first, last = epoch * count, (epoch + 1) * count
+        rounds = range(first // size, -(-last // size))
+        ahead = [np.random.default_rng([self.seed, one, MIXED, number]).permutation(size) for one in rounds]
+        begin = first - rounds.start * size
+        return np.concatenate(ahead)[begin : begin + count]
 
     def steps(self, position: Position, groups_per_step: int) -> Iterator[tuple[list[Batch], Position]]:
         """Endlessly from `position` on: the batches of a step, and the position after it.

@@ -61,6 +61,7 @@ class State:
     curve: Curve = ()
     recent: tuple[float, ...] = ()  # losses since the last point of the curve
     best: Best | None = None
+    seen: tuple[int, ...] = ()  # clips of each pool, each as often as it was trained on; (): not counted
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,12 @@ class Examples:
             return translation
         return self._transcripts[place]
 
+    def counted(self, places: NDArray[np.int64]) -> tuple[int, ...]:
+        """How many of these are of each of its pools."""
+        ends = np.cumsum(self.pools or (len(self),))
+        counts = np.bincount(np.searchsorted(ends, places, side="right"), minlength=len(ends))
+        return tuple(int(count) for count in counts)
+
     def targets(self, batch: Batch) -> int:
         """How many tokens a batch teaches."""
         return sum(len(self.label(int(place), batch.epoch)) - 1 - len(UNLEARNT) for place in batch.clips)

@@ -34,7 +34,7 @@ from dagsverk.speech.features.prepared import draw, open_prepared
 from dagsverk.speech.languages import language as language_of
 from dagsverk.speech.model.models import SpeechModel, load_model
 from dagsverk.speech.runs import CheckpointRef, RunConfig, run_config, run_id
-from dagsverk.speech.training import checkpoints, launching, own_english, replay
+from dagsverk.speech.training import checkpoints, launching, mixing, own_english, replay
 from dagsverk.speech.training.averaging import average, start_of
 from dagsverk.speech.training.defaults import find_batch_s, is_small, resolve
 from dagsverk.speech.training.examples import Examples
@@ -185,10 +185,13 @@ def _inputs(
         with process.main_process_first():
             train, share = own_english.taught(store, run, train, model, config, check)
     train_examples = Examples(train, model.tokenizer, translate_share=share, seed=seed)
-    if others := replay.open_replayed(store, config, language_of(request.language), model):
-        train_examples = replay.Mixture(train_examples, others)
+    mixed = mixing.open_mixed(store, config, train_examples, model)
+    others = replay.open_replayed(store, config, language_of(request.language), model)
+    if mixed or others:
+        train_examples = replay.Mixture(train_examples, [*(one.examples for one in mixed), *others])
     dev_examples = Examples(dev, model.tokenizer, chosen=draw(dev, config.dev_clips, seed))
-    return Inputs(model, make_learner(model.model, config), train_examples, dev_examples)
+    about = tuple(one.about for one in mixed)
+    return Inputs(model, make_learner(model.model, config), train_examples, dev_examples, about)
 
 
 def _settings(
@@ -215,7 +218,8 @@ def _settings(
         threads=1 if is_small(network.config) else threads.given(),
         clips=train.pools[0] if train.pools else len(train),
         copies=int(train.clips.rows["is_copy"].sum()),
-        replayed=dict(zip(config.replay_sets, train.pools[1:], strict=True)),
+        replayed=dict(zip(config.replay_sets, train.pools[1 + len(inputs.mixed) :], strict=True)),
+        mixed=inputs.mixed,
         dev_clips=len(dev),
         set_aside=dict(Counter(clip.reason for clip in (*train.set_aside, *dev.set_aside))),
         version=package_version(),

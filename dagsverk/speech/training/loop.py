@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 
@@ -18,6 +19,7 @@ from dagsverk.cache import cache_folder
 from dagsverk.records import write
 from dagsverk.speech.config import NANO, FinetuneConfig
 from dagsverk.speech.errors import Interrupted, Untrainable
+from dagsverk.speech.mixtures import MixedSet
 from dagsverk.speech.model.models import SpeechModel
 from dagsverk.speech.runs import CheckpointRef, Finish, RunConfig, TrainingPoint, ValidationPoint, run_folder
 from dagsverk.speech.training import checkpoints
@@ -27,6 +29,7 @@ from dagsverk.speech.training.checkpoints import Best, State
 from dagsverk.speech.training.defaults import full_window_share
 from dagsverk.speech.training.examples import Example, Examples
 from dagsverk.speech.training.learner import Learner, learning_rate, make_optimiser, take_step, trained
+from dagsverk.speech.training.mixing import of_epoch
 from dagsverk.speech.training.progress import Progress
 from dagsverk.speech.training.validation import Validator
 from dagsverk.store import Store
@@ -41,6 +44,7 @@ class Step:
     examples: list[tuple[int, Example]]  # each with its place among the batches of all processes
     weight: float  # of a token's loss: 1 / the tokens of all processes; 0: only keeps the others company
     clips: list[str]  # of all processes, in order
+    seen: tuple[int, ...]  # how many of them are the run's own, and of each other set
     position: Position  # after it
 
 
@@ -52,6 +56,7 @@ class Inputs:
     learner: Learner  # around the same model
     train: Examples
     dev: Examples
+    mixed: tuple[MixedSet, ...] = ()  # what is drawn from other sets of the language
 
 
 class Loop:
@@ -75,6 +80,7 @@ class Loop:
         self._until = until
         self._store, self._run, self._config = store, settings.run, settings.finetune
         self._groups_per_step = settings.groups_per_step
+        self._set_id, self._mixed = settings.set_id, settings.mixed
         self._learner, self._train = inputs.learner, inputs.train
         self._progress, self._stop = progress, stop
         self._total, self._evaluate_every, self._checkpoint_every = _intervals(self._config)
@@ -140,6 +146,7 @@ class Loop:
             position=step.position,
             trail=hashlib.sha256("\n".join([before.trail, *step.clips]).encode()).hexdigest(),
             recent=(*before.recent, loss),
+            seen=_added(before, step.seen),
         )
         if self._state.step % max(1, self._total // CURVE_POINTS) == 0:
             self._add_training_point(rate, clips_per_s)
@@ -203,7 +210,8 @@ class Loop:
         examples = [(place, self._example(number, place, batches[place])) for place in mine or [0]]
         ids = self._train.rows["id"]
         clips = [str(ids.iat[int(clip)]) for batch in batches for clip in batch.clips]
-        return Step(examples, 1 / tokens if mine else 0.0, clips, position)
+        seen = self._train.counted(np.concatenate([batch.clips for batch in batches]))
+        return Step(examples, 1 / tokens if mine else 0.0, clips, seen, position)
 
     def _example(self, number: int, place: int, batch: Batch) -> Example:
         mask = None
@@ -267,7 +275,11 @@ class Loop:
             share = choose_share(rates) if rates else 1.0
             trail = self._state.trail
             tried = tuple((each, None if math.isnan(wer) else wer) for each, wer in rates.items())
-            finish = Finish(step=best, steps=self._total, trail=trail, tuned_share=share, averaged=tried)
+            sets = (self._set_id, *(one.set for one in self._mixed), *self._config.replay_sets)
+            seen = dict(zip(sets, self._state.seen, strict=False))
+            finish = Finish(
+                step=best, steps=self._total, trail=trail, tuned_share=share, averaged=tried, seen=seen
+            )
             write(self._store, f"{run_folder(self._run)}/finished.json", finish)
             self._progress.finished(best)
         self._accelerator.wait_for_everyone()
@@ -297,7 +309,15 @@ def make_sampler(train: Examples, config: FinetuneConfig) -> Sampler:
         shortest_first=config.model == NANO,  # where in them is what, is learnt there sooner
         pools=train.pools,
         replay_share=config.replay_share or 0.0,
+        mixed=of_epoch(config, train.pools),
     )
+
+
+def _added(before: State, seen: tuple[int, ...]) -> tuple[int, ...]:
+    """Clips of each pool up to now; nothing where a version began that did not count."""
+    if not before.step:
+        return seen
+    return tuple(a + b for a, b in zip(before.seen, seen, strict=True)) if before.seen else ()
 
 
 def _intervals(config: FinetuneConfig) -> tuple[int, int, int]:
