@@ -55,6 +55,18 @@ def test_an_empty_store_says_what_to_run(desks):
         assert "Not measured yet" in content
 
 
+def test_a_system_with_a_model_is_not_told_to_begin_with_a_day(desks, tmp_path):
+    store = desks[0].store
+    weights = tmp_path / "model" / "weights"
+    weights.parent.mkdir()
+    weights.write_bytes(b"w")
+    saved = store.save_model("iris", weights.parent, metrics={})
+    store.promote("iris", saved.version, reason="the first", expected=None)
+    content = shown(desks)[2]
+    assert "Nothing says yet what would help Iris" in content
+    assert "deployment run day/iris" not in content
+
+
 def test_a_report_is_drawn_with_its_gain_and_again_only_when_it_changes(desks):
     state, _, content = shown(desks)
     keep_report(desks[0].store, "iris", STEP, curve(fitted()))

@@ -47,10 +47,17 @@ def content(store: Store, subject: System | Language | None) -> Html:
         for one in unmeasured(flows, steps)
     ]
     curve = _spoken(store, subject) if isinstance(subject, Language) else _curve(store, subject)
-    return parts.join(_ranked(subject, ordered(listed)), curve, _missing(missing, something=bool(listed)))
+    model = subject.model_name if isinstance(subject, Language) else subject.name
+    ranked = _ranked(subject, ordered(listed), begun=store.champion(model) is not None)
+    return parts.join(ranked, curve, _missing(missing, something=bool(listed)))
 
 
-def _ranked(subject: System | Language, listed: Sequence[Suggestion]) -> Html:
+def _ranked(subject: System | Language, listed: Sequence[Suggestion], *, begun: bool) -> Html:
+    if not listed and begun:
+        return parts.empty(
+            f"Nothing says yet what would help {subject.title}",
+            "A model is in use, and no report of it names anything that would help; the flows below do.",
+        )
     if not listed:
         return parts.empty(
             f"Nothing is measured of {subject.title} yet",
