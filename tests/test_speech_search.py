@@ -14,7 +14,7 @@ from training_runs import make_model, make_set, tiny_config
 from dagsverk import studies
 from dagsverk.cache import cache_folder
 from dagsverk.records import keep_report
-from dagsverk.speech import results, runs, searching
+from dagsverk.speech import runs, searching
 from dagsverk.speech.config import FinetuneConfig
 from dagsverk.speech.errors import SpeechError
 from dagsverk.speech.evaluation.report import Interval
@@ -189,35 +189,6 @@ def plan_of(parts):
     return Plan(
         search=name, language="sv", set=set_id, asked=asked, settings=settings, model=made.fingerprint
     )
-
-
-def trained(store, plan, number, stage, seed=0):
-    settings = searching.kept_settings(store, SWEDISH, plan.search, number)
-    return train(store, SWEDISH, training_of(plan, settings, stage, seed), cache_folder(), quiet)
-
-
-def test_a_whole_search_ends_with_a_verdict_its_cost_and_what_to_write_down(parts):
-    store, plan, config = parts[0], plan_of(parts), SpeechSearchConfig(trials=4)
-    for number in range(4):
-        settings = study.draw(plan, config, number)
-        searching.keep_settings(store, SWEDISH, plan.search, number, settings)
-        study.tell(plan, number, trained(store, plan, number, 0))
-    made = conclusion.trials(store, SWEDISH, plan, 4)
-    going_on = conclusion.promoted(made, config.promoted)
-    assert going_on[0].number == 0
-    assert len(going_on) == 2
-    for trial in going_on:
-        assert trained(store, plan, trial.number, 1).step == 3 * trial.settings.evaluate_every
-    going_on = conclusion.promoted(conclusion.trials(store, SWEDISH, plan, 4), config.promoted)
-    best = conclusion.best_of(going_on)
-    for number in [] if best is None else [0, best.number]:
-        for seed in range(searching.SEEDS):
-            trained(store, plan, number, conclusion.WHOLE, seed)
-    report = conclusion.conclude(store, SWEDISH, plan, config)
-    assert report.verdict in searched_words(report)
-    assert report.cost.trials_steps == pytest.approx(4 / 8 + 2 * 2 / 8, abs=0.2)
-    assert report.cost.finished == 4
-    assert results.runs(store, SWEDISH) == []  # none of a search is shown among the trainings
 
 
 def test_a_training_that_pauses_and_goes_on_is_the_training_that_never_paused(parts):

@@ -51,6 +51,12 @@ def values(here: Installation) -> Iterator[Finding]:
             "DAGSVERK_DATABASE is neither an address of PostgreSQL nor sqlite (not shown)",
             "unset it, or give postgresql+asyncpg://USER@HOST/DATABASE",
         )
+    scheme, _, rest = here.environ.get("DAGSVERK_SEARCH_STORAGE", "").partition("://")
+    if scheme and not (scheme in (*DATABASES, "postgresql+pg8000") and "/" in rest):
+        yield wrong(
+            "DAGSVERK_SEARCH_STORAGE is no address of a PostgreSQL database (not shown)",
+            "unset it, or give postgresql://USER:PASSWORD@HOST/DATABASE",
+        )
     patience = here.environ.get("DAGSVERK_S3_PATIENCE_S", "60")
     if not (patience.replace(".", "", 1).isdigit() and 0.1 <= float(patience) <= 3600):
         yield wrong(f"DAGSVERK_S3_PATIENCE_S is {patience!r}", "give seconds from 0.1 to 3600, or unset it")
