@@ -17,6 +17,7 @@ from dagsverk.speech.runs import CheckpointRef
 from dagsverk.speech.searching import STEP as SEARCH
 from dagsverk.speech.searching import SearchedSpeech
 from dagsverk.store import NotFound, Store
+from dagsverk.suggesting.compared import better_speech
 from dagsverk.suggesting.reports import made_at
 from dagsverk.suggestions import Gain, Measurement, Suggestion
 
@@ -197,6 +198,7 @@ SOURCES: tuple[Callable[[Store, Language], Iterator[Suggestion]], ...] = (
     worst_groups,
     forgotten,
     refused_exports,
+    better_speech,
 )
 
 # Every flow whose report becomes suggestions.

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from dagsverk.records import last_report, parse, report_path
 from dagsverk.store import Store
+from dagsverk.suggesting.compared import better_tables
 from dagsverk.suggesting.reports import made_at
 from dagsverk.suggestions import Gain, Measurement, Suggestion
 from dagsverk.tabular.learning_curve import STEP as CURVE
@@ -98,7 +99,12 @@ def missed_classes(store: Store, system: System) -> Iterator[Suggestion]:
 
 
 # Every function that turns a report into suggestions. One that has nothing to say yields none.
-SOURCES: tuple[Callable[[Store, System], Iterator[Suggestion]], ...] = (searched, more_rows, missed_classes)
+SOURCES: tuple[Callable[[Store, System], Iterator[Suggestion]], ...] = (
+    searched,
+    more_rows,
+    missed_classes,
+    better_tables,
+)
 
 # Every flow whose report becomes suggestions.
 MEASUREMENTS = (
