@@ -1,6 +1,6 @@
 """faster-whisper behind OpenAI's route, for comparisons: nothing of dagsverk, one clip at a time.
 
-python benchmarks/faster_whisper_server.py FOLDER_OR_NAME PORT      # in an environment that has faster-whisper
+python benchmarks/faster_whisper_server.py MODEL PORT    # where faster-whisper is installed
 """
 
 import io

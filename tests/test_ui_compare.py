@@ -75,7 +75,7 @@ def look(folder, about="", first="", second="", last=""):
 
 def test_the_newest_comparison_is_shown_with_verdict_groups_examples_and_cost(folder):
     _, one, two, _, html = look(folder, "swedish")
-    assert (one["value"], two["value"]) == ("c-key1-aa", "c-keyNone-aa")
+    assert (one.value, two.value) == ("c-key1-aa", "c-keyNone-aa")
     wanted = ("beyond chance", "is better than whisper_swedish 1", "Where they differ most", "360", "0.36")
     assert [words for words in wanted if words not in html] == []
     assert f'src="api/speech/swedish/comparisons/audio/{"0" * 24}.wav"' in html
@@ -89,9 +89,9 @@ def test_no_text_from_outside_becomes_markup(folder):
 
 
 def test_two_evaluations_of_the_same_clips_are_compared_without_a_run(folder):
-    evaluations = [value for _, value in look(folder, "swedish")[1]["choices"] if value.startswith("e-")]
+    evaluations = [value for _, value in look(folder, "swedish")[1].choices if value.startswith("e-")]
     _, one, two, _, html = look(folder, "swedish", evaluations[0])
-    assert one["value"] == evaluations[0] != two["value"]
+    assert one.value == evaluations[0] != two.value
     assert "Not measured" in html
     assert "no recording is kept" in html
 
@@ -99,7 +99,7 @@ def test_two_evaluations_of_the_same_clips_are_compared_without_a_run(folder):
 @pytest.mark.parametrize("asked", ["e-nothing", "../../etc/passwd", MARKUP, "c-key1-aa"])
 def test_what_is_asked_for_and_is_not_there_or_the_same_twice_falls_back(folder, asked):
     _, one, two, _, html = look(folder, MARKUP, asked, asked)
-    assert one["value"] != two["value"]
+    assert one.value != two.value
     assert "<img" not in html
 
 

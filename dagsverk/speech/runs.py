@@ -180,6 +180,14 @@ def finished(store: Store, run: str) -> CheckpointRef | None:
         return None
 
 
+def clips_seen(store: Store, run: str) -> Mapping[str, int]:
+    """Set -> clips trained on, each as often as it was; nothing where that is not kept."""
+    try:
+        return finish(store, run).seen
+    except NotFound:
+        return {}
+
+
 def finish(store: Store, run: str) -> Finish:
     """How a run ended. Raises NotFound where it has not."""
     return read(store, f"{run_folder(run)}/finished.json", Finish)

@@ -203,7 +203,7 @@ def finetuned(store: Store, chosen: CheckpointRef, *, new: bool) -> Finetuned:
         set_aside=made.set_aside,
         new=new,
         mixed=made.mixed,
-        seen=runs.finish(store, chosen.run).seen,
+        seen=runs.clips_seen(store, chosen.run),
     )
 
 
