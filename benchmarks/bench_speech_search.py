@@ -1,6 +1,6 @@
 """A search for settings of fine-tuning on real weights and voices, without Prefect: its cost and its verdict.
 
-    python benchmarks/bench_speech_search.py --store STORE --set SET --language it --model FOLDER --steps 96
+    python -m benchmarks.bench_speech_search --store STORE --set SET --language it --model FOLDER --steps 96
 
 It may be killed and started again: it goes on, as the flow does. It prints the report, and how well the order
 of the trials after the first stage agrees with the order after the second and, with --ranks, after the whole.

@@ -1,5 +1,6 @@
 """A search for settings of fine-tuning: what it draws, what it trains once, and what it says at the end."""
 
+import errno
 import html
 import math
 from dataclasses import replace
@@ -205,6 +206,36 @@ def test_a_training_that_pauses_and_goes_on_is_the_training_that_never_paused(pa
     straight = train(other, SWEDISH, whole, cache_folder(), quiet)
     losses = [(p.step, p.dev_loss) for p in before if hasattr(p, "dev_loss")]
     assert losses == [(p.step, p.dev_loss) for p in runs.curve(other, straight.run) if hasattr(p, "dev_loss")]
+
+
+class Full:
+    """A store on a disk that is full when a checkpoint's files are written."""
+
+    def __init__(self, store):
+        self._store = store
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    def put_file(self, *_args, **_kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_disk_that_is_full_is_no_fault_of_the_settings_and_the_trial_is_made_when_there_is_room(parts):
+    store, plan = parts[0], plan_of(parts)
+    training = training_of(plan, replace(plan.settings, seed=11), 0)
+    with pytest.raises(OSError, match="No space left"):
+        train(Full(store), SWEDISH, training, cache_folder(), quiet)
+    assert searching.kept_result(store, SWEDISH, training) is None
+    assert train(store, SWEDISH, training, cache_folder(), quiet).dev_loss is not None
+
+
+def test_three_clips_of_dev_are_enough_to_search_on(parts):
+    plan = plan_of(parts)
+    few = replace(plan.settings, dev_clips=3)
+    result = train(parts[0], SWEDISH, training_of(plan, few, 0), cache_folder(), quiet)
+    assert result.dev_loss > 0
+    assert runs.run_config(parts[0], result.run).dev_clips == 3
 
 
 def test_what_is_trained_is_not_trained_again_even_without_its_checkpoints(parts):

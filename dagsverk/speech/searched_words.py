@@ -35,7 +35,7 @@ def rows(report: SearchedSpeech) -> list[tuple[str, ...]]:
     return [
         (f"WER, mean of {SEEDS} seeds", *means, gain_words(report.gain)),
         ("WER by seed", seeds[0], seeds[1], ""),
-        ("WER, a clip counted at most as wrong", "", "", gain_words(report.capped)),
+        ("WER, at most one error per word of a clip", "", "", gain_words(report.capped)),
     ]
 
 
