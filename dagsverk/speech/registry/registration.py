@@ -227,7 +227,7 @@ def _mixed(store: Store, run: str, config: FinetuneConfig) -> dict[str, Any]:
     """Other sets of the language that were trained on; how many clips of each, their licences; or nothing."""
     if not config.mixture:
         return {}
-    seen = runs.finish(store, run).seen
+    seen = runs.seen(store, run)
     sets = {
         one.set: {
             "corpus": one.corpus,
