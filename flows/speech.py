@@ -21,6 +21,7 @@ from dagsverk.speech.learning_curve import SpeechCurveConfig
 from dagsverk.speech.runs import CheckpointRef
 from dagsverk.speech.transcription.config import TranscriptionConfig
 from dagsverk.store import ModelRef
+from tasks import labels
 from tasks import speech as tasks
 from tasks import speech_learning_curve as curves
 from tasks import transcription as transcribing
@@ -56,7 +57,8 @@ def speech_features(
         work = tasks.list_clips(language, corpus, preparation)
         shards = tasks.prepare_shards.map(work.groups, work.set_id, language, corpus)
         shards.result()
-        return tasks.complete_shards(language, work.set_id, wait_for=shards)
+        whole = tasks.complete_shards(language, work.set_id, wait_for=shards)
+        return labels.mend_clips(language, whole)
 
 
 @flow(name="speech-training", flow_run_name=speech_run_name)
@@ -68,7 +70,8 @@ def speech_training(language: LanguageCode, finetune: FinetuneConfig = FinetuneC
         finetune: Which model, how long, how. Empty fields: what suits the model and the device.
     """
     with one_at_a_time(language_name(language), "speech"):
-        return tasks.finetune(language, tasks.newest_clips(language), finetune)
+        clips = labels.mend_clips(language, tasks.newest_clips(language))
+        return tasks.finetune(language, clips, finetune)
 
 
 @flow(name="speech-evaluation", flow_run_name=speech_run_name)
@@ -164,6 +167,21 @@ def speech_transcription(
         work = transcribing.list_recordings(language, transcription)
         done = transcribing.transcribe_recordings.map(work.groups, work.plan, language, transcription)
         return transcribing.add_up(language, work.plan, done.result(), transcription, wait_for=done)
+
+
+@flow(name="speech-labels", flow_run_name=speech_run_name)
+def speech_labels(language: LanguageCode, corpus: CorpusConfig = CorpusConfig()) -> int:
+    """The newest clips, as decided so far, + champion -> texts that may be wrong, each with its recording.
+
+    Args:
+        language: Whisper's code, such as sv; rm_as_it teaches rm under the token of it.
+        corpus: Where the recordings are read again, to be heard on the page.
+    """
+    with one_at_a_time(language_name(language), "speech"):
+        clips = labels.mend_clips(language, tasks.newest_clips(language))
+        suspicious = labels.suspect_texts(language, clips)
+        labels.keep_suspect_clips(language, corpus, wait_for=[suspicious])
+        return suspicious
 
 
 @flow(name="speech-export", flow_run_name=speech_run_name)

@@ -23,7 +23,7 @@ def plan_search(system: str, rows: TableRef, config: SearchConfig) -> int:
     from dagsverk.tabular import registration, search
 
     described = load_system(system)
-    labelled = labelled_rows(open_store(), described, (HISTORIC,), rows.commit)
+    labelled = labelled_rows(open_store(), described, (HISTORIC,), rows.commit, rows.decisions)
     registration.check_rows(described, labelled)
     parts = search.parts(described, labelled, config)
     outer = search.search_of(described, labelled, config, 0).outer.config
@@ -47,7 +47,7 @@ def search_trial(system: str, rows: TableRef, config: SearchConfig, part: int, n
     from dagsverk.tabular import search
 
     described = load_system(system)
-    labelled = labelled_rows(open_store(), described, (HISTORIC,), rows.commit)
+    labelled = labelled_rows(open_store(), described, (HISTORIC,), rows.commit, rows.decisions)
     done = search.trial(search.search_of(described, labelled, config, part), number)
     settings = f"{done.recipe.model_class} {dict(done.recipe.parameters)}"
     say(f"search {part}, trial {number}: {settings} {done.words}")
@@ -60,7 +60,7 @@ def conclude_search(system: str, rows: TableRef, config: SearchConfig) -> str:
     from dagsverk.tabular.search_result import conclude
 
     store, described = open_store(), load_system(system)
-    labelled = labelled_rows(store, described, (HISTORIC,), rows.commit)
+    labelled = labelled_rows(store, described, (HISTORIC,), rows.commit, rows.decisions)
     report = conclude(described, labelled, config, rows.commit, now_and_then())
     keep_report(store, system, STEP, report)
     show.searched(system, report)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from prefect import task
 
+from dagsverk.label_decisions import keep_state
 from dagsverk.records import digest, keep_report, last_report, read, remembered
 from dagsverk.store import ModelRef, NotFound, Store, Table, TableRef
 from dagsverk.tabular.config import ModelClass, TrainingConfig
@@ -21,6 +22,7 @@ from dagsverk.tabular.summary import arrival_words
 from dagsverk.tabular.system import System, load_system
 from dagsverk.tabular.tables import (
     HISTORIC,
+    decided_rows,
     features_table,
     labelled_rows,
     predictions_table,
@@ -81,7 +83,7 @@ def ingest(system: str, source: str | None = None, max_bad_share: float = 0.1) -
         *arrival_words(report),
         *checked.guesses,
     )
-    return TableRef(table.name, table.version, commit.id)
+    return _reference(store, table, system, commit.id)
 
 
 @task(name="newest-rows", **REPEATABLE)
@@ -91,13 +93,16 @@ def newest_rows(system: str) -> TableRef:
     store.ensure(table)
     if not store.commits(table):
         raise NotFound(f"{table.name} has no rows yet; read some: prefect deployment run day/{system}")
-    rows = _reference(store, table)
-    say(f"{table.name}_{table.version} stands at commit {rows.commit}")
+    rows = _reference(store, table, system)
+    decided = f"with the decisions {rows.decisions} of people" if rows.decisions else ""
+    say(f"{table.name}_{table.version} stands at commit {rows.commit}", decided)
     return rows
 
 
-def _reference(store: Store, table: Table) -> TableRef:
-    return TableRef(table.name, table.version, store.commits(table)[-1].id)
+def _reference(store: Store, table: Table, system: str, commit: int | None = None) -> TableRef:
+    """The rows as they stand, with what people have decided of their outcomes so far."""
+    decisions = keep_state(store, "tabular", system)
+    return TableRef(table.name, table.version, commit or store.commits(table)[-1].id, decisions)
 
 
 @task(name="cross-validate", task_run_name="cross-validate {model_class} {system}", **REPEATABLE)
@@ -110,7 +115,7 @@ def cross_validate(system: str, rows: TableRef, model_class: ModelClass, config:
     from dagsverk.tabular.scores import Scores
 
     store, described = open_store(), load_system(system)
-    labelled = labelled_rows(store, described, config.origins, rows.commit)
+    labelled = labelled_rows(store, described, config.origins, rows.commit, rows.decisions)
     registration.check_rows(described, labelled)
     alone = dataclasses.replace(config, model_classes=(model_class,), min_gain=0.0, calibration="never")
     path = f"scores/{system}/{training.training_key(described, labelled, alone)[:16]}-{model_class}.json"
@@ -152,7 +157,8 @@ def register_best(system: str, rows: TableRef, scores: list[str], config: Traini
     from dagsverk.tabular.scores import Scores
 
     store, described = open_store(), load_system(system)
-    labelled = labelled_rows(store, described, config.origins, rows.commit)
+    decided = decided_rows(store, described, config.origins, rows.commit, rows.decisions)
+    labelled = decided.rows
     of_classes = [read(store, path, Scores) for path in scores]
     lineage = {
         "table": rows.name,
@@ -160,12 +166,16 @@ def register_best(system: str, rows: TableRef, scores: list[str], config: Traini
         "label": described.label.name,
         "data_commit": rows.commit,
     }
+    if decided.words:
+        lineage |= {"label_decisions": rows.decisions, "by_hand": decided.words}
     report = registration.register(store, described, labelled, of_classes, config, lineage, now_and_then())
     keep_report(store, system, "training", report)
     show.trained(system, report)
     done = "registered" if report.new else "nothing new to learn: found"
     say(
         f"read the scores of {len(of_classes)} model classes, {done} {system} version {report.version}",
+        decided.words,
+        *(f"{count} decisions do not apply: {why}" for why, count in decided.not_applied.items()),
         report.decision,
         f"champion: version {report.champion}" if report.champion else "there is no champion",
     )
@@ -193,7 +203,7 @@ def synthesize(system: str, date: dt.date, config: SynthesisConfig) -> TableRef:
     report = Synthesised(**dataclasses.asdict(config), date=date, inserted=inserted, quality=quality)
     keep_report(store, system, "synthesis", report)
     show.synthesised(system, report)
-    rows = _reference(store, table)
+    rows = _reference(store, table, system)
     say(
         f"fitted {config.method} on {len(real)} real rows, drew {config.count} of {date}",
         f"wrote {inserted} new rows to {table.name}_{table.version} (commit {rows.commit})",
@@ -208,7 +218,7 @@ def _no_rows(store: Store, table: Table, system: str, date: dt.date, config: Syn
     keep_report(store, system, "synthesis", report)
     show.synthesised(system, report)
     say(f"invented no rows for {date}: count is 0")
-    return _reference(store, table)
+    return _reference(store, table, system)
 
 
 @task(name="predict", task_run_name="predict {system}", **REPEATABLE)

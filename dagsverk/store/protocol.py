@@ -79,6 +79,7 @@ class TableRef:
     name: str
     version: int
     commit: int
+    decisions: str = ""  # what people had decided of its labels, see `dagsverk.label_decisions`; "": nothing
 
 
 @dataclass(frozen=True)

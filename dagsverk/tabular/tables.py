@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import pandas as pd
 import pyarrow as pa
 
-from dagsverk.store.protocol import FeatureStore, Model, Table
+from dagsverk.label_decisions import kept_state
+from dagsverk.store.protocol import Model, Store, Table
+from dagsverk.tabular.labels import Decided, with_decisions
 from dagsverk.tabular.system import System
 
 HISTORIC, SYNTHETIC = "historic", "synthetic"  # real rows, and those of a generator
@@ -80,10 +82,21 @@ def rejects_table(system: System) -> Table:
 
 
 def labelled_rows(
-    store: FeatureStore, system: System, origins: Sequence[str], as_of: int | None = None
+    store: Store, system: System, origins: Sequence[str], as_of: int | None = None, decisions: str = ""
 ) -> pd.DataFrame:
-    """Rows of these origins whose outcome is known, as the feature table stood after the commit `as_of`."""
-    return labelled(system, store.read(features_table(system), as_of=as_of), origins)
+    """Rows of these origins whose outcome is known, as the feature table stood after the commit `as_of`.
+
+    Args: decisions: what people had decided of their outcomes, by its digest; "": as the sources have them.
+    """
+    return decided_rows(store, system, origins, as_of, decisions).rows
+
+
+def decided_rows(
+    store: Store, system: System, origins: Sequence[str], as_of: int | None, decisions: str
+) -> Decided:
+    """The same, and what was decided of them."""
+    rows = labelled(system, store.read(features_table(system), as_of=as_of), origins)
+    return with_decisions(system, rows, kept_state(store, "tabular", system.name, decisions))
 
 
 def labelled(system: System, features: pd.DataFrame, origins: Sequence[str]) -> pd.DataFrame:
@@ -100,10 +113,11 @@ def real_rows(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["origin"] == HISTORIC] if "origin" in rows else rows
 
 
-def trained_on(store: FeatureStore, system: System, model: Model) -> pd.MultiIndex:
+def trained_on(store: Store, system: System, model: Model) -> pd.MultiIndex:
     """Identities of the rows that a registered model was fitted on, by its lineage."""
     lineage = model.info["lineage"]
-    return identity(labelled_rows(store, system, lineage["origins"], lineage["data_commit"]))
+    decisions = lineage.get("label_decisions", "")
+    return identity(labelled_rows(store, system, lineage["origins"], lineage["data_commit"], decisions))
 
 
 def identity(rows: pd.DataFrame) -> pd.MultiIndex:

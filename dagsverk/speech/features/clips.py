@@ -21,6 +21,7 @@ from dagsverk.speech.features.cutting import Cut
 
 Made: TypeAlias = dict[str, Any] | RejectedClip
 
+COPY = "#copy"  # between a clip's id and the number of its changed copy
 COPIES = "copies"  # beside the columns of a row: rows of its copies, or why one cannot be used
 BYTES = 256  # each is a token of any Whisper
 PROMPT_AND_END = 5  # start, language, task, no timestamps; and the end
@@ -66,7 +67,7 @@ def _texts(clip: Clip, content: Cut, config: PrepareConfig) -> tuple[str, str] |
         return content
     text, translation = clean_text(clip.text), clean_text(clip.translation)
     try:
-        _check_text(clip, text, translation, config.tokenizer)
+        check_text(clip.text, text, translation, config.tokenizer)
     except AudioError as error:
         return _rejected(clip, error)
     return text, translation
@@ -84,7 +85,7 @@ def _row(
     row = _heard(clip, texts, sound, config)
     if isinstance(row, dict) and copying is not None and clip.split == "train":
         row[COPIES] = [
-            _heard(replace(clip, id=f"{clip.id}#copy{number}"), texts, copy, config)
+            _heard(replace(clip, id=f"{clip.id}{COPY}{number}"), texts, copy, config)
             for number, copy in copying.of(clip.id, sound)
         ]
     return row
@@ -119,10 +120,10 @@ def _rejected(clip: Clip, error: AudioError) -> RejectedClip:
     return RejectedClip(clip=clip.id, reason=error.reason, detail=error.detail)
 
 
-def _check_text(clip: Clip, text: str, translation: str, tokenizer: str) -> None:
+def check_text(given: str, text: str, translation: str, tokenizer: str) -> None:
     """Raises AudioError: text is what is wrong, but it is counted in the same way."""
     if not text:
-        raise AudioError("empty text", f"nothing to say is left of {clip.text[:60]!r}")
+        raise AudioError("empty text", f"nothing to say is left of {given[:60]!r}")
     for written in (text, translation):
         room = MAX_LABEL_TOKENS - PROMPT_AND_END
         if len(written.encode()) > room and (tokens := _count_tokens(written, tokenizer)) > room:

@@ -138,6 +138,7 @@ def complete(store: Store, set_id: str) -> Manifest:
     _check_remade(manifest, made)
     if not planned.config.train_only:
         _point(store, set_id)
+    point(store, set_id)
     return manifest
 
 
@@ -288,12 +289,13 @@ def _manifest(
     rejected = plans.by_reason([*planned.rejected, *(one for record in made for one in record.rejected)])
     listed = sum(planned.clips) + len(planned.rejected)
     splits: dict[str, Totals] = {
-        split: _totals([record for record in made if record.split == split]) for split in SPLITS
+        split: totals([record for record in made if record.split == split]) for split in SPLITS
     }
-    _check_sum(planned, listed, sum(totals.clips for totals in splits.values()), rejected)
+    _check_sum(planned, listed, sum(each.clips for each in splits.values()), rejected)
     plans.check_share(listed, rejected, planned.settings["max_bad_share"])
     of_splits = {split: totals.clips for split, totals in splits.items()}
     plans.check_whole_splits(of_splits, rejected, planned.config)
+    plans.check_whole_splits({split: each.clips for split, each in splits.items()}, rejected)
     licences: Counter[str] = Counter()
     for record in made:
         licences.update(record.licences)
@@ -317,7 +319,7 @@ def _manifest(
         left_out=planned.left_out,
         shared_sentences=shared,
         suspicious=doubts,
-        copies=_copies_totals([one.copies for one in made if one.copies]) if planned.config.augment else None,
+        copies=copies_totals([one.copies for one in made if one.copies]) if planned.config.augment else None,
     )
 
 
@@ -332,7 +334,8 @@ def _check_sum(planned: Plan, listed: int, clips: int, rejected: Mapping[str, Re
         )
 
 
-def _totals(made: Sequence[ShardRecord]) -> Totals:
+def totals(made: Sequence[ShardRecord]) -> Totals:
+    """What some shards hold together."""
     return Totals(
         clips=sum(record.clips for record in made),
         seconds=round(sum(record.seconds for record in made), 3),
@@ -340,7 +343,8 @@ def _totals(made: Sequence[ShardRecord]) -> Totals:
     )
 
 
-def _copies_totals(made: Sequence[CopiesRecord]) -> CopiesTotals:
+def copies_totals(made: Sequence[CopiesRecord]) -> CopiesTotals:
+    """What some files of copies hold together."""
     left_out: Counter[str] = Counter()
     for record in made:
         left_out.update(record.left_out)
@@ -363,7 +367,8 @@ def _check_remade(manifest: Manifest, made: Sequence[ShardRecord]) -> None:
             )
 
 
-def _point(store: Store, set_id: str) -> None:
+def point(store: Store, set_id: str) -> None:
+    """Make a complete set its language's newest."""
     of = shards.set_language(set_id)
     try:
         if shards.newest(store, of.code) == set_id:

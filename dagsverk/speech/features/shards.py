@@ -6,6 +6,7 @@ Layout below `speech/<language name>/`, for a set such as `sv-0123456789abcdef`:
     shards/<set>/00000.parquet      a shard: clips of one split
     shards/<set>/00000-copies.parquet  changed copies of its clips, if these are asked for
     shards/<set>/00000.json         its record, written after it: counts, SHA-256, rejected clips
+    shards/<set>/mended.json        of a set made by hand of another: what was decided of its clips
     shards/<set>/manifest.json      written last: from here on the set is complete, and stays as it is
 
 Light: pyarrow and numpy.
@@ -29,6 +30,7 @@ from dagsverk import records
 from dagsverk.speech.corpora.corpus import RejectedClip, Split
 from dagsverk.speech.languages import Language, language
 from dagsverk.store import NotFound, Store
+from dagsverk.words import counted
 
 FORMAT = 1  # of shards, records and manifests; part of a set's name
 GROUP_CLIPS = 64  # per row group: what is held in memory while reading or writing, a few MB
@@ -159,6 +161,29 @@ class CopiesTotals:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ByHand:
+    """How a set differs from the one that it was made of, by decisions of people."""
+
+    parent: str  # the set, as it was prepared
+    decisions: str  # a digest of those that apply
+    mended: Mapping[Split, int]  # split -> clips with another text
+    dropped: Mapping[Split, int]  # split -> clips left out
+    not_applied: Mapping[str, int] = field(default_factory=dict)  # why decisions do not apply -> how many
+
+    @property
+    def of_test(self) -> int:
+        """Test clips that are scored otherwise, or not at all."""
+        return self.mended.get("test", 0) + self.dropped.get("test", 0)
+
+    @property
+    def words(self) -> str:
+        """ "3 texts mended and 1 clip dropped by hand, of them 1 of test"."""
+        mended, dropped = sum(self.mended.values()), sum(self.dropped.values())
+        done = f"{counted(mended, 'text')} mended and {counted(dropped, 'clip')} dropped by hand"
+        return f"{done}, of them {self.of_test} of test" if self.of_test else done
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What a complete set holds and what it was made from."""
 
@@ -184,6 +209,7 @@ class Manifest:
     # many that say a sentence of train; {}: made by a version that did not count them
     suspicious: Mapping[str, Suspicion] | None = None  # by kind, the commonest first; None: not looked at
     copies: CopiesTotals | None = None  # None: none were asked for
+    by_hand: ByHand | None = None  # None: as it was prepared
 
     @property
     def seconds(self) -> float:
