@@ -40,6 +40,7 @@ def judge(
     *,
     of: Sequence[int],
     share: float = SHARE,
+    rounds: int = ROUNDS,
     seed: int = 0,
 ) -> Judged:
     """How suspicious labels are.
@@ -47,6 +48,8 @@ def judge(
     Args:
         features: (labels, features), each larger the worse a label fits.
         planted: (faults, features), the same of labels with a planted fault.
+        rounds: how often it is fitted. 1: all labels count as right, however little they fit; for labels that
+            are a matter of luck.
         of: (faults,), which label each fault is made of: both are judged by what was learned of others.
     Raises: ValueError for fewer than LEAST labels or faults.
     """
@@ -61,7 +64,7 @@ def judge(
     groups = np.concatenate([np.arange(count), np.asarray(of)])
     folds = list(GroupKFold(FOLDS, shuffle=True, random_state=seed).split(scaled, wrong, groups))
     suspicion = np.zeros(len(both))
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         right = np.clip(1 - suspicion[:count], 1e-3, 1.0)
         each = share / (1 - share) * right.sum() / len(planted)
         weights = np.concatenate([right, np.full(len(planted), each)])

@@ -11,7 +11,10 @@ from starlette.staticfiles import StaticFiles
 
 from dagsverk.doors import Doors, Rules
 from ui import api, compare, frame, home, improve, look
+from ui import api, frame, home, improve, look
+from ui import api, frame, home, labels, look
 from ui.gate import Gate
+from ui.labels_api import add_label_routes
 from ui.limits import MAX_MEDIA_BYTES, BodyLimit, Lingering, SafeHeaders
 from ui.openai_errors import OpenAIErrors
 from ui.prefix import Prefixed, Unprefixed
@@ -59,6 +62,8 @@ def build_pages(
         improve.build(demo, desk, speech, refresh_s)
     with demo.route(compare.TITLE, compare.PATH):
         compare.build(demo, desk, speech, desk.systems, refresh_s)
+    with demo.route(labels.TITLE, labels.PATH):
+        labels.build(demo, speech, desk.systems)
     demo.queue(default_concurrency_limit=4, max_size=200)
     return demo
 
@@ -77,6 +82,7 @@ def build_app(
     visitors = Visitors()
     add_correction_routes(app, visitors)
     add_report_routes(app, desk)
+    add_label_routes(app, speech)
     pages = build_pages(desk, refresh_s, speech, visitors)
     app.add_middleware(Prefixed, prefix=root_path)
     app.add_middleware(

@@ -21,6 +21,10 @@ SPEECH_PAGES = (
 )
 # the same of what makes models better: what would help most, and what answers that
 BETTER_PAGES = (("improve", "Improve", ""), ("compare", "compare", "Compare models"))
+BETTER_PAGES = (("improve", "Improve", ""),)
+BETTER_PAGES = (
+    ("labels", "labels", "Labels that look wrong"),
+)  # the same, of pages that help to better models
 
 
 def predict_path(system: System) -> str:

@@ -17,7 +17,7 @@ from dagsverk.records import keep_report, last_report
 from dagsverk.speech import runs
 from dagsverk.speech.corpora.limited import UNKNOWN_VOICES
 from dagsverk.speech.evaluation.report import Checks, Cut, EvaluationReport, Interval, TwoModes
-from dagsverk.speech.features.shards import Manifest, Suspicion
+from dagsverk.speech.features.shards import ByHand, Manifest, Suspicion
 from dagsverk.speech.languages import Language
 from dagsverk.speech.mixtures import MixedSet
 from dagsverk.speech.runs import CheckpointRef, TrainingPoint, ValidationPoint
@@ -56,6 +56,7 @@ class Prepared:
     suspicious: Mapping[str, Suspicion] | None = None  # texts, by kind; None: not looked at
     copies: int = 0  # changed ones of train's clips; they are no clips of the set
     copies_left_out: Mapping[str, int] = field(default_factory=dict)  # reason -> copies
+    by_hand: ByHand | None = None  # what people decided of its clips; None: as it was prepared
     at: str = field(default_factory=_now)  # ISO 8601, UTC
 
 
@@ -172,6 +173,7 @@ def prepared(about: Manifest, *, new: bool) -> Prepared:
         copies=copied.clips if copied else 0,
         copies_left_out=copied.left_out if copied else {},
         suspicious=about.suspicious,
+        by_hand=about.by_hand,
     )
 
 

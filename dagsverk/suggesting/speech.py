@@ -20,6 +20,8 @@ from dagsverk.store import NotFound, Store
 from dagsverk.suggesting.compared import better_speech
 from dagsverk.suggesting.reports import made_at
 from dagsverk.suggestions import Gain, Measurement, Suggestion
+from dagsverk.suggesting.labels import suspect_texts
+from dagsverk.suggestions import Gain, Suggestion
 
 WER = "word error rate"
 MOST_GROUPS = 3
@@ -199,6 +201,7 @@ SOURCES: tuple[Callable[[Store, Language], Iterator[Suggestion]], ...] = (
     forgotten,
     refused_exports,
     better_speech,
+    suspect_texts,
 )
 
 # Every flow whose report becomes suggestions.

@@ -14,6 +14,11 @@ from dagsverk.tabular.learning_curve import STEP as CURVE
 from dagsverk.tabular.learning_curve import TabularCurve
 from dagsverk.tabular.learning_curve_words import curve_sentence
 from dagsverk.tabular.measures import error, error_words
+from dagsverk.records import last_report, parse, read_json, report_path
+from dagsverk.store import NotFound, Store
+from dagsverk.suggesting.labels import suspect_outcomes
+from dagsverk.suggestions import Gain, Suggestion
+from dagsverk.tabular.measures import LOWER_IS_BETTER, WORDS
 from dagsverk.tabular.scores import ClassScores
 from dagsverk.tabular.searching import STEP as SEARCH
 from dagsverk.tabular.searching import Searched
@@ -110,4 +115,8 @@ SOURCES: tuple[Callable[[Store, System], Iterator[Suggestion]], ...] = (
 MEASUREMENTS = (
     Measurement(question="Would other settings be better?", step=SEARCH, flow="tabular-search"),
     Measurement(question="Would more rows help?", step=CURVE, flow="tabular-learning-curve"),
+SOURCES: tuple[Callable[[Store, System], Iterator[Suggestion]], ...] = (
+    searched,
+    missed_classes,
+    suspect_outcomes,
 )

@@ -1,9 +1,9 @@
 """Outcomes that may be wrong: rows whose outcome a model that was not fitted on them finds unlikely.
 
-Confident learning (Northcutt, Jiang and Chuang 2021) by the champion's recipe: probabilities of each row out
-of fold, over several partitions; the given outcome's against the likeliest other's, each in units of what rows
-of its class have on average, so that a class that is always unsure is not suspected whole. How suspicious a
-row is comes from outcomes that were changed on purpose, see `dagsverk.suspicion`.
+Confident learning (Northcutt and others 2021) by the champion's recipe: probabilities out of fold, over
+several partitions; the given outcome's against the likeliest other's, each in units of what rows of its class
+have on average, so that a class that is always unsure is not suspected whole. How suspicious a row is comes
+from outcomes that were changed on purpose, see `dagsverk.suspicion`.
 """
 
 from __future__ import annotations
@@ -103,7 +103,11 @@ def suspected(
         faults.append(margins(again, changed)[chosen])
         of += chosen.tolist()
     made = suspicion.judge(
-        np.concatenate(features)[:, None], np.concatenate(faults)[:, None], of=of, seed=PROTOCOL.seed
+        np.concatenate(features)[:, None],
+        np.concatenate(faults)[:, None],
+        of=of,
+        rounds=1,
+        seed=PROTOCOL.seed,
     )
     seen = PlantedKind(planted=len(of), seen=int((made.planted >= CUT).sum()))
     return probabilities, made, seen

@@ -214,6 +214,11 @@ def _lineage(
         "suspicious_texts": {kind: one.clips for kind, one in (manifest.suspicious or {}).items()}
         if manifest.suspicious is not None
         else "not looked at",
+        **(
+            {"by_hand": manifest.by_hand.words, "prepared_set": manifest.by_hand.parent}
+            if manifest.by_hand
+            else {}
+        ),
         "cut": {split: f"{kept} of {of} clips" for split, (kept, of) in manifest.cut.items()},
         "licences": {licence or "not stated": clips for licence, clips in manifest.licences.items()},
         "run": verdict.run,
