@@ -112,6 +112,7 @@ def decide(
         store.put(path, records.to_bytes(kept))
     except Conflict as error:
         raise Overtaken(_read(store, path)) from error
+    _decision_at.cache_clear()  # somebody may have removed what was at that path
     return kept
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from prefect import task
 
 from dagsverk.cache import cache_folder
-from dagsverk.label_report import STEP, SuspectLabels, suspect_labels
+from dagsverk.label_report import STEP, Suspect, SuspectLabels, suspect_labels
 from dagsverk.records import keep_report
 from dagsverk.speech.config import CorpusConfig
 from dagsverk.speech.errors import CorpusError
@@ -61,7 +61,7 @@ def suspect_texts(language: str, set_id: str) -> int:
     return report.suspicious
 
 
-def _with_sounds_of(report: SuspectLabels, before: SuspectLabels | None):  # type: ignore[no-untyped-def]
+def _with_sounds_of(report: SuspectLabels, before: SuspectLabels | None) -> tuple[Suspect, ...]:
     """Recordings that were kept for the report before are those of this one: they are named by content."""
     sounds = {one.key: one.sound for one in before.suspects if one.sound} if before else {}
     return tuple(replace(one, sound=sounds.get(one.key, "")) for one in report.suspects)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
@@ -37,7 +38,7 @@ class Decided:
         return f"{counted(self.mended, 'label')} mended and {counted(self.dropped, 'row')} dropped by hand"
 
 
-def row_key(system: System, row: Mapping[str, object]) -> str:
+def row_key(system: System, row: Mapping[Any, Any]) -> str:
     """What a row is: its id, its values, and its outcome as the source has it."""
     names = ("row_id", *system.inputs, system.label.name)
     return content_key(*(_written(row[name]) for name in names))
@@ -68,8 +69,7 @@ def with_decisions(system: System, rows: pd.DataFrame, state: State) -> Decided:
     mended = {place: one.value for place, one in applied.items() if one.action == "mend"}
     dropped = [place for place, one in applied.items() if one.action == "drop"]
     labels = rows[label].astype(object)
-    for place, value in mended.items():
-        labels[place] = value
+    labels = pd.Series(mended, dtype=object).reindex(labels.index).fillna(labels)
     kept = rows.assign(**{label: labels}).drop(index=dropped).reset_index(drop=True)
     return Decided(kept, len(mended), len(dropped), {name: n for name, n in why.items() if n})
 

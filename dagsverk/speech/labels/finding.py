@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from dagsverk import label_decisions, suspicion
 from dagsverk.label_report import CUT, LEAST_LISTED, MOST_LISTED, Suspect, SuspectLabels
@@ -14,7 +15,7 @@ from dagsverk.speech.corpora.corpus import Clip, Corpus, RejectedClip
 from dagsverk.speech.errors import AudioError, SpeechError
 from dagsverk.speech.evaluation.transcripts import Tick
 from dagsverk.speech.features import log_mel, shards
-from dagsverk.speech.features.cutting import cut
+from dagsverk.speech.features.cutting import Cut, cut
 from dagsverk.speech.labels import mending
 from dagsverk.speech.labels.scoring import Scored, score
 from dagsverk.speech.languages import Language
@@ -111,16 +112,17 @@ def _silent(name: str, sounds: Mapping[str, str], silent: Mapping[str, str], why
     return "" if name in sounds else silent.get(name, why)[:300]
 
 
-def _keep_sound(store: Store, language: Language, one: Suspect, content: object, n_mels: int) -> str:
+def _keep_sound(store: Store, language: Language, one: Suspect, content: Cut, n_mels: int) -> str:
     if isinstance(content, RejectedClip):
         raise AudioError(content.reason, content.detail)
-    if isinstance(content, bytes):
-        content = CLIPS.read_samples(content, max_s=LONGEST_S, language=language.code)
-    levels, peak = log_mel.quantise(log_mel.log_mel(content, n_mels))
+    sound = content
+    if isinstance(sound, bytes):
+        sound = CLIPS.read_samples(sound, max_s=LONGEST_S, language=language.code)
+    levels, peak = log_mel.quantise(log_mel.log_mel(sound, n_mels))
     if mending.clip_key(shards.pack(levels), peak, one.source_label) != one.key:
         raise AudioError("changed", CHANGED)
     path = sound_path(language, one.key)
-    store.put(path, encode_wav(content), overwrite=True)
+    store.put(path, encode_wav(sound), overwrite=True)
     return path
 
 
@@ -154,7 +156,7 @@ def _learned(store: Store, champion: Model, parent: str) -> bool:
         return False
 
 
-def _suspect(row: Mapping[str, object], sources: Mapping[str, _Source], learned: bool) -> Suspect:
+def _suspect(row: Mapping[Any, Any], sources: Mapping[str, _Source], learned: bool) -> Suspect:
     source, name = sources[str(row["id"])], str(row["id"])
     return Suspect(
         key=source.key,
@@ -162,7 +164,7 @@ def _suspect(row: Mapping[str, object], sources: Mapping[str, _Source], learned:
         label=str(row["text"]),
         source_label=source.text,
         other=str(row["hypothesis"]),
-        suspicion=round(float(row["suspicion"]), 4),  # type: ignore[arg-type]
+        suspicion=round(float(row["suspicion"]), 4),
         why=tuple(_why(row, learned)),
         about={
             "audio": str(row["audio"]),
@@ -173,8 +175,8 @@ def _suspect(row: Mapping[str, object], sources: Mapping[str, _Source], learned:
     )
 
 
-def _why(row: Mapping[str, object], learned: bool) -> list[str]:
-    total, worst = float(row["total_gap"]), float(row["worst"])  # type: ignore[arg-type]
+def _why(row: Mapping[Any, Any], learned: bool) -> list[str]:
+    total, worst = float(row["total_gap"]), float(row["worst"])
     reasons = []
     if total >= LIKELIER:
         times = 2.718281828 ** min(total, 20.0)

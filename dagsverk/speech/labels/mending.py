@@ -333,7 +333,7 @@ def _notes(by_hand: ByHand) -> list[str]:
 def _shared(clips: Sequence[Clip], parent: Manifest) -> dict[str, tuple[int, int]]:
     """Of dev and test, the clips whose sentence is read in train, of how many."""
     train = {sentence_key(clip.text) for clip in clips if clip.split == "train"}
-    shared = {}
+    shared: dict[str, tuple[int, int]] = {}
     for split in HELD_OUT if parent.shared_sentences else ():
         own = [sentence_key(clip.text) in train for clip in clips if clip.split == split]
         shared[split] = (sum(own), len(own))

@@ -186,4 +186,4 @@ def _unpacked(data: bytes) -> Scored:
     rows = together[whole].drop(columns=["kind", "seconds"]).reset_index(drop=True)
     rows = rows.astype({"word_errors": "int64", "words": "int64"})
     planted = together.loc[~whole, ["id", "kind", "suspicion"]].reset_index(drop=True)
-    return Scored(rows, planted, float(together["seconds"].iat[0]))
+    return Scored(rows, planted, float(together["seconds"].to_numpy()[0]))
