@@ -16,8 +16,8 @@ from dagsverk.tabular.days import SynthesisConfig
 from dagsverk.tabular.learning_curve import TabularCurveConfig
 from dagsverk.tabular.searching import SearchConfig
 from dagsverk.tabular.system import known_system, systems
-from tasks import learning_curve as curves
 from tasks import labels
+from tasks import learning_curve as curves
 from tasks import search as searches
 from tasks import tabular as tasks
 from tasks.runners import side_by_side
@@ -96,6 +96,8 @@ def tabular_learning_curve(system: SystemName, config: TabularCurveConfig = Tabu
     plan = curves.plan_curve(system, rows, config)
     points = [curves.curve_point.submit(system, rows, config, plan, share) for share in config.shares]
     return curves.conclude_curve(system, rows, config, plan, [point.result() for point in points])
+
+
 @flow(name="tabular-labels", flow_run_name="tabular-labels {system}")
 def tabular_labels(system: SystemName) -> int:
     """Feature table, as decided so far, + the champion's recipe -> outcomes that may be wrong.

@@ -25,6 +25,7 @@ BETTER_PAGES = (("improve", "Improve", ""),)
 BETTER_PAGES = (
     ("labels", "labels", "Labels that look wrong"),
 )  # the same, of pages that help to better models
+BETTER_PAGES = (("improve", "Improve", ""), ("labels", "labels", "Labels that look wrong"))
 
 
 def predict_path(system: System) -> str:

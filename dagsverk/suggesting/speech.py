@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Iterator
 from shlex import quote
 
+from dagsverk.label_report import STEP as LABELS
+from dagsverk.learning_curve_words import foretold
 from dagsverk.records import last_report, report_path
 from dagsverk.speech import exports, results
 from dagsverk.speech.evaluation.report import EvaluationReport, GroupScore, Verdict
@@ -18,10 +20,9 @@ from dagsverk.speech.searching import STEP as SEARCH
 from dagsverk.speech.searching import SearchedSpeech
 from dagsverk.store import NotFound, Store
 from dagsverk.suggesting.compared import better_speech
+from dagsverk.suggesting.labels import suspect_texts
 from dagsverk.suggesting.reports import made_at
 from dagsverk.suggestions import Gain, Measurement, Suggestion
-from dagsverk.suggesting.labels import suspect_texts
-from dagsverk.suggestions import Gain, Suggestion
 
 WER = "word error rate"
 MOST_GROUPS = 3
@@ -213,4 +214,5 @@ MEASUREMENTS: tuple[Measurement, ...] = (
     Measurement(
         question="Would more recordings help, or more speakers?", step=CURVE, flow="speech-learning-curve"
     ),
+    Measurement(question="Which texts look wrong?", step=LABELS, flow="speech-labels"),
 )

@@ -5,20 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 
+from dagsverk.label_report import STEP as LABELS
 from dagsverk.records import last_report, parse, report_path
 from dagsverk.store import Store
 from dagsverk.suggesting.compared import better_tables
+from dagsverk.suggesting.labels import suspect_outcomes
 from dagsverk.suggesting.reports import made_at
 from dagsverk.suggestions import Gain, Measurement, Suggestion
 from dagsverk.tabular.learning_curve import STEP as CURVE
 from dagsverk.tabular.learning_curve import TabularCurve
 from dagsverk.tabular.learning_curve_words import curve_sentence
 from dagsverk.tabular.measures import error, error_words
-from dagsverk.records import last_report, parse, read_json, report_path
-from dagsverk.store import NotFound, Store
-from dagsverk.suggesting.labels import suspect_outcomes
-from dagsverk.suggestions import Gain, Suggestion
-from dagsverk.tabular.measures import LOWER_IS_BETTER, WORDS
 from dagsverk.tabular.scores import ClassScores
 from dagsverk.tabular.searching import STEP as SEARCH
 from dagsverk.tabular.searching import Searched
@@ -109,14 +106,12 @@ SOURCES: tuple[Callable[[Store, System], Iterator[Suggestion]], ...] = (
     more_rows,
     missed_classes,
     better_tables,
+    suspect_outcomes,
 )
 
 # Every flow whose report becomes suggestions.
 MEASUREMENTS = (
     Measurement(question="Would other settings be better?", step=SEARCH, flow="tabular-search"),
     Measurement(question="Would more rows help?", step=CURVE, flow="tabular-learning-curve"),
-SOURCES: tuple[Callable[[Store, System], Iterator[Suggestion]], ...] = (
-    searched,
-    missed_classes,
-    suspect_outcomes,
+    Measurement(question="Which outcomes look wrong?", step=LABELS, flow="tabular-labels"),
 )
