@@ -24,7 +24,7 @@ def plan_curve(system: str, rows: TableRef, config: TabularCurveConfig) -> Curve
     from dagsverk.tabular import learning_curve_points, registration
 
     store, described = open_store(), load_system(system)
-    labelled = labelled_rows(store, described, (HISTORIC,), rows.commit)
+    labelled = labelled_rows(store, described, (HISTORIC,), rows.commit, rows.decisions)
     registration.check_rows(described, labelled)
     plan = learning_curve_points.plan(store, described, config)
     measured = learning_curve_points.Measured(described, labelled, config, plan)
@@ -44,7 +44,7 @@ def curve_point(
     from dagsverk.tabular.learning_curve_points import Measured
 
     store, described = open_store(), load_system(system)
-    labelled = labelled_rows(store, described, (HISTORIC,), rows.commit)
+    labelled = labelled_rows(store, described, (HISTORIC,), rows.commit, rows.decisions)
     measured = Measured(described, labelled, config, plan)
     point = measured.kept_point(store, share, now_and_then())
     if point.reason:
@@ -64,7 +64,7 @@ def conclude_curve(
     from dagsverk.tabular.learning_curve_points import Measured, conclude
 
     store, described = open_store(), load_system(system)
-    labelled = labelled_rows(store, described, (HISTORIC,), rows.commit)
+    labelled = labelled_rows(store, described, (HISTORIC,), rows.commit, rows.decisions)
     measured = Measured(described, labelled, config, plan)
     report = conclude(measured, [read(store, path, TabularPoint) for path in points], rows.commit)
     keep_report(store, system, STEP, report)
