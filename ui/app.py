@@ -10,10 +10,7 @@ import gradio as gr
 from starlette.staticfiles import StaticFiles
 
 from dagsverk.doors import Doors, Rules
-from ui import api, compare, frame, home, improve, look
-from ui import api, frame, home, improve, look
-from ui import api, frame, home, labels, look
-from ui import api, frame, home, improve, labels, look
+from ui import api, compare, frame, home, improve, labels, look
 from ui.gate import Gate
 from ui.labels_api import add_label_routes
 from ui.limits import MAX_MEDIA_BYTES, BodyLimit, Lingering, SafeHeaders

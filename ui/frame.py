@@ -20,12 +20,11 @@ SPEECH_PAGES = (
     ("recorder", "recorder", "Recorder"),
 )
 # the same of what makes models better: what would help most, and what answers that
-BETTER_PAGES = (("improve", "Improve", ""), ("compare", "compare", "Compare models"))
-BETTER_PAGES = (("improve", "Improve", ""),)
 BETTER_PAGES = (
+    ("improve", "Improve", ""),
     ("labels", "labels", "Labels that look wrong"),
-)  # the same, of pages that help to better models
-BETTER_PAGES = (("improve", "Improve", ""), ("labels", "labels", "Labels that look wrong"))
+    ("compare", "compare", "Compare models"),
+)
 
 
 def predict_path(system: System) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from shlex import quote
 
 from dagsverk.label_report import STEP as LABELS
-from dagsverk.learning_curve_words import foretold
 from dagsverk.records import last_report, report_path
 from dagsverk.speech import exports, results
 from dagsverk.speech.evaluation.report import EvaluationReport, GroupScore, Verdict
