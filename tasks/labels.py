@@ -29,13 +29,13 @@ def mend_clips(language: str, set_id: str) -> str:
 
     store, of = open_store(), language_of(language)
     made = mend(store, set_id)
+    before = steps.kept(store, of, steps.Prepared)
+    if before is not None and before.set != made.id and not made.settings.get("train_only"):
+        steps.keep(store, of, steps.prepared(made, new=True))
     by_hand = made.by_hand
     if by_hand is None:
         say(f"no decision of people applies to {made.id}: it is used as it was prepared")
         return made.id
-    before = steps.kept(store, of, steps.Prepared)
-    step = steps.prepared(made, new=before is None or before.set != made.id)
-    steps.keep(store, of, step)
     say(
         f"{made.id} is {by_hand.parent} with {by_hand.words}",
         *(f"{count} decisions do not apply: {why}" for why, count in by_hand.not_applied.items()),

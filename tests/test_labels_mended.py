@@ -100,7 +100,7 @@ def test_the_same_decisions_find_the_same_set_and_undone_ones_the_parent(place):
     decide(store, parent, "train-3", "mend", "en annan text")
     made = mending.mend(store, parent)
     assert mending.mend(store, made.id) == made
-    preparation.point(store, parent)  # as a preparation of the same corpus does
+    preparation.point(store, shards.manifest(store, parent))  # as a preparation of the same corpus does
     assert mending.mend(store, parent).id == made.id == shards.newest(store, "sv")
     decide(store, parent, "train-3", "undo")
     assert mending.mend(store, made.id).id == parent == shards.newest(store, "sv")

@@ -136,9 +136,7 @@ def complete(store: Store, set_id: str) -> Manifest:
         except Conflict:  # another worker was first, with the same shards
             manifest = shards.manifest(store, set_id)
     _check_remade(manifest, made)
-    if not planned.config.train_only:
-        _point(store, set_id)
-    point(store, set_id)
+    point(store, manifest)
     return manifest
 
 
@@ -293,9 +291,8 @@ def _manifest(
     }
     _check_sum(planned, listed, sum(each.clips for each in splits.values()), rejected)
     plans.check_share(listed, rejected, planned.settings["max_bad_share"])
-    of_splits = {split: totals.clips for split, totals in splits.items()}
+    of_splits = {split: each.clips for split, each in splits.items()}
     plans.check_whole_splits(of_splits, rejected, planned.config)
-    plans.check_whole_splits({split: each.clips for split, each in splits.items()}, rejected)
     licences: Counter[str] = Counter()
     for record in made:
         licences.update(record.licences)
@@ -367,9 +364,11 @@ def _check_remade(manifest: Manifest, made: Sequence[ShardRecord]) -> None:
             )
 
 
-def point(store: Store, set_id: str) -> None:
-    """Make a complete set its language's newest."""
-    of = shards.set_language(set_id)
+def point(store: Store, about: Manifest) -> None:
+    """Make a complete set its language's newest, but one that is there to be mixed in."""
+    if about.settings.get("train_only"):
+        return
+    of, set_id = shards.set_language(about.id), about.id
     try:
         if shards.newest(store, of.code) == set_id:
             return

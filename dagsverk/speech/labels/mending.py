@@ -112,14 +112,14 @@ def mend(store: Store, set_id: str, cache: Path | None = None) -> Manifest:
     decided = {one.key: one for one in state.decisions if one.action != "keep"}
     applied = _find(store, parent, decided, cache) if decided else _Found()
     if not applied.by_clip:
-        point(store, parent.id)
+        point(store, parent)
         return parent
     made = _set_id(parent, applied.by_clip)
     try:
         manifest = shards.manifest(store, made)
     except NotFound:
         manifest = _make(store, parent, made, applied, cache)
-    point(store, made)
+    point(store, manifest)
     return manifest
 
 
@@ -180,7 +180,9 @@ def _make(store: Store, parent: Manifest, made: str, applied: _Found, cache: Pat
     doubts = suspicions.together(after, lambda: plans.texts(store, made))
     manifest = replace(_manifest(parent, made, applied, after), shared_sentences=_shared(clips, parent))
     manifest = replace(manifest, suspicious=doubts)
-    plans.check_whole_splits({name: one.clips for name, one in manifest.splits.items()}, manifest.rejected)
+    config = plans.load(store, parent.id).config
+    counts = {name: one.clips for name, one in manifest.splits.items()}
+    plans.check_whole_splits(counts, manifest.rejected, config)
     try:
         store.put(shards.manifest_path(made), records.to_bytes(manifest))
     except Conflict:  # another was first, with the same decisions
