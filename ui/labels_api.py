@@ -21,8 +21,8 @@ from dagsverk.speech.features.scripts import is_other
 from dagsverk.speech.languages import language as language_of
 from dagsverk.store import NotFound, Store
 from dagsverk.tabular.system import UnknownSystem, load_system
-from ui.speech.api import UnknownClip, ranged
 from ui.speech.desk import SpeechDesk, UnknownLanguage, named_language
+from ui.speech.ranges import UnknownClip, ranged
 from ui.visitors import visitor_of
 
 NAME = r"^[a-z][a-z0-9_]{0,62}$"
