@@ -21,7 +21,7 @@ from dagsverk.speech.features.shards import ByHand, Manifest, Suspicion
 from dagsverk.speech.languages import Language
 from dagsverk.speech.mixtures import MixedSet
 from dagsverk.speech.runs import CheckpointRef, TrainingPoint, ValidationPoint
-from dagsverk.store import NotFound, Store
+from dagsverk.store import Store
 
 
 def _now() -> str:
@@ -206,16 +206,7 @@ def finetuned(store: Store, chosen: CheckpointRef, *, new: bool) -> Finetuned:
         new=new,
         mixed=made.mixed,
         seen=runs.clips_seen(store, chosen.run),
-        seen=_seen(store, chosen.run),
     )
-
-
-def _seen(store: Store, run: str) -> Mapping[str, int]:
-    """Set -> clips trained on; {} where the run did not say how it ended."""
-    try:
-        return runs.finish(store, run).seen
-    except NotFound:
-        return {}
 
 
 def model_scores(report: EvaluationReport) -> ModelScores:
