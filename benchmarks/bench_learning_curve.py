@@ -41,7 +41,7 @@ from dagsverk.tabular.tuning import positive_class
 
 OWN = ("titanic", "iris")
 OTHERS = ("breast_cancer", "digits", "penguins", "rare", "wide", "wine")
-CLASSES = ("knn", "logistic", "hist_gradient_boosting", "xgboost", "lda")
+CLASSES = ("knn", "logistic", "xgboost", "lda")
 SIXTEENTHS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 MOST_ROWS = 2000
 TRUTHS, TRUE_ROWS = 8, 3000

@@ -14,6 +14,7 @@ from dagsverk.speech.features.prepared import open_prepared
 from dagsverk.speech.languages import language
 from dagsverk.speech.learning_curve import STEP, Part, SpeechCurveConfig, SpeechPoint
 from dagsverk.speech.learning_curve_words import curve_words
+from dagsverk.speech.mixtures import MixtureConfig
 from dagsverk.speech.training import learning_curve_points
 from dagsverk.speech.training.learning_curve_points import conclude, finetune_of, measure, plan
 from dagsverk.speech.training.subset import part_of
@@ -159,6 +160,7 @@ def test_speakers_are_told_from_minutes_and_each_becomes_a_suggestion(site, monk
         ({"seeds": 0}, "seeds must be"),
         ({"held": "hours"}, "held must be"),
         ({"finetune": FinetuneConfig(train_share=0.5)}, "leave it 1"),
+        ({"finetune": FinetuneConfig(mixture=(MixtureConfig(set="sv-0"),))}, "other sets"),
     ],
 )
 def test_nonsense_is_refused_when_it_is_asked_for(settings, words):

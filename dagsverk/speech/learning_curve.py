@@ -57,6 +57,11 @@ class SpeechCurveConfig:
                 f"{self.finetune.train_share!r}"
             )
 
+        if self.finetune.mixture:
+            raise ValueError(
+                "finetune.mixture draws from other sets, which stay as large as they are; leave it empty"
+            )
+
     def to_dict(self) -> dict[str, Any]:
         """The settings in JSON types."""
         return {**asdict(self), "shares": list(self.shares), "ways": list(self.ways)}

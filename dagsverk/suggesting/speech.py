@@ -90,6 +90,8 @@ def searched(store: Store, language: Language) -> Iterator[Suggestion]:
         return
     gain, settings = report.gain, json.dumps(dict(report.changes))
     measured = gain.value is not None and gain.low is not None and gain.high is not None
+    if gain.high is not None and gain.high <= 0:
+        return  # worse ones help nobody
     model = report.default.model
     is_folder = model.startswith((".", "/", "~"))  # of the trainer: pages do not name it
     whole = json.dumps({"model": model, **report.changes})

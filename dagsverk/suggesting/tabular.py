@@ -34,8 +34,8 @@ def suggestions(store: Store, system: System) -> list[Suggestion]:
 def searched(store: Store, system: System) -> Iterator[Suggestion]:
     """Other settings, from the last search."""
     report = last_report(store, system.name, SEARCH, Searched)
-    if report is None:
-        return
+    if report is None or report.gain[report.measure].high <= 0:
+        return  # worse ones help nobody
     gain, settings = report.gain[report.measure], report.settings
     parameters = json.dumps(dict(settings.parameters))
     yield Suggestion(
