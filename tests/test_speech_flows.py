@@ -10,13 +10,16 @@ from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
 from prefect_server import wait_for
 from run_records import lines_of, links
 
+from dagsverk.records import last_report
 from dagsverk.speech import steps
 from dagsverk.speech.config import CorpusConfig, EvaluationConfig, FinetuneConfig, PrepareConfig
 from dagsverk.speech.export import exporting
 from dagsverk.speech.languages import language
+from dagsverk.speech.learning_curve import STEP as CURVE
+from dagsverk.speech.learning_curve import SpeechCurve, SpeechCurveConfig
 from dagsverk.speech.summary import speech_summary
 from dagsverk.store import open_store
-from flows.speech import speech_evaluation, speech_features, speech_training
+from flows.speech import speech_evaluation, speech_features, speech_learning_curve, speech_training
 
 CORPUS = CorpusConfig(train_clips=40, dev_clips=6, test_clips=8)
 PREPARATION = PrepareConfig(shard_clips=20)
@@ -62,6 +65,24 @@ def test_a_day_ends_with_a_registered_model_and_its_scores(first_day):
     summary = speech_summary(store, SWEDISH)
     assert "54 from spoken" in summary
     assert "before fine-tuning" in summary
+
+
+def test_a_learning_curve_finds_the_days_run_and_trains_the_parts_beside_it(
+    server, first_day, monkeypatch, tmp_path
+):
+    store, states = first_day
+    monkeypatch.setenv("DAGSVERK_STORE", store.url)
+    monkeypatch.setenv("DAGSVERK_CACHE", str(tmp_path))
+    monkeypatch.setenv("DAGSVERK_LOGS", str(tmp_path / "logs"))
+    before = store.champion(SWEDISH.model_name)
+    config = SpeechCurveConfig(finetune=FINETUNE, shares=(0.5, 1.0), seeds=1, ways=("clips",))
+    state = speech_learning_curve("sv", config, return_state=True)
+    report = last_report(store, "swedish", CURVE, SpeechCurve)
+    assert report.runs[0] == states[1].result().run, "all clips: the run of the day"
+    assert [point.share for point in report.fits["clips"].points] == [0.5, 1]
+    assert "2 points" in state.result()
+    assert speech_learning_curve("sv", config) == state.result(), "points are found"
+    assert store.champion(SWEDISH.model_name) == before
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def more_rows(store: Store, system: System) -> Iterator[Suggestion]:
     yield Suggestion(
         about="data",
         action="Bring more rows of the same kind: twice as many.",
-        why=curve_sentence(report),
+        why=f"{curve_sentence(report)}{_since(store, system, report.model_version)}",
         gain=Gain(measure=error_words(report.measure), value=twice.gain, low=twice.gain_low,
                   high=twice.gain_high, now=report.fit.error_now) if twice else None,
         cost=f"{counted(report.rows, 'row')} more, with their outcomes",
@@ -71,6 +71,15 @@ def more_rows(store: Store, system: System) -> Iterator[Suggestion]:
         source=report_path(system.name, CURVE),
         made_at=made_at(store, system.name, CURVE),
     )  # fmt: skip
+
+
+def _since(store: Store, system: System, measured: int | None) -> str:
+    """That another model is in use than the one that was measured; "" if it is the same."""
+    champion = store.champion(system.name)
+    if champion is None or measured == champion.version:
+        return ""
+    of = f"version {measured}" if measured else "a model that is not in use"
+    return f" Measured with {of}; in use is version {champion.version}."
 
 
 def missed_classes(store: Store, system: System) -> Iterator[Suggestion]:
