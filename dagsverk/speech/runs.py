@@ -163,6 +163,29 @@ class Finish:
     # {}: begun by a version that did not count
 
 
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Where a run was at work, and for how long. None, "": of a run that an older version made."""
+
+    seconds: float | None = (
+        None  # of steps, looks at dev and checkpoints that count: what was lost is not in it
+    )
+    device: str = ""
+    machine: str = ""
+    flow_run: str = ""  # Prefect's, of the last attempt
+    run: str = ""  # its name
+    at: str = ""  # ISO 8601, UTC
+
+
+def cost(store: Store, run: str) -> dict[str, Any]:
+    """What a run noted of where and how long it was at work; {} if an older version made it."""
+    try:
+        noted = read(store, f"{run_folder(run)}/cost.json", Cost)
+    except (NotFound, StoreError):
+        return {}
+    return {name: value for name, value in plain(noted).items() if value not in (None, "")}
+
+
 def tuned_share(store: Store, ref: CheckpointRef) -> float:
     """Of what a checkpoint learnt, the part that its model keeps; 1 but for the best of a finished run."""
     try:

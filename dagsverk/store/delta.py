@@ -27,6 +27,7 @@ from dagsverk.store.rows import moment, to_frame
 
 # In each commit's own metadata, because a Delta timestamp can repeat within a millisecond or run backwards
 ID, INSERTED, UPDATED = "dagsverk.id", "dagsverk.inserted", "dagsverk.updated"
+ABOUT = "dagsverk.about."  # in front of what a writer says of its commit
 MARK = "dagsverk.mark"  # of the upsert: it knows its commit by it
 ARROW = re.compile(r"^(?:\x1b\[\d*m|\s|↳)+")  # in front of nested errors
 CREATE = "CREATE TABLE"
@@ -223,7 +224,14 @@ def commit_of(entry: Mapping[str, Any]) -> Commit:
         int(entry.get(ID, entry["timestamp"])),
         int(entry.get(INSERTED, inserted) or 0),
         int(entry.get(UPDATED, updated) or 0),
+        {name.removeprefix(ABOUT): str(words) for name, words in entry.items() if name.startswith(ABOUT)},
     )
+
+
+def properties_of(commit: Commit) -> dict[str, str]:
+    """What a commit's own metadata hold, for `commit_of`."""
+    about = {f"{ABOUT}{name}": words for name, words in commit.about.items()}
+    return {ID: str(commit.id), INSERTED: str(commit.inserted), UPDATED: str(commit.updated), **about}
 
 
 def _in_order(table: Table, rows: pa.Table, columns: list[str]) -> pa.Table:

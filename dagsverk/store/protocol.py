@@ -65,11 +65,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Commit:
-    """One write: its time in ms since 1970 (also its id, "as of" refers to it), rows inserted and updated."""
+    """One write: its time in ms since 1970 (also its id, "as of" refers to it), rows inserted and updated.
+
+    `about`: what its writer said of it: which step, of which source, in which run; part of the commit itself.
+    """
 
     id: int
     inserted: int
     updated: int
+    about: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -113,9 +117,10 @@ class FeatureStore(Protocol):
     def ensure(self, table: Table) -> None:
         """Create the table if it is absent. Raises Conflict if it exists with another definition."""
 
-    def upsert(self, table: Table, rows: Rows) -> Commit:
+    def upsert(self, table: Table, rows: Rows, about: Mapping[str, str] | None = None) -> Commit:
         """Write rows by identity, all or nothing; the last of equal identities wins.
 
+        `about` is kept with the commit, see `Commit`.
         Rows equal to what is stored are left alone: a repeated write has `inserted == updated == 0`
         and makes no new commit (the newest commit's id is returned).
         Raises SchemaError (nothing written), NotFound, Conflict when retries against other writers are spent.
@@ -137,6 +142,27 @@ class FeatureStore(Protocol):
 
     def latest(self, table: Table, n: int, *, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The n rows with the greatest event time, newest first."""
+
+    def lookup(
+        self,
+        table: Table,
+        where: Mapping[str, Any],
+        *,
+        prefix: bool = False,
+        most: int = 1000,
+        as_of: int | None = None,
+    ) -> pd.DataFrame:
+        """At most so many of the rows whose columns have these values, in no order.
+
+        `prefix`: text columns need only begin with them. Raises NotFound, SchemaError.
+        """
+
+    def count(self, table: Table, where: Mapping[str, Any]) -> int:
+        """How many rows have these values. Raises NotFound, SchemaError."""
+
+    def writer_of(self, table: Table, where: Mapping[str, Any]) -> Commit | None:
+        """The commit since which there is a row with these values; None if none is there, or older versions
+        cannot be read any more."""
 
     def commits(self, table: Table) -> list[Commit]:
         """Writes of rows, oldest first (maintenance is not listed)."""

@@ -17,7 +17,7 @@ import threading
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,9 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from dagsverk.store.delta import ID, INSERTED, MARK, RECENT, UPDATED, DeltaReads, commit_of, delta_errors
+from dagsverk.store.delta import MARK, RECENT, commit_of, delta_errors, properties_of
 from dagsverk.store.difference import compare, without
+from dagsverk.store.lookup import DeltaLookups
 from dagsverk.store.period import Period
 from dagsverk.store.protocol import Commit, Conflict, Rows, StoreError, Table
 from dagsverk.store.rows import normalise
@@ -50,16 +51,16 @@ CONFIGURATION = {
 _locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)  # threads queue; processes retry
 
 
-class DeltaStore(DeltaReads):
+class DeltaStore(DeltaLookups):
     """A FeatureStore on Delta tables, but for `ensure` and where they are."""
 
-    def upsert(self, table: Table, rows: Rows) -> Commit:
+    def upsert(self, table: Table, rows: Rows, about: Mapping[str, str] | None = None) -> Commit:
         """Write rows by identity, all or nothing; the last of equal identities wins.
 
-        Rows equal to what is stored are left alone; if all are, there is no new commit.
+        `about` is kept with the commit. Rows equal to what is stored are left alone; if all are, there is no new commit.
         Raises SchemaError (nothing written), NotFound, Conflict when retries against other writers are spent.
         """
-        return self._committed(table, normalise(table, rows), None)
+        return self._committed(table, normalise(table, rows), None, about)
 
     def restore(self, table: Table, rows: Rows, commit: Commit) -> Commit:
         """Write the rows of a commit of another store as that commit: with its id and its counts.
@@ -68,14 +69,16 @@ class DeltaStore(DeltaReads):
         `upsert`."""
         return self._committed(table, normalise(table, rows), commit)
 
-    def _committed(self, table: Table, batch: pa.Table, given: Commit | None) -> Commit:
+    def _committed(
+        self, table: Table, batch: pa.Table, given: Commit | None, about: Mapping[str, str] | None = None
+    ) -> Commit:
         url = self._location(table).url
         with _locks[url], delta_errors(table, url):
             mark = uuid.uuid4().hex
             for attempt in range(ATTEMPTS):
                 try:
                     commit = self._marked(table, mark) if attempt else None
-                    commit = commit or self._write(table, batch, given, mark)
+                    commit = commit or self._write(table, batch, given, mark, about)
                 except CommitFailedError:
                     time.sleep(random.uniform(0, min(LONGEST_WAIT_S, 0.02 * 2**attempt)))
                 else:
@@ -124,7 +127,14 @@ class DeltaStore(DeltaReads):
                 if not DeltaTable.is_deltatable(at.url, options):  # else another process was first
                     raise
 
-    def _write(self, table: Table, batch: pa.Table, given: Commit | None, mark: str) -> Commit:
+    def _write(
+        self,
+        table: Table,
+        batch: pa.Table,
+        given: Commit | None,
+        mark: str,
+        about: Mapping[str, str] | None = None,
+    ) -> Commit:
         handle = self._open(table)
         last = self._newest(table, handle)
         if given and self._newest_write(handle) >= given.id:
@@ -135,12 +145,9 @@ class DeltaStore(DeltaReads):
         if not (new | changed).any():
             return Commit(last.id, 0, 0)
         commit = given or Commit(
-            max(int(time.time() * 1000), last.id + 1), int(new.sum()), int(changed.sum())
+            max(int(time.time() * 1000), last.id + 1), int(new.sum()), int(changed.sum()), dict(about or {})
         )
-        properties = CommitProperties(
-            {ID: str(commit.id), INSERTED: str(commit.inserted), UPDATED: str(commit.updated), MARK: mark},
-            max_commit_retries=0,
-        )
+        properties = CommitProperties({**properties_of(commit), MARK: mark}, max_commit_retries=0)
         written = batch.filter(pa.array(new | changed))
         if changed.any():
             self._replace(handle, table, written, properties)
