@@ -64,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
     doctor.set_defaults(run=_doctor)
     _add_transcribe(groups)
     _add_report(groups)
+    _add_lineage(groups)
     return command
 
 
@@ -97,6 +98,19 @@ def _add_report(groups: Any) -> None:
     )
     terminal.add_arguments(report)
     report.set_defaults(run=terminal.run)
+
+
+def _add_lineage(groups: Any) -> None:
+    from dagsverk.lineage import terminal
+
+    lineage = groups.add_parser(
+        "lineage",
+        help="where a prediction, text or model comes from; what was made of a row or clip",
+        description=terminal.DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    terminal.add_arguments(lineage)
+    lineage.set_defaults(run=terminal.run)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from dagsverk.speech.serving.live_sessions import Voices
 from dagsverk.store import StoreError
 from dagsverk.version import package_version
 from ui import guide
+from ui.lineage_api import add_lineage_routes
 from ui.speech.api import add_speech_routes
 from ui.speech.beside import add_beside_routes
 from ui.speech.desk import SpeechDesk
@@ -51,6 +52,7 @@ def build_api(desk: TabularDesk, speech: SpeechDesk | None = None) -> FastAPI:
     add_beside_routes(app, speech)
     add_live_routes(app, speech, Voices())
     add_openai_routes(app, speech)
+    add_lineage_routes(app, desk)
     return app
 
 

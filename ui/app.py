@@ -10,7 +10,7 @@ import gradio as gr
 from starlette.staticfiles import StaticFiles
 
 from dagsverk.doors import Doors, Rules
-from ui import api, compare, frame, home, improve, labels, look
+from ui import api, compare, frame, home, improve, labels, lineage, look
 from ui.gate import Gate
 from ui.labels_api import add_label_routes
 from ui.limits import MAX_MEDIA_BYTES, BodyLimit, Lingering, SafeHeaders
@@ -62,6 +62,8 @@ def build_pages(
         compare.build(demo, desk, speech, desk.systems, refresh_s)
     with demo.route(labels.TITLE, labels.PATH):
         labels.build(demo, speech, desk.systems)
+    with demo.route(lineage.TITLE, lineage.PATH):
+        lineage.build(demo, desk, desk.systems)
     demo.queue(default_concurrency_limit=4, max_size=200)
     return demo
 

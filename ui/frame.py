@@ -24,6 +24,7 @@ BETTER_PAGES = (
     ("improve", "Improve", ""),
     ("labels", "labels", "Labels that look wrong"),
     ("compare", "compare", "Compare models"),
+    ("lineage", "lineage", "Lineage"),
 )
 
 

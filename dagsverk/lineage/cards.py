@@ -6,6 +6,7 @@ trace can be traced itself: there is no dangling end, and whoever goes forward f
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -18,6 +19,9 @@ KINDS: tuple[str, ...] = get_args(Kind)
 MOST = 12  # things of a kind that a trace lists
 LONGEST = 1000  # characters of a name that is looked for
 NOT_RECORDED = "not recorded"
+PART = re.compile(
+    r"[A-Za-z0-9_-]{1,100}"
+)  # of an artefact's path; what is no such name is not looked for there
 Facts = tuple[tuple[str, str], ...]
 
 

@@ -12,9 +12,11 @@ from dagsverk.promotion import Decision
 from dagsverk.records import parse
 from dagsverk.report.common import moment, recorded, without_folders
 from dagsverk.report.making import address
+from dagsverk.speech.errors import SpeechError
 from dagsverk.store import Model, NotFound, Store, StoreError, Unavailable
 
 T = TypeVar("T")
+FAULTS = (StoreError, SpeechError, ValueError, OSError)  # what reading a damaged thing may raise
 
 
 class Notes(list[str]):
@@ -28,7 +30,7 @@ class Notes(list[str]):
             raise
         except NotFound:
             self.append(f"{what} is not in the store any more")
-        except (StoreError, ValueError) as error:
+        except FAULTS as error:
             self.append(f"{what} cannot be read: {without_folders(str(error))[:300]}")
         return None
 
@@ -129,7 +131,8 @@ def successors(model: Model, models: Sequence[Model], promotions: Sequence[Mappi
         elif isinstance(number, int):
             cards.append(gone_version(model.name, number))
     some = listed(len(following), len(cards), "promotions after it")
-    return Chain(title="What replaced it", cards=tuple(cards), words=some)
+    nothing = "Nothing has." if places else "It was never in use."
+    return Chain(title="What replaced it", cards=tuple(cards), words=some or ("" if cards else nothing))
 
 
 def _because(card: Card, reason: str) -> Card:

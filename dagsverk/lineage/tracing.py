@@ -10,8 +10,9 @@ from itertools import islice
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dagsverk.lineage import generic, speech, tabular
-from dagsverk.lineage.cards import LONGEST, MOST, NotTraced, Ref, Trace, parse_ref
+from dagsverk.lineage import clips, generic, speech, tabular, texts
+from dagsverk.lineage.cards import LONGEST, MOST, PART, NotTraced, Ref, Trace, parse_ref
+from dagsverk.lineage.common import FAULTS
 from dagsverk.report.making import PREFIX
 from dagsverk.speech import results, runs
 from dagsverk.speech.features import plans
@@ -41,8 +42,8 @@ def trace(store: Store, ref: Ref) -> Trace:
     of_speech: dict[str, Callable[[Store, Language, str], Trace]] = {
         "run": speech.trace_run,
         "set": speech.trace_set,
-        "clip": speech.trace_clip,
-        "text": speech.trace_text,
+        "clip": clips.trace_clip,
+        "text": texts.trace_text,
         "evaluation": speech.trace_evaluation,
     }
     try:
@@ -51,7 +52,7 @@ def trace(store: Store, ref: Ref) -> Trace:
         return of_speech[ref.kind](store, language(ref.of), ref.id)
     except Unavailable:
         raise
-    except (StoreError, ValueError) as error:
+    except FAULTS as error:
         raise NotTraced(f"no {ref.kind} {ref.id[:80]!r} of {ref.of[:40]!r}: {str(error)[:300]}") from error
 
 
@@ -91,6 +92,19 @@ def search(store: Store, words: str) -> list[Ref]:
     return exact or list(dict.fromkeys(_beginning(store, wanted)))
 
 
+def starts(store: Store) -> list[Ref]:
+    """Where to begin: every model's version in use, else its newest; each system's newest prediction."""
+    refs = []
+    for name in store.model_names():
+        model = store.champion(name) or store.models(name)[-1]
+        refs.append(Ref("version", name, str(model.version)))
+    for system in usable_systems():
+        with suppress(NotFound):
+            rows = store.latest(predictions_table(system), 1)
+            refs += [tabular.prediction_ref(system, row) for row in rows.to_dict("records")]
+    return refs
+
+
 def _is_there(store: Store, ref: Ref) -> bool:
     try:
         trace(store, ref)
@@ -111,7 +125,8 @@ def _exact(store: Store, words: str) -> Iterator[Ref]:
             ("set", f"{results.folder(of)}/shards/{words}/manifest.json"),
             ("evaluation", f"{results.folder(of)}/evaluations/{words}/report.json"),
         ):
-            yield from _there(store, Ref(kind, of.name, words), path)  # type: ignore[arg-type]
+            if PART.fullmatch(words):
+                yield from _there(store, Ref(kind, of.name, words), path)  # type: ignore[arg-type]
     for system in usable_systems():
         yield from _rows(store, system, words, prefix=False)
         yield from _commits(store, system, words)
@@ -149,7 +164,7 @@ def _there(store: Store, ref: Ref, path: str) -> Iterator[Ref]:
         store.get(path)
     except Unavailable:
         raise
-    except (StoreError, ValueError, OSError):
+    except FAULTS:
         return
     yield ref
 
@@ -202,7 +217,7 @@ def _commits(store: Store, system: System, words: str) -> Iterator[Ref]:
 def _clips(store: Store, of: Language, words: str, *, prefix: bool) -> Iterator[Ref]:
     """Clips of the newest sets."""
     names = dict[str, None]()
-    for about in speech.sets(store, of)[:MOST]:
+    for about in clips.sets(store, of)[:MOST]:
         try:
             file = plans._file(store, about.id)
             if prefix:
@@ -212,14 +227,14 @@ def _clips(store: Store, of: Language, words: str, *, prefix: bool) -> Iterator[
                 column = pq.read_table(file, columns=["id"], filters=[("id", "==", words)])["id"]
         except Unavailable:
             raise
-        except (StoreError, ValueError, OSError):
+        except FAULTS:
             continue
         names |= dict.fromkeys(column.slice(0, MOST).to_pylist())
-        if not prefix and not names and speech.rejected_in(store, about.id, words):
+        if not prefix and not names and clips.rejected_in(store, about.id, words):
             names[words] = None
     yield from (Ref("clip", of.name, name) for name in islice(names, MOST))
 
 
 def _recordings(store: Store, of: Language, words: str) -> Iterator[Ref]:
     """Texts of recordings of that path, or of that file name."""
-    yield from islice((Ref("text", of.name, name) for name in speech.texts_of(store, of, words)), MOST)
+    yield from islice((Ref("text", of.name, name) for name in texts.texts_of(store, of, words)), MOST)

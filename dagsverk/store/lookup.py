@@ -83,7 +83,7 @@ class DeltaLookups(DeltaReads):
             raise SchemaError(f"rows of {table.name} are looked for by nothing; name a column and its value")
         terms = [_term(table, name, value, prefix) for name, value in where.items()]
         period = Period(table.event_time)
-        if table.event_time in where:
+        if table.event_time and table.event_time in where:
             at = moment(where[table.event_time])
             period = Period(table.event_time, at, at)
         return self._stored(self._open(table, version), table, period).filter(reduce(and_, terms))

@@ -57,7 +57,8 @@ class DeltaStore(DeltaLookups):
     def upsert(self, table: Table, rows: Rows, about: Mapping[str, str] | None = None) -> Commit:
         """Write rows by identity, all or nothing; the last of equal identities wins.
 
-        `about` is kept with the commit. Rows equal to what is stored are left alone; if all are, there is no new commit.
+        Rows equal to what is stored are left alone; if all are, there is no new commit. `about` is kept with
+        the commit.
         Raises SchemaError (nothing written), NotFound, Conflict when retries against other writers are spent.
         """
         return self._committed(table, normalise(table, rows), None, about)

@@ -1,0 +1,182 @@
+"""Lineage: every link leads to something that exists, forward and back, and what was not kept is said."""
+
+import json
+
+import pytest
+from fastapi.testclient import TestClient
+from speech_site import RUN, spoken_store
+from ui_site import filled_store, own_copy
+
+from dagsverk.commands import main
+from dagsverk.lineage.cards import NotTraced, Ref, parse_ref
+from dagsverk.lineage.tracing import search, starts, trace
+from dagsverk.store import open_store
+from ui import lineage
+from ui.app import build_app
+from ui.tabular.desk import TabularDesk
+
+MOST = 150  # things visited from one
+HOSTILE = (
+    "", " ", "..", "../../etc/passwd", "a/b", "%2e%2e", "' or 1=1 --", '"><script>alert(1)</script>',
+    "\0", "\ud800",
+    "row:titanic:",
+    "row::x", "row:nobody:x", "row:titanic:%", "version:../titanic:1", "version:titanic:1/2",
+    "commit:titanic:../x/1", "run:swedish:../../x", "set:swedish:../x",
+    "clip:swedish:..", "text:swedish:../../a/b/c",
+    "evaluation:swedish:../..", "text:swedish:a/b", "prediction:titanic:1/x/titanic-5", "aside:titanic:x@y",
+    "prediction:titanic:99999999999999999999/1912-04-15/titanic-5", "aside:titanic:9999999999999999999999@x",
+    "run:klingon:x", "é" * 400, "x" * 5000, "١٢٣", "titanic -1", "titanic 0", "titanic 99",
+)  # fmt: skip
+
+
+def walked(store, first):
+    """Every thing that is reached from these, with its trace. An end that dangles raises NotTraced."""
+    reached, waiting = {}, list(first)
+    while waiting and len(reached) < MOST:
+        ref = waiting.pop(0)
+        if ref not in reached:
+            reached[ref] = trace(store, ref)
+            waiting += reached[ref].refs()
+    return reached
+
+
+def behind(store, ref, steps=4):
+    """What is found when one goes back only, from card to card."""
+    seen, edge = set(), {ref}
+    for _ in range(steps):
+        before = {
+            card.ref
+            for one in edge
+            for chain in trace(store, one).before
+            for card in chain.cards
+            if card.ref is not None
+        }
+        edge = before - seen
+        seen |= before
+    return seen
+
+
+@pytest.fixture(scope="module", params=["tables", "speech"])
+def store(request):
+    return open_store(str(filled_store() if request.param == "tables" else spoken_store()))
+
+
+def test_every_link_of_every_chain_leads_to_something_that_exists(store):
+    reached = walked(store, starts(store))
+    assert len(reached) >= 15
+    assert all(one.notes == () for one in reached.values())
+
+
+def test_what_was_made_of_a_thing_leads_back_to_it(store):
+    for ref, one in list(walked(store, starts(store)).items())[:12]:
+        if ref.kind not in ("row", "set"):
+            continue
+        made = {card.ref for chain in one.after for card in chain.cards if card.ref}
+        for other in sorted(made, key=str)[:4]:
+            back = behind(store, other)
+            kinds = {"version": {"commit", "set"}}.get(other.kind, {ref.kind})
+            assert ref in back or kinds & {each.kind for each in back}, (ref, other)
+
+
+def test_a_prediction_leads_to_its_row_and_to_all_that_its_model_was_made_of():
+    store = open_store(str(filled_store()))
+    ref = next(one for one in starts(store) if one.kind == "prediction" and one.of == "titanic")
+    titles = [card.title for card in trace(store, ref).cards()]
+    assert titles[:2] == ["Commit of features", "Passenger"]
+    assert titles[2:6] == ["Commit of features", "Training", "Decision", "Version 1"]
+
+
+def test_a_clip_leads_to_its_set_to_those_who_learned_from_it_and_to_what_was_heard():
+    store = open_store(str(spoken_store()))
+    taught = {card.title for card in trace(store, Ref("clip", "swedish", "train-0")).cards()}
+    assert {"Set of clips", "Training run", "Version 1"} <= taught
+    tested = list(trace(store, Ref("clip", "swedish", "test-16")).cards())
+    assert any(card.title == "Heard by" and dict(card.facts)["Heard"] for card in tested)
+    assert not any(card.title == "Training run" for card in tested)
+
+
+def test_a_clip_that_was_set_aside_says_why():
+    store = open_store(str(spoken_store()))
+    for clip, why in (("gone", "missing audio"), ("train-8", "silence")):
+        words = " ".join(card.words for card in trace(store, Ref("clip", "swedish", clip)).cards())
+        assert f"set aside there: {why}" in words
+        assert search(store, clip)[0] == Ref("clip", "swedish", clip)
+
+
+def test_a_row_that_was_set_aside_says_which_check_it_failed():
+    store = open_store(str(filled_store()))
+    (ref,) = search(store, "extra.csv")
+    assert dict(trace(store, ref).card.facts)["age: a number"].startswith("<img")
+
+
+@pytest.mark.parametrize(
+    "words, expected",
+    [
+        ("titanic-17", "row:titanic:titanic-17"),
+        ("titanic 1", "version:titanic:1"),
+        ("titanic/1", "version:titanic:1"),
+        ("titanic, version 1", "version:titanic:1"),
+        ("row:iris:iris-3", "row:iris:iris-3"),
+        ("titanic-88", "row:titanic:titanic-88"),  # and not those that begin so
+    ],
+)
+def test_a_search_finds_what_is_named_exactly(words, expected):
+    refs = [str(ref) for ref in search(open_store(str(filled_store())), words)]
+    assert refs == [expected]
+
+
+def test_a_search_finds_what_begins_so_where_nothing_is_named_exactly():
+    refs = search(open_store(str(filled_store())), "titanic-synthetic-2026")
+    refs = refs or search(open_store(str(filled_store())), "titanic-8")
+    assert len(refs) > 1
+    assert all(ref.id.startswith("titanic-") for ref in refs)
+    assert search(open_store(str(spoken_store())), RUN[:8])[0] == Ref("run", "swedish", RUN)
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+def test_no_text_harms_the_search_or_the_page(words, store):
+    for ref in search(store, words):
+        trace(store, ref)
+    if (named := parse_ref(words)) is not None and named not in search(store, words):
+        with pytest.raises(NotTraced):
+            trace(store, named)
+    desk = TabularDesk(store.url)
+    html = lineage.look(desk, desk.systems, words)
+    assert "<script" not in html
+    assert html.encode(errors="replace")
+
+
+def test_the_routes_answer_and_refuse_in_words():
+    client = TestClient(build_app(TabularDesk(str(filled_store()))))
+    answer = client.get("/api/lineage", params={"q": "titanic-17"}).json()
+    assert answer["ref"] == "row:titanic:titanic-17"
+    assert answer["after"][0]["cards"][0]["ref"] == "version:titanic:1"
+    assert len(client.get("/api/lineage", params={"q": "titanic-8"}).json()["matches"]) > 1
+    assert client.get("/api/lineage", params={"q": "nobody"}).status_code == 404
+    assert client.get("/api/lineage", params={"q": "x" * 2000}).status_code == 422
+
+
+def test_the_command_draws_the_chain(monkeypatch, capsys):
+    monkeypatch.setenv("DAGSVERK_STORE", str(filled_store()))
+    assert main(["lineage", "titanic-17"]) == 0
+    assert "> Passenger: titanic-17 [row:titanic:titanic-17]" in capsys.readouterr().out
+    assert main(["lineage", "titanic-17", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ref"] == "row:titanic:titanic-17"
+    assert main(["lineage", "titanic-8"]) == 1
+    assert "name one" in capsys.readouterr().err
+    assert main(["lineage", "nobody"]) == 1
+
+
+def test_a_version_whose_files_of_others_are_gone_still_has_its_trace(tmp_path):
+    """As after a removal from outside: what is gone is said, and nothing dangles."""
+    store = open_store(str(own_copy(spoken_store(), tmp_path)))
+    for folder in ("runs", "shards", "evaluations"):
+        store.remove(f"speech/swedish/{folder}")
+    one = trace(store, Ref("version", "whisper_swedish", "1"))
+    assert [card.title for card in one.cards() if card.missing] == [
+        "Set of clips",
+        "Training run",
+        "Evaluation",
+    ]
+    assert len(one.notes) == 3
+    walked(store, [one.ref])
