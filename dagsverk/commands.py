@@ -65,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
     _add_transcribe(groups)
     _add_report(groups)
     _add_lineage(groups)
+    _add_export_runs(groups)
     return command
 
 
@@ -111,6 +112,19 @@ def _add_lineage(groups: Any) -> None:
     )
     terminal.add_arguments(lineage)
     lineage.set_defaults(run=terminal.run)
+
+
+def _add_export_runs(groups: Any) -> None:
+    from dagsverk.tracking import terminal
+
+    export = groups.add_parser(
+        "export-runs",
+        help="trainings -> TensorBoard",
+        description=terminal.DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    terminal.add_arguments(export)
+    export.set_defaults(run=terminal.run)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

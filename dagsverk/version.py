@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import subprocess
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -30,3 +32,8 @@ def code_version() -> str:
     except (OSError, subprocess.SubprocessError):  # no git here, or no commit yet
         return released
     return git.stdout.strip()
+
+
+def kind_of_machine() -> str:
+    """What kind of machine this is, without its name: "x86_64, 2 cores"."""
+    return f"{platform.machine() or 'unknown'}, {os.cpu_count() or 1} cores"

@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import ConcurrencyLeaseHolder
 from prefect.concurrency.sync import concurrency
 
 from dagsverk.tabular.days import check_date
+from dagsverk.version import kind_of_machine
 
 LEASE_S = 60  # a killed holder blocks its system for this long at the most
 
@@ -28,6 +29,13 @@ def one_at_a_time(system: str, family: str = "tabular") -> Iterator[None]:
     holder = ConcurrencyLeaseHolder(type="flow_run", id=UUID(str(run))) if run else None
     with concurrency(f"{family}-{system}", occupy=1, lease_duration=LEASE_S, holder=holder):
         yield
+
+
+def noted(step: str, **more: object) -> dict[str, str]:
+    """What a step notes with what it writes: its name, Prefect's run, the kind of machine, and `more`."""
+    run = runtime.flow_run
+    about = {"step": step, "flow_run": run.id, "run": run.name, "machine": kind_of_machine(), **more}
+    return {name: str(value) for name, value in about.items() if value not in (None, "")}
 
 
 def run_name() -> str:

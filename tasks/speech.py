@@ -21,6 +21,7 @@ from tasks import show_speech as show
 from tasks.children import run_child
 from tasks.logs import run_logger, say
 from tasks.policies import REPEATABLE, RESUMABLE
+from tasks.runs import noted
 from tasks.stores import open_store
 
 
@@ -114,6 +115,7 @@ def finetune(language: str, set_id: str, config: FinetuneConfig) -> CheckpointRe
         # crashed, so that its worker, or the next one, resumes it.
         signal.raise_signal(signal.SIGTERM)
         raise
+    runs.note_cost(store, chosen.run, noted("fine-tune"))
     step = steps.finetuned(store, chosen, new=before is None or before.run != chosen.run)
     steps.keep(store, of, step)
     show.finetuned(of, step)
@@ -202,6 +204,7 @@ def register(language: str, checkpoint: CheckpointRef, verdict: str) -> ModelRef
         load_checkpoint(store, checkpoint, cache_folder()),
         manifest=manifest(store, made.set_id),
         config=made.finetune,
+        made=noted("register"),
     )
     steps.keep(store, of, step)
     show.registered(of, step)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import functools
+import time
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -34,6 +35,7 @@ from dagsverk.words import counted
 from tasks import show
 from tasks.logs import now_and_then, say, wrote
 from tasks.policies import REPEATABLE
+from tasks.runs import noted
 from tasks.stores import open_store
 
 if TYPE_CHECKING:
@@ -58,7 +60,8 @@ def ingest(system: str, source: str | None = None, max_bad_share: float = 0.1) -
     content = () if checked.named else described.inputs
     stored = store.read(table, columns=[*STORED_COLUMNS, *content, described.label.name])
     settled = settle(described, checked, stored, sent=source not in (None, EMBEDDED), now=now)
-    commit = store.upsert(table, settled.rows)
+    about = noted("ingest", source=checked.source, rows_in=checked.rows_in, set_aside=checked.rows_set_aside)
+    commit = store.upsert(table, settled.rows, about)
     came = {*checked.rows["row_id"], *settled.rows["row_id"]}
     gone = set(stored.loc[stored["origin"] == HISTORIC, "row_id"]) - came
     report = Ingested(
@@ -123,7 +126,9 @@ def cross_validate(system: str, rows: TableRef, model_class: ModelClass, config:
 
     def compute() -> Scores:
         computed.append(model_class)
-        return training.score_class(described, labelled, model_class, config, now_and_then())
+        began = time.monotonic()
+        made = training.score_class(described, labelled, model_class, config, now_and_then())
+        return dataclasses.replace(made, seconds=round(time.monotonic() - began, 2))
 
     scores = remembered(store, path, Scores, compute)
     did = f"scored {model_class}" if computed else f"found the scores of {model_class}, kept from before,"
@@ -165,6 +170,7 @@ def register_best(system: str, rows: TableRef, scores: list[str], config: Traini
         "table_version": rows.version,
         "label": described.label.name,
         "data_commit": rows.commit,
+        "made": noted("register-best"),
     }
     if decided.words:
         lineage |= {"label_decisions": rows.decisions, "by_hand": decided.words}
@@ -195,10 +201,11 @@ def synthesize(system: str, date: dt.date, config: SynthesisConfig) -> TableRef:
     midnight = dt.datetime.combine(date, dt.time(), dt.UTC)
     stored = store.read(table, columns=["row_id"], since=midnight, until=midnight + dt.timedelta(days=1))
     present, inserted = pd.Index(stored["row_id"]), 0
+    about = noted("synthesize", generator=config.method, seed=config.seed, date=date)
     for block in rows_of_day(described, real, date=date, **dataclasses.asdict(config)):
         new = block[present.get_indexer(block["row_id"]) < 0]
         if len(new):
-            inserted += store.upsert(table, new).inserted
+            inserted += store.upsert(table, new, about).inserted
     quality, unmeasured = _quality(store, described, real, config.method)
     report = Synthesised(**dataclasses.asdict(config), date=date, inserted=inserted, quality=quality)
     keep_report(store, system, "synthesis", report)
@@ -234,8 +241,9 @@ def predict(system: str) -> TableRef:
     rows = pending(store.read(features), done, champion.model.version)
     seen = trained_on(store, described, champion.model)
     predicted = predict_rows(champion, rows, seen, dt.datetime.now(dt.UTC))
-    commit = store.upsert(predictions, predicted)
     unseen = int((~predicted["seen_in_training"]).sum())
+    about = noted("predict", model_version=champion.model.version, unseen=unseen)
+    commit = store.upsert(predictions, predicted, about)
     report = Predicted(predicted=len(rows), unseen=unseen, model_version=champion.model.version)
     keep_report(store, system, "inference", report)
     show.committed(predictions, commit, system)

@@ -126,11 +126,10 @@ def test_a_search_finds_what_is_named_exactly(words, expected):
 
 
 def test_a_search_finds_what_begins_so_where_nothing_is_named_exactly():
-    refs = search(open_store(str(filled_store())), "titanic-synthetic-2026")
-    refs = refs or search(open_store(str(filled_store())), "titanic-8")
+    refs = search(open_store(str(filled_store())), "titanic-")
     assert len(refs) > 1
     assert all(ref.id.startswith("titanic-") for ref in refs)
-    assert search(open_store(str(spoken_store())), RUN[:8])[0] == Ref("run", "swedish", RUN)
+    assert Ref("run", "swedish", RUN) in search(open_store(str(spoken_store())), RUN[:8])
 
 
 @pytest.mark.parametrize("words", HOSTILE)
@@ -151,7 +150,7 @@ def test_the_routes_answer_and_refuse_in_words():
     answer = client.get("/api/lineage", params={"q": "titanic-17"}).json()
     assert answer["ref"] == "row:titanic:titanic-17"
     assert answer["after"][0]["cards"][0]["ref"] == "version:titanic:1"
-    assert len(client.get("/api/lineage", params={"q": "titanic-8"}).json()["matches"]) > 1
+    assert len(client.get("/api/lineage", params={"q": "titanic-"}).json()["matches"]) > 1
     assert client.get("/api/lineage", params={"q": "nobody"}).status_code == 404
     assert client.get("/api/lineage", params={"q": "x" * 2000}).status_code == 422
 
@@ -162,7 +161,7 @@ def test_the_command_draws_the_chain(monkeypatch, capsys):
     assert "> Passenger: titanic-17 [row:titanic:titanic-17]" in capsys.readouterr().out
     assert main(["lineage", "titanic-17", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["ref"] == "row:titanic:titanic-17"
-    assert main(["lineage", "titanic-8"]) == 1
+    assert main(["lineage", "titanic-"]) == 1
     assert "name one" in capsys.readouterr().err
     assert main(["lineage", "nobody"]) == 1
 

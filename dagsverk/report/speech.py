@@ -33,6 +33,7 @@ class Evidence:
     outcome: Outcome | None
     run: RunConfig | None
     curve: Curve
+    cost: Mapping[str, Any]  # how long the run was at work, and where
 
 
 def content(store: Store, subject: Subject, language: Language) -> list[object]:
@@ -82,6 +83,7 @@ def _evidence(store: Store, subject: Subject, language: Language) -> Evidence:
         curve=(_kept(subject, lambda: runs.curve(store, run), f"the curve of run {run}") or ())
         if run
         else (),
+        cost=(_kept(subject, lambda: runs.cost(store, run), f"the cost of run {run}") or {}) if run else {},
     )
 
 
@@ -169,7 +171,9 @@ def _cost(subject: Subject, evidence: Evidence) -> Html:
         ("Audio heard in training, at most", _heard_at_most(run)),
         ("Clips a second in training", _speed(evidence.curve)),
         ("Processes, threads of each", f"{run.finetune.processes}, {run.threads}" if run else NOT_RECORDED),
-        ("Seconds of training", common.recorded(subject.info.get("seconds"))),
+        ("Seconds of training", common.recorded(evidence.cost.get("seconds"))),
+        ("Computed on", common.recorded(evidence.cost.get("device") or evidence.cost.get("machine"))),
+        ("Prefect run", common.recorded(evidence.cost.get("flow_run"))),
         ("Scoring the test clips", _decoding(report)),
     ]
     return markup.card("Cost", "", markup.facts(pairs))

@@ -191,12 +191,16 @@ def _groups(chosen: Scores | None) -> Html:
 
 def _cost(subject: Subject, compared: Sequence[ComparedClass], chosen: Scores | None) -> Html:
     fits = chosen.folds * chosen.repeats if chosen else None
+    kept = subject.lineage.get("made")
+    made = kept if isinstance(kept, Mapping) else {}
     pairs = [
         ("Rows fitted on", common.recorded(subject.lineage.get("rows_fitted_on"))),
         ("Rows scored", f"{chosen.rows:,}" if chosen else NOT_RECORDED),
         ("Model classes", str(len(compared)) if compared else NOT_RECORDED),
         ("Fits of each", f"{fits}: {chosen.repeats} × {chosen.folds} folds" if chosen else NOT_RECORDED),
-        ("Seconds", common.recorded(subject.info.get("seconds"))),
+        ("Seconds, of all classes and of the decision", common.recorded(made.get("seconds"))),
+        ("Computed on", common.recorded(made.get("machine"))),
+        ("Prefect run", common.recorded(made.get("flow_run"))),
     ]
     return markup.card("Cost", "", markup.facts(pairs), width="w6")
 

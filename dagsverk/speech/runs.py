@@ -4,6 +4,7 @@ Layout below `speech/<language name>/runs/<run>/`:
     config.json                     settings with every default filled in, and what they were chosen for
     curve.json                      losses and validations on dev so far
     checkpoints/<step>/             see `checkpoints`
+    cost.json                       how long it was at work, on what, in which run of Prefect
     finished.json                   written last: {"step": the best one, "steps": all of them}
 """
 
@@ -19,7 +20,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import Field
 
 from dagsverk.form import CLOSED
-from dagsverk.records import parse, plain, read, read_json
+from dagsverk.records import parse, plain, read, read_json, write
 from dagsverk.speech.config import FinetuneConfig
 from dagsverk.speech.errors import SpeechError
 from dagsverk.speech.languages import Language
@@ -175,6 +176,14 @@ class Cost:
     flow_run: str = ""  # Prefect's, of the last attempt
     run: str = ""  # its name
     at: str = ""  # ISO 8601, UTC
+
+
+def note_cost(store: Store, run: str, about: Mapping[str, str]) -> None:
+    """Note by which run of Prefect a training came to its end; what was noted before stays."""
+    before = cost(store, run)
+    fields = {name: about[name] for name in ("flow_run", "run", "machine") if name in about}
+    if fields.keys() - before.keys():
+        write(store, f"{run_folder(run)}/cost.json", Cost(**{**fields, **before}))
 
 
 def cost(store: Store, run: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from dagsverk.tabular.scores import Scores
 from dagsverk.tabular.system import System
 from dagsverk.tabular.tables import real_rows, trained_on
 from dagsverk.tabular.typical import typical_case
+from dagsverk.version import code_version
 
 
 def register(
@@ -45,7 +47,7 @@ def register(
     Args:
         rows: what is fitted on, from `tables.labelled_rows`.
         scores: of every class compared, uncalibrated.
-        lineage: where the rows came from: table, table_version, label, data_commit.
+        lineage: where the rows came from: table, table_version, label, data_commit; made: which run it was.
     Raises: Conflict when another training promoted a version in the meantime.
     """
     key = {"training_key": training.training_key(system, rows, config)}
@@ -101,11 +103,14 @@ def _save(
     lineage: Mapping[str, Any],
     progress: Progress,
 ) -> Model:
+    began = time.monotonic()
     compared = training.add_calibrated(system, rows, scores, config, progress)
     chosen = training.select(compared)
     decision = _decide(store, system, rows, chosen, config, progress)
     classifier = training.fit_selected(system, rows, chosen)
-    origins = {**lineage, "origins": list(config.origins)}
+    spent_s = time.monotonic() - began + sum(one.seconds for one in scores)
+    made = {**lineage.get("made", {}), "seconds": round(spent_s, 2)}
+    origins = {**lineage, "origins": list(config.origins), "made": made, "code": code_version()}
     with TemporaryDirectory(prefix="dagsverk-") as folder:
         training.write_model_folder(
             Path(folder), system, classifier, scores=compared, decision=decision, rows=rows, lineage=origins

@@ -67,6 +67,7 @@ class Scores:
     positive: str = ""  # class that recall, precision, F1 and average precision are about; "": their mean
     per_class: tuple[ClassScores, ...] = ()
     predicted: Mapping[str, float] = field(default_factory=dict)  # class -> share of the predictions
+    seconds: float = field(default=0.0, compare=False)  # that it took; 0: scored before that was kept
 
     @property
     def recipe(self) -> Recipe:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from dagsverk.lineage.cards import Ref
 from dagsverk.speech.evaluation.report import PlayableClip
 from ui import parts
 from ui.parts import Html
@@ -42,9 +45,14 @@ def _clip(view: SpeechView, clip: PlayableClip) -> Html:
         ("Word by word", marked(clip.text, clip.hypothesis, code)),
     ]
     return Html(
-        f'<li><div class="dv-clip-head">{parts.element("span", ", ".join(facts), "soft small")}'
+        f'<li><div class="dv-clip-head">{parts.element("span", _about(view, clip, facts), "soft small")}'
         f"{_player(view, clip)}</div>{parts.facts(lines)}</li>"
     )
+
+
+def _about(view: SpeechView, clip: PlayableClip, facts: Sequence[str]) -> Html:
+    traced = parts.link("lineage", Ref("clip", view.language.name, clip.clip).address)
+    return parts.join(", ".join(facts), " · ", traced)
 
 
 def _spoken(words: str, code: str) -> Html:

@@ -16,6 +16,7 @@ from ui.speech import modes, sentences
 from ui.speech.charts import Dot
 from ui.speech.desk import SpeechView, evaluation_of
 from ui.speech.parts import gap, rate, unbroken
+from ui.versions import versions
 
 GROUPINGS = {
     "gender": "Gender",
@@ -271,6 +272,8 @@ def champion(view: SpeechView) -> Html:
         pairs += _champion_facts(view.champion)
         report = address(view.champion.name, view.champion.version)
         pairs.append(("Report", parts.link("all of this version", report)))
+    if view.models:
+        pairs.append(("Versions", versions(view.models, view.champion)))
     last = view.steps.evaluation
     if last and last.reason:
         pairs.append(("Last decision", last.reason))

@@ -12,6 +12,7 @@ from dagsverk.words import interval
 from ui import parts
 from ui.parts import Head, Html
 from ui.tabular.desk import View, day_command
+from ui.versions import versions
 
 MODEL_CLASSES = {
     "hist_gradient_boosting": "gradient boosting of histograms",
@@ -36,6 +37,7 @@ def champion(view: View) -> Html:
     if naming := model.info.get("naming"):
         pairs.append(("Predicted class", str(naming).replace("`", "")))
     pairs.append(("Report", parts.link("all of this version", address(model.name, model.version))))
+    pairs.append(("Versions", versions(view.versions, model)))
     if view.training:
         pairs.append(("Last decision", _sentence(view.training.reason)))
     newest_first = list(view.promotions)[: -MOST_PROMOTIONS - 1 : -1]

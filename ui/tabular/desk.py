@@ -62,6 +62,7 @@ class View:
     rejects: pd.DataFrame  # newest failed checks first
     ingested: Ingested | None = None  # what the last source came to
     searched: Searched | None = None  # what the last search for better settings came to
+    versions: Sequence[Model] = ()  # all, oldest first
 
     @property
     def blank(self) -> bool:
@@ -162,6 +163,7 @@ class TabularDesk(Desk[System, View]):
             rejects=rejects.head(LAST),
             ingested=last_report(self.store, of.name, "features", Ingested),
             searched=last_report(self.store, of.name, SEARCH, Searched),
+            versions=self.store.models(of.name),
         )
 
     def _rows(self, table: Table) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from dagsverk.lineage.cards import Ref
 from dagsverk.store import Model, StoreError
 from dagsverk.tabular.accuracy import promised_interval
 from dagsverk.tabular.errors import InvalidInput
@@ -311,7 +312,8 @@ def promise(system: System, model: Model) -> Html:
         words += f"In cross-validation it was right for {share_right(model)} of the {system.row_name}s "
         words += "that it had not seen. "
     more = parts.link("How it does now", frame.monitor_path(system))
-    return parts.element("p", parts.join(words, more), "soft small")
+    origin = parts.link("Where it comes from", Ref("version", model.name, str(model.version)).address)
+    return parts.element("p", parts.join(words, more, " · ", origin), "soft small")
 
 
 def share_right(model: Model) -> str:

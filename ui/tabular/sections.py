@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dagsverk.lineage.cards import Ref
 from dagsverk.tabular.monitoring import Report, wilson
 from dagsverk.tabular.pictures import picture
 from dagsverk.tabular.summary import NO_REAL_OUTCOME
@@ -119,11 +120,19 @@ def newest(view: View) -> Html:
     )
     seen = parts.element("div", Html(picture(system, row["prediction"])), "dv-picture")
     when = parts.moment(row["predicted_at"])
-    by = f"{parts.short(row['row_id'])}, by version {row['model_version']}, {when}"
+    by = parts.join(
+        f"{parts.short(row['row_id'])}, by version {row['model_version']}, {when}. ",
+        _traced(system, "Where it comes from", row["row_id"]),
+    )
     both = parts.element(
         "div", parts.join(seen, parts.element("div", words), parts.pairs(inputs)), "dv-newest"
     )
     return parts.card("Newest prediction", by, both, width="w7")
+
+
+def _traced(system: System, words: str, row_id: object) -> Html:
+    """What leads to a row's lineage."""
+    return parts.link(words, Ref("row", system.name, str(row_id)).address)
 
 
 def label_of(row: Mapping[Any, Any]) -> str:
@@ -193,7 +202,7 @@ def _prediction_row(system: System, row: Mapping[Any, Any]) -> list[object]:
     outcome = row["outcome"]
     happened = "–" if parts.is_missing(outcome) else system.label.words(outcome)
     return [
-        parts.short(row["row_id"]),
+        _traced(system, parts.short(row["row_id"]), row["row_id"]),
         f"{row['event_time']:%Y-%m-%d}",
         system.label.words(row["prediction"]),
         percent(row["probability"]),

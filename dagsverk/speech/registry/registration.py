@@ -40,6 +40,7 @@ def register(
     *,
     manifest: Manifest,
     config: FinetuneConfig,
+    made: Mapping[str, str] | None = None,
 ) -> Registered:
     """The version that this checkpoint comes to; promoted when its decision says so.
 
@@ -50,6 +51,7 @@ def register(
         verdict: on the checkpoint, of `assessment.assess`.
         model: the checkpoint's.
         manifest: of the set that it was trained on.
+        made: which run registers it, and where.
     Raises: Conflict when another process promoted a version in the meantime; SpeechError if the push fails.
     """
     key = {"registration_key": _registration_key(verdict)}
@@ -57,7 +59,7 @@ def register(
         store,
         language.model_name,
         key,
-        lambda: _save(store, language, verdict, model, manifest, config, key),
+        lambda: _save(store, language, verdict, model, manifest, config, key, made),
         nothing_new="nothing new, this checkpoint is",
     )
     pushed = ""
@@ -101,11 +103,13 @@ def _save(
     manifest: Manifest,
     config: FinetuneConfig,
     key: Mapping[str, str],
+    made: Mapping[str, str] | None,
 ) -> Model:
     reports = _reports(store, language, verdict)
     candidate, modes = reports.candidate, verdict.modes
     lineage = {**_lineage(verdict, model, manifest, config), **_mixed(store, verdict.run, config)}
     lineage |= _replayed(store, config)
+    lineage |= {"made": dict(made)} if made else {}
     settings = {"fine_tuning": config.to_dict(), "preparation": dict(manifest.settings)}
     with TemporaryDirectory(prefix="dagsverk-") as path:
         folder = Path(path)

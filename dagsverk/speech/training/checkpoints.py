@@ -62,6 +62,7 @@ class State:
     recent: tuple[float, ...] = ()  # losses since the last point of the curve
     best: Best | None = None
     seen: tuple[int, ...] = ()  # clips of each pool, each as often as it was trained on; (): not counted
+    seconds: float = field(default=0.0, compare=False)  # at work until here; what was lost is not in it
 
 
 @dataclass(frozen=True)

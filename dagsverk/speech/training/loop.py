@@ -21,7 +21,15 @@ from dagsverk.speech.config import NANO, FinetuneConfig
 from dagsverk.speech.errors import Interrupted, Untrainable
 from dagsverk.speech.mixtures import MixedSet
 from dagsverk.speech.model.models import SpeechModel
-from dagsverk.speech.runs import CheckpointRef, Finish, RunConfig, TrainingPoint, ValidationPoint, run_folder
+from dagsverk.speech.runs import (
+    CheckpointRef,
+    Cost,
+    Finish,
+    RunConfig,
+    TrainingPoint,
+    ValidationPoint,
+    run_folder,
+)
 from dagsverk.speech.training import checkpoints
 from dagsverk.speech.training.averaging import SHARES, average, choose_share, start_of
 from dagsverk.speech.training.batches import Batch, Position, Sampler
@@ -33,6 +41,7 @@ from dagsverk.speech.training.mixing import of_epoch
 from dagsverk.speech.training.progress import Progress
 from dagsverk.speech.training.validation import Validator
 from dagsverk.store import Store
+from dagsverk.version import kind_of_machine
 
 CURVE_POINTS = 200  # of the training loss
 
@@ -93,7 +102,7 @@ class Loop:
         self._start = start_of(self._weights) if self._config.average_with_base else {}
         self._state = self._resume()
         self._network = self._accelerator.prepare_model(inputs.learner)
-        self._step_began = time.perf_counter()
+        self._step_began = self._counted_from = time.perf_counter()
 
     def run(self) -> CheckpointRef:
         """Take the steps that are left, or those until its pause. Raises Interrupted, Untrainable."""
@@ -260,7 +269,13 @@ class Loop:
         if self._main:
             write(self._store, f"{run_folder(self._run)}/curve.json", self._state.curve)
 
+    def _spent_s(self) -> float:
+        """Seconds at work until now; what a killed attempt did after its checkpoint is not in it."""
+        return round(self._state.seconds + time.perf_counter() - self._counted_from, 1)
+
     def _save(self) -> None:
+        self._state = replace(self._state, seconds=self._spent_s())
+        self._counted_from = time.perf_counter()
         if self._main:
             checkpoints.save(self._store, self._run, self._state, self._weights, self._optimiser)
             best = self._state.best.step if self._state.best else None
@@ -280,10 +295,17 @@ class Loop:
             finish = Finish(
                 step=best, steps=self._total, trail=trail, tuned_share=share, averaged=tried, seen=seen
             )
+            spent = Cost(seconds=self._spent_s(), device=self._device(), machine=kind_of_machine())
+            write(self._store, f"{run_folder(self._run)}/cost.json", spent)
             write(self._store, f"{run_folder(self._run)}/finished.json", finish)
             self._progress.finished(best)
         self._accelerator.wait_for_everyone()
         return CheckpointRef(self._run, best)
+
+    def _device(self) -> str:
+        """What it was computed on: "cpu", or the name of the GPU."""
+        device = self._accelerator.device
+        return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device.type)
 
     def _average(self, step: int) -> dict[float, float]:
         """The WER on dev of means of a checkpoint and the start, by the checkpoint's share."""
