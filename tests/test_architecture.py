@@ -56,6 +56,8 @@ LIGHT = (  # imported in this order, in one process
     "dagsverk.tabular.searching",
     "dagsverk.tabular.searched_words",
     "dagsverk.report.making",
+    "dagsverk.lineage.tracing",
+    "dagsverk.tracking.gathering",
     "dagsverk.learning_curve_words",
     "dagsverk.tabular.learning_curve_words",
     "dagsverk.suggestions",

@@ -1,7 +1,9 @@
 """Lineage: every link leads to something that exists, forward and back, and what was not kept is said."""
 
 import json
+import shutil
 
+import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
 from speech_site import RUN, spoken_store
@@ -10,7 +12,13 @@ from ui_site import filled_store, own_copy
 from dagsverk.commands import main
 from dagsverk.lineage.cards import NotTraced, Ref, parse_ref
 from dagsverk.lineage.tracing import search, starts, trace
+from dagsverk.report.making import make_report
 from dagsverk.store import open_store
+from dagsverk.store.moving.copying import copy
+from dagsverk.tabular.config import TrainingConfig
+from dagsverk.tabular.system import load_system
+from dagsverk.tabular.tables import features_table, predictions_table
+from tasks import tabular
 from ui import lineage
 from ui.app import build_app
 from ui.tabular.desk import TabularDesk
@@ -115,6 +123,8 @@ def test_a_row_that_was_set_aside_says_which_check_it_failed():
         ("titanic-17", "row:titanic:titanic-17"),
         ("titanic 1", "version:titanic:1"),
         ("titanic/1", "version:titanic:1"),
+        ("titanic-1.html", "version:titanic:1"),
+        ("titanic-1", "row:titanic:titanic-1"),
         ("titanic, version 1", "version:titanic:1"),
         ("row:iris:iris-3", "row:iris:iris-3"),
         ("titanic-88", "row:titanic:titanic-88"),  # and not those that begin so
@@ -179,3 +189,76 @@ def test_a_version_whose_files_of_others_are_gone_still_has_its_trace(tmp_path):
     ]
     assert len(one.notes) == 3
     walked(store, [one.ref])
+
+
+@pytest.fixture
+def day(tmp_path, monkeypatch):
+    """A store with a day of Titanic, and a second one whose source mends a row of the first."""
+    monkeypatch.setenv("DAGSVERK_STORE", str(tmp_path / "store"))
+    config = TrainingConfig(model_classes=("lda",), folds=3, repeats=1, calibration="never")
+    mended = tmp_path / "mended.csv"
+    mended.write_text(
+        "passenger_id,pclass,sex,age,sibsp,parch,fare,embarked,survived\n"
+        "1,3,male,23,1,0,7.25,S,died\n9001,1,female,40,0,0,80,C,survived\n9002,1,female,-4,0,0,80,C,survived\n"
+    )
+    for source in (None, str(mended)):
+        rows = tabular.ingest.fn("titanic", source, max_bad_share=0.5)
+        scores = [tabular.cross_validate.fn("titanic", rows, "lda", config)]
+        tabular.register_best.fn("titanic", rows, scores, config)
+        tabular.predict.fn("titanic")
+    return open_store()
+
+
+def test_a_mended_row_says_what_changed_it_and_that_its_prediction_did_not_know(day):
+    one = trace(day, Ref("row", "titanic", "titanic-1"))
+    first, second = one.before[0].cards
+    assert dict(first.facts)["Source"] == "embedded"
+    assert dict(second.facts)["Source"] == "mended.csv"
+    assert "age 22.0 → 23.0" in second.words
+    assert [card.id for card in one.after[0].cards] == ["titanic, version 2", "titanic, version 1"]
+    prediction = next(card.ref for card in one.after[1].cards)
+    told = [card.words for card in trace(day, prediction).cards()]
+    assert any(words.startswith("changed it after this prediction") for words in told)
+    new = trace(day, Ref("row", "titanic", "titanic-9001"))
+    assert [card.id for card in new.after[0].cards] == ["titanic, version 2"]
+    walked(day, [one.ref, new.ref])
+
+
+def test_what_made_a_version_is_kept_with_it_and_told_by_its_report(day):
+    made = day.model("titanic", 1).info["lineage"]["made"]
+    assert made["seconds"] > 0
+    assert "cores" in made["machine"]
+    words = make_report(day, "titanic", "1").html
+    assert f"<dd>{made['seconds']}</dd>" in words
+    assert day.commits(features_table(load_system("titanic")))[1].about["set_aside"] == "1"
+
+
+def test_a_prediction_by_a_version_that_is_gone_is_told_so(day, tmp_path):
+    ref = next(one for one in starts(day) if one.kind == "prediction")
+    shutil.rmtree(tmp_path / "store" / "models" / "titanic")
+    one = trace(open_store(), ref)
+    assert any(card.missing and "not in the store any more" in card.words for card in one.cards())
+    walked(open_store(), [ref])
+
+
+def test_of_very_many_predictions_of_a_row_the_newest_are_listed(day):
+    system = load_system("titanic")
+    table = predictions_table(system)
+    one = day.lookup(table, {"row_id": "titanic-1"}).iloc[[0]]
+    many = pd.concat([one] * 20_000, ignore_index=True)
+    many["model_version"] = range(100, 20_100)
+    many["predicted_at"] = pd.Timestamp("2027-01-01") + pd.to_timedelta(range(20_000), unit="s")
+    day.upsert(table, many)
+    chain = trace(day, Ref("row", "titanic", "titanic-1")).after[1]
+    assert chain.words == "the newest 12 of 20,001 predictions are listed"
+    assert chain.cards[0].title == "Prediction by version 20099"
+    one = trace(day, chain.cards[0].ref)
+    assert any(card.missing for card in one.cards())
+
+
+def test_a_commit_keeps_what_its_writer_said_of_it_also_when_the_store_is_copied(day, tmp_path):
+    there = open_store(str(tmp_path / "copy"))
+    copy(day, there, print, read_back=False)
+    table = features_table(load_system("titanic"))
+    assert [one.about for one in there.commits(table)] == [one.about for one in day.commits(table)]
+    assert there.commits(table)[0].about["step"] == "ingest"

@@ -16,7 +16,9 @@ from dagsverk.speech.runs import (
     NEUTRAL,
     TrainingPoint,
     ValidationPoint,
+    cost,
     curve,
+    note_cost,
     run_config,
     run_folder,
     run_id,
@@ -218,4 +220,9 @@ def test_what_a_run_leaves_is_json_that_others_can_read(place):
     for path in written:
         json.loads(store.get(path), parse_constant=pytest.fail)  # no NaN
     assert read_json(store, f"{root}/config.json")["config"]["model"] == model
+    spent = cost(store, ref.run)
+    assert spent["seconds"] > 0
+    assert spent["device"]
+    note_cost(store, ref.run, {"flow_run": "f", "run": "speech-training sv", "machine": "another"})
+    assert cost(store, ref.run) == {**spent, "flow_run": "f", "run": "speech-training sv"}
     assert not [path for path in store.list(root) if path.endswith((".bin", ".pt", ".pkl"))]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,20 +12,20 @@ from dagsverk.lineage.cards import Card, Chain, NotTraced, Ref, Trace
 from dagsverk.store import Store, StoreError
 from dagsverk.tabular.system import System
 from ui import frame, parts
+from ui.lineage_api import place
 from ui.parts import Html
 from ui.tabular import sections
+from ui.tabular.api import TooBusy
 from ui.tabular.desk import TabularDesk, day_command
 
 PATH = "lineage"
 TITLE = "Lineage"
 WORDS = "Where a prediction, a text or a model comes from, and what was made of a row or a clip."
-PATIENCE_S = 20.0
 KINDS = {
     "aside": "row set aside",
     "run": "training run",
     "set": "set of clips",
 }  # what is not called as it is
-_places = threading.BoundedSemaphore(2)  # a trace may read a few versions of a large table
 
 
 def build(demo: gr.Blocks, desk: TabularDesk, systems: Sequence[System]) -> None:
@@ -54,16 +53,15 @@ def look(desk: TabularDesk, systems: Sequence[System], asked: str) -> str:
 
 
 def _content(desk: TabularDesk, systems: Sequence[System], asked: str) -> Html:
-    if not _places.acquire(timeout=PATIENCE_S):
-        return parts.note("Too many are asking at once.", "Try again in a minute.", bad=True)
     try:
-        return _traced(desk.store, asked) if asked.strip() else _starts(desk.store, systems)
+        with place():
+            return _traced(desk.store, asked) if asked.strip() else _starts(desk.store, systems)
+    except TooBusy as error:
+        return parts.note("Not now.", str(error), bad=True)
     except NotTraced as error:
         return parts.note("It is not there.", parts.short(error, 300), bad=True)
     except (StoreError, OSError) as error:
         return sections.trouble(error, had_content=False)
-    finally:
-        _places.release()
 
 
 def _traced(store: Store, asked: str) -> Html:
@@ -111,7 +109,11 @@ def _kind(ref: Ref) -> str:
 
 
 def _named(ref: Ref) -> Html:
-    return link(parts.element("code", parts.short(ref.id, 120)), ref)
+    name = ref.id
+    if ref.kind == "prediction":
+        version, _, rest = ref.id.partition("/")
+        name = f"{rest.partition('/')[2]}, by version {version}"
+    return link(parts.element("code", parts.short(name, 120)), ref)
 
 
 def _starts(store: Store, systems: Sequence[System]) -> Html:

@@ -82,8 +82,13 @@ def _origin(row: Any) -> str:
     return f"invented by {markup.short(generator, 40)}"
 
 
-def _arrivals(store: Store, system: System, row: Mapping[Any, Any], notes: Notes) -> Chain:
-    """The commit that brought a row as it stands by its identity, and those that changed it."""
+def _arrivals(
+    store: Store, system: System, row: Mapping[Any, Any], notes: Notes, predicted: int | None = None
+) -> Chain:
+    """The commit that brought a row as it stands by its identity, and those that changed it.
+
+    Args: predicted: the commit of a prediction; what changed the row after it, it did not know.
+    """
     table = features_table(system)
     where = {"row_id": row["row_id"], "event_time": row["event_time"]}
     first = notes.read("what the table was before", lambda: store.writer_of(table, where))
@@ -96,7 +101,9 @@ def _arrivals(store: Store, system: System, row: Mapping[Any, Any], notes: Notes
         before = before if before is not None else _values(store, table, where, commit.id - 1)
         now = _values(store, table, where, commit.id)
         if before is not None and now is not None and now != before:
-            cards.append(commit_card(system, table, commit, _difference(before, now)))
+            later_on = predicted is not None and commit.id > predicted
+            when = " after this prediction" if later_on else ""
+            cards.append(commit_card(system, table, commit, f"changed it{when}: {_difference(before, now)}"))
         before = now
     some = f"of {len(later)} later commits that changed rows, the newest {len(looked)} were looked at"
     return Chain(title="Where it comes from", cards=tuple(cards), words=some if len(later) > CHANGES else "")
@@ -114,7 +121,7 @@ def _values(store: Store, table: Table, where: Mapping[str, Any], commit: int) -
 
 def _difference(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     changed = [f"{spaced(name)} {before[name]} → {now[name]}" for name in now if now[name] != before[name]]
-    return f"changed it: {markup.short(', '.join(changed), 300)}"
+    return markup.short(", ".join(changed), 300)
 
 
 def commit_card(system: System, table: Table, commit: Commit, words: str = "") -> Card:
@@ -218,9 +225,12 @@ def trace_prediction(store: Store, system: System, name: str) -> Trace:
     table = predictions_table(system)
     rows = states(store, system, str(row["row_id"]))
     same = rows[rows["event_time"] == row["event_time"]] if len(rows) else rows
-    chains = [_of_row(store, system, same, notes), _of_model(store, system, int(row["model_version"]), notes)]
     where = {name: row[name] for name in ("row_id", "model_version", "event_time")}
     writer = notes.read("which commit wrote it", lambda: store.writer_of(table, where))
+    chains = [
+        _of_row(store, system, same, notes, writer.id if writer else None),
+        _of_model(store, system, int(row["model_version"]), notes),
+    ]
     card = _prediction_card(system, row)
     written = (
         () if writer is None else (("the commit that wrote it", commit_card(system, table, writer).ref),)
@@ -264,11 +274,11 @@ def _prediction(store: Store, system: System, name: str) -> Mapping[Any, Any]:
     return record
 
 
-def _of_row(store: Store, system: System, rows: pd.DataFrame, notes: Notes) -> Chain:
+def _of_row(store: Store, system: System, rows: pd.DataFrame, notes: Notes, predicted: int | None) -> Chain:
     if rows.empty:
         nothing = missing("Row", "the row is not in the features table: it was removed from outside")
         return Chain(title="The row", cards=(nothing,))
-    arrivals = _arrivals(store, system, rows.iloc[0].to_dict(), notes)
+    arrivals = _arrivals(store, system, rows.iloc[0].to_dict(), notes, predicted)
     return Chain(title="The row", cards=(*arrivals.cards, _row_card(system, rows)), words=arrivals.words)
 
 

@@ -23,7 +23,8 @@ from dagsverk.store.protocol import MODEL_NAME
 from dagsverk.tabular.system import System, load_system, usable_systems
 from dagsverk.tabular.tables import features_table, predictions_table, rejects_table
 
-VERSION = re.compile(r"([A-Za-z0-9_]{1,64})(?:\s+|/|-|,\s*version\s+|\s+version\s+|\s+v)([1-9]\d{0,8})")
+VERSION = re.compile(r"([A-Za-z0-9_]{1,64})(?:\s+|/|,\s*version\s+|\s+version\s+|\s+v)([1-9]\d{0,8})")
+REPORT = re.compile(r"([A-Za-z0-9_]{1,64})-([1-9]\d{0,8})\.html")  # as the file of a report is called
 
 
 def trace(store: Store, ref: Ref) -> Trace:
@@ -172,7 +173,7 @@ def _there(store: Store, ref: Ref, path: str) -> Iterator[Ref]:
 def _versions(store: Store, words: str) -> Iterator[Ref]:
     """ "titanic 3", "titanic/3", "titanic-3.html", a name alone, or a training's key."""
     names = store.model_names()
-    match = VERSION.fullmatch(words.removesuffix(".html"))
+    match = VERSION.fullmatch(words) or REPORT.fullmatch(words)
     wanted, number = (match[1], match[2]) if match else (words, "")
     with suppress(ValueError):
         wanted = language(wanted).model_name

@@ -8,16 +8,17 @@ from typing import Any, TypeVar
 
 from dagsverk import markup, words
 from dagsverk.markup import Head, Html, Tile
-from dagsverk.report import common, figures, speech_scores
+from dagsverk.report import common, figures, helps, speech_scores
 from dagsverk.report.common import NOT_RECORDED, Step, Subject
 from dagsverk.report.speech_scores import percent
-from dagsverk.speech import results, runs
+from dagsverk.speech import exports, results, runs
 from dagsverk.speech.errors import SpeechError
 from dagsverk.speech.evaluation.report import EvaluationReport, Verdict
 from dagsverk.speech.languages import Language
 from dagsverk.speech.runs import Curve, RunConfig, TrainingPoint, ValidationPoint
 from dagsverk.speech.steps import Outcome
 from dagsverk.store import NotFound, Store, StoreError, Unavailable
+from dagsverk.suggesting import speech as suggesting
 
 T = TypeVar("T")
 
@@ -54,6 +55,8 @@ def content(store: Store, subject: Subject, language: Language) -> list[object]:
         speech_scores.modes(evidence.verdict.modes if evidence.verdict else None),
         speech_scores.knew_before(evidence.verdict.retention if evidence.verdict else None),
         _cost(subject, evidence),
+        _exports(store, subject, language),
+        helps.card(subject, lambda: suggesting.suggestions(store, language)),
         common.way(_lineage(subject, evidence)),
         common.settings_card(_settings(subject), code),
         common.files_card(subject.model),
@@ -157,6 +160,22 @@ def _line(curve: Curve, kind: type, name: str, words_: str, look: str) -> figure
 
 def _chart(drawn: Sequence[figures.Line], title: str, say: Callable[[float], str]) -> Html:
     return figures.lines(drawn, x_title="steps", y_title=title, say_x=lambda step: f"{step:,.0f}", say_y=say)
+
+
+def _exports(store: Store, subject: Subject, language: Language) -> Html:
+    """The forms in which other engines run it."""
+    made = exports.kept(store, language, subject.model)
+    if made is None:
+        return markup.card("Exports", "", markup.element("p", "It was not exported for other engines."))
+    pairs = [
+        (
+            one.form,
+            f"refused: {common.without_folders(one.refused)}" if one.refused else f"{one.bytes:,} bytes",
+        )
+        for one in made.forms
+    ]
+    note = f"Compared with its own weights on clips of {made.checked_on}; {common.moment(made.at)}."
+    return markup.card("Exports", note, markup.facts(pairs))
 
 
 def _cost(subject: Subject, evidence: Evidence) -> Html:

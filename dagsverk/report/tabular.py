@@ -11,13 +11,16 @@ from typing import Any
 from dagsverk import markup, words
 from dagsverk.markup import Head, Html, Tile
 from dagsverk.records import read_file
-from dagsverk.report import common, figures
+from dagsverk.report import common, figures, helps
 from dagsverk.report.common import NOT_RECORDED, Step, Subject
-from dagsverk.store import Store, StoreError, Unavailable
+from dagsverk.store import NotFound, Store, StoreError, Unavailable
+from dagsverk.suggesting import tabular as suggesting
 from dagsverk.tabular.expected import Reliability
 from dagsverk.tabular.measures import REPORTED, WORDS
 from dagsverk.tabular.reports import ComparedClass, Interval
 from dagsverk.tabular.scores import ClassScores, Scores
+from dagsverk.tabular.system import load_system
+from dagsverk.tabular.tables import predictions_table
 
 READ = ("scores.json", "lineage.json")
 
@@ -42,7 +45,8 @@ def content(store: Store, subject: Subject) -> list[object]:
         _reliability(whole),
         _classes(whole),
         _groups(chosen),
-        _cost(whole, compared or [], chosen),
+        _cost(whole, compared or [], chosen, _predicted(store, whole)),
+        *_helps(store, whole),
         common.way(_lineage(whole, chosen)),
         common.settings_card(_settings(chosen), whole.lineage.get("code")),
         common.files_card(whole.model),
@@ -189,7 +193,29 @@ def _groups(chosen: Scores | None) -> Html:
     return markup.card("Groups", note, markup.table("Cross-validated", heads, rows), width="w6")
 
 
-def _cost(subject: Subject, compared: Sequence[ComparedClass], chosen: Scores | None) -> Html:
+def _helps(store: Store, subject: Subject) -> list[Html]:
+    """Nothing for a name that is no system any more."""
+    try:
+        system = load_system(subject.model.name)
+    except ValueError:
+        return []
+    return [helps.card(subject, lambda: suggesting.suggestions(store, system))]
+
+
+def _predicted(store: Store, subject: Subject) -> str:
+    """How many rows it has predicted until now."""
+    try:
+        table = predictions_table(load_system(subject.model.name))
+        return f"{store.count(table, {'model_version': subject.model.version}):,}"
+    except Unavailable:
+        raise
+    except NotFound:
+        return "0"
+    except (StoreError, ValueError):
+        return NOT_RECORDED
+
+
+def _cost(subject: Subject, compared: Sequence[ComparedClass], chosen: Scores | None, predicted: str) -> Html:
     fits = chosen.folds * chosen.repeats if chosen else None
     kept = subject.lineage.get("made")
     made = kept if isinstance(kept, Mapping) else {}
@@ -199,6 +225,7 @@ def _cost(subject: Subject, compared: Sequence[ComparedClass], chosen: Scores | 
         ("Model classes", str(len(compared)) if compared else NOT_RECORDED),
         ("Fits of each", f"{fits}: {chosen.repeats} × {chosen.folds} folds" if chosen else NOT_RECORDED),
         ("Seconds, of all classes and of the decision", common.recorded(made.get("seconds"))),
+        ("Rows predicted until now", predicted),
         ("Computed on", common.recorded(made.get("machine"))),
         ("Prefect run", common.recorded(made.get("flow_run"))),
     ]

@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
 
+from dagsverk.lineage import tracing
 from dagsverk.speech.config import CorpusConfig, EvaluationConfig, FinetuneConfig, PrepareConfig
 from dagsverk.speech.languages import language
 from dagsverk.speech.summary import speech_summary
@@ -149,6 +150,9 @@ def pages(systems: Sequence[str]) -> dict[str, object]:
         ]
         found[f"summary {name}"] = day_summary(store, name)
     shown = dataclasses.asdict(heard.view(language("sv")))
+    for name in ("titanic-1", "titanic 1", "whisper_swedish 1"):
+        (ref,) = tracing.search(store, name)
+        found[f"lineage {name}"] = [[card.title, str(card.ref)] for card in tracing.trace(store, ref).cards()]
     found["speech"] = {
         name: what for name, what in shown.items() if name not in ("version", "champion", "models")
     }
