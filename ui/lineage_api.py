@@ -16,8 +16,6 @@ from ui.tabular.api import TooBusy
 from ui.tabular.desk import TabularDesk
 
 Name = Annotated[str, Query(max_length=LONGEST, description="A row, version, run, set, clip, ... by name")]
-    str, Query(max_length=LONGEST, description="A row, version, run, set, clip, ... by its name")
-]
 PATIENCE_S = 20.0
 _places = threading.BoundedSemaphore(2)  # a trace may read a few versions of a large table
 

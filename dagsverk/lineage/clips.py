@@ -15,7 +15,14 @@ from dagsverk.lineage.common import (
     Notes,
     version_card,
 )
-from dagsverk.lineage.speech_cards import evaluation_card, reports_of, run_card, run_configs, set_card
+from dagsverk.lineage.speech_cards import (
+    evaluation_card,
+    reports_of,
+    run_card,
+    run_configs,
+    set_card,
+    sets_of,
+)
 from dagsverk.markup import short
 from dagsverk.report.common import without_folders
 from dagsverk.speech import results
@@ -66,9 +73,7 @@ def _place_words(split: str, why: str) -> str:
 def _trainings(store: Store, of: Language, places: list[tuple[Manifest, str, str]], notes: Notes) -> Chain:
     """Runs that had it among their clips to train on, and the versions of these."""
     taught = {about.id for about, split, why in places if split == "train" and not why}
-    seen = [
-        run for run in run_configs(store, of, notes) if run.set_id in taught or taught & set(run.replayed)
-    ]
+    seen = [run for run in run_configs(store, of, notes) if taught & sets_of(run)]
     models, promotions = store.models(of.model_name), store.champions(of.model_name)
     cards: list[Card] = []
     for run in seen[: -MOST - 1 : -1]:

@@ -22,6 +22,7 @@ from dagsverk.lineage.speech_cards import (
     run_configs,
     set_card,
     set_cards,
+    sets_of,
 )
 from dagsverk.lineage.texts import texts_by
 from dagsverk.markup import short
@@ -54,14 +55,15 @@ def trace_set(store: Store, of: Language, set_id: str) -> Trace:
     """A set of clips: its recordings; the runs on it, and the evaluations."""
     about = _the_set(store, of, set_id)
     notes = Notes()
-    trained = [run for run in run_configs(store, of, notes) if run.set_id == set_id or set_id in run.replayed]
+    trained = [run for run in run_configs(store, of, notes) if set_id in sets_of(run)]
     reports = [one for one in reports_of(store, of, notes) if one.set == set_id]
+    origin = [corpus_card(about), *_parents(store, about, notes)]
     run_cards = tuple(run_card(store, run.run, notes) for run in trained[: -MOST - 1 : -1])
     scored = tuple(evaluation_card(of, one) for one in reports[: -MOST - 1 : -1])
     return Trace(
         ref=Ref("set", of.name, set_id),
         title=f"{of.title}: set {set_id}",
-        before=(Chain(title="Where it comes from", cards=(corpus_card(about),)),),
+        before=(Chain(title="Where it comes from", cards=tuple(origin)),),
         card=set_card(about),
         after=(
             Chain(title="What was trained on it", cards=run_cards,
@@ -71,6 +73,12 @@ def trace_set(store: Store, of: Language, set_id: str) -> Trace:
         ),
         notes=tuple(notes),
     )  # fmt: skip
+
+
+def _parents(store: Store, about: Manifest, notes: Notes) -> list[Card]:
+    """The set that this one was made of by hand."""
+    by_hand = getattr(about, "by_hand", None)
+    return set_cards(store, str(by_hand.parent), notes)[1:] if by_hand is not None else []
 
 
 def _the_set(store: Store, of: Language, set_id: str) -> Manifest:
@@ -99,7 +107,7 @@ def trace_run(store: Store, of: Language, run: str) -> Trace:
     models, promotions = store.models(of.model_name), store.champions(of.model_name)
     versions = [model for model in models if model.info.get("run") == run]
     cards = [*set_cards(store, made.set_id, notes)]
-    for other in made.replayed:
+    for other in sorted(sets_of(made) - {made.set_id}):
         cards += [
             Card(**{**vars(card), "words": "clips of it were mixed in"})
             for card in set_cards(store, other, notes)[1:]

@@ -70,6 +70,11 @@ def set_card(about: Manifest) -> Card:
         suspicious = ", ".join(f"{one.clips:,} {kind}" for kind, one in about.suspicious.items())
         facts.append(("Suspicious texts", suspicious))
     facts.append(("Made", moment(about.created)))
+    by_hand = getattr(about, "by_hand", None)  # of sets that people mended
+    if by_hand is not None:
+        facts.append(("Mended by hand", str(by_hand.words)))
+    if about.copies is not None:
+        facts.append(("Changed copies", f"{about.copies.clips:,}"))
     return Card(
         title="Set of clips",
         ref=Ref("set", name_of(about.language), about.id),
@@ -84,6 +89,12 @@ def name_of(code: str) -> str:
     return language(code).name
 
 
+def sets_of(made: RunConfig) -> set[str]:
+    """Every set that a run drew clips from."""
+    mixed = getattr(made, "mixed", ())  # other sets of the language, by weight
+    return {made.set_id, *made.replayed, *(str(one.set) for one in mixed)}
+
+
 def run_card(store: Store, run: str, notes: Notes, step: object = None) -> Card:
     made = notes.read(f"the settings of run {run}", lambda: runs.run_config(store, run))
     if made is None:
@@ -95,6 +106,8 @@ def run_card(store: Store, run: str, notes: Notes, step: object = None) -> Card:
     if step is not None:
         facts.append(("Chosen on dev", f"step {step}"))
     facts += [("Peak learning rate", f"{settings.learning_rate:g}"), ("Seed", str(settings.seed))]
+    if made.search:
+        facts.append(("Made for the search", short(made.search)))
     if made.replayed:
         facts.append(
             ("Clips of other sets", ", ".join(f"{n:,} of {name}" for name, n in made.replayed.items()))
