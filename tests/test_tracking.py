@@ -9,8 +9,8 @@ from ui_site import filled_store, own_copy
 from dagsverk.commands import main
 from dagsverk.speech import runs
 from dagsverk.store import open_store
+from dagsverk.tracking.event_files import FILE, export, write
 from dagsverk.tracking.gathering import Point, Tracked, trainings
-from dagsverk.tracking.tensorboard import FILE, export, write
 
 accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 

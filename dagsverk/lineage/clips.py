@@ -98,12 +98,12 @@ def _hypotheses(
             continue
         model = by_key.get(report.key)
         links = (("the version", Ref("version", model.name, str(model.version))),) if model else ()
-        heard = str(mine.iloc[0]["hypothesis"]) or "nothing"
+        hypothesis = str(mine.iloc[0]["hypothesis"]) or "nothing"
         card = evaluation_card(of, report)
-        facts = (("Model", short(report.model.name)), ("Heard", short(heard, 300)))
+        facts = (("Model", short(report.model.name)), ("Heard", short(hypothesis, 300)))
         cards.append(Card(title="Heard by", ref=card.ref, id=report.key, facts=facts, links=links))
     words = listed(len(reports), MOST, "evaluations") or ("" if cards else "No model was scored on it.")
-    return Chain(title="What was heard in it", cards=tuple(cards), words=words)
+    return Chain(title="What was hypothesis in it", cards=tuple(cards), words=words)
 
 
 def sets(store: Store, of: Language) -> list[Manifest]:

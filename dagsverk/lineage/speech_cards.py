@@ -38,7 +38,16 @@ def made_of(store: Store, of: Language, model: Model, notes: Notes) -> list[Card
         Card(title="Model before training", id=base),
         run_card(store, run, notes, step=info.get("step")),
         *score_cards(store, of, str(info.get("evaluation") or ""), notes),
-        Card(**{**vars(decision), "facts": (*decision.facts, ("Code", recorded(kept.get("code"))))}),
+        Card(
+            **{
+                **vars(decision),
+                "facts": (
+                    *decision.facts,
+                    ("Code", recorded(kept.get("code"))),
+                    *made_facts(info.get("made")),
+                ),
+            }
+        ),
     ]
 
 

@@ -21,10 +21,10 @@ from dagsverk.lineage.common import (
     the_version,
     version_card,
 )
-from dagsverk.report.common import recorded, without_folders
+from dagsverk.report.common import recorded
 from dagsverk.store import Commit, Model, NotFound, Store, StoreError, Table, Unavailable
 from dagsverk.tabular.system import System
-from dagsverk.tabular.tables import features_table, predictions_table, rejects_table
+from dagsverk.tabular.tables import features_table, predictions_table
 from dagsverk.words import counted, last_part, spaced
 
 READ = 100_000  # predictions of one row that are looked through for the newest
@@ -149,7 +149,7 @@ def _learners(store: Store, system: System, row: Mapping[Any, Any], notes: Notes
     seen = functools.cache(lambda commit: _as_of(store, table, where, commit))
     cards = []
     for model in models[: -MOST - 1 : -1]:
-        origins, commit = _taught(model)
+        origins, commit = taught(model)
         if commit is None:
             notes.append(f"version {model.version} did not keep which rows it was fitted on")
             continue
@@ -163,7 +163,7 @@ def _learners(store: Store, system: System, row: Mapping[Any, Any], notes: Notes
     return Chain(title="What learned from it", cards=tuple(cards), words=words)
 
 
-def _taught(model: Model) -> tuple[Sequence[str], int | None]:
+def taught(model: Model) -> tuple[Sequence[str], int | None]:
     """(origins of the rows, data commit) that a version was fitted on."""
     lineage = model.info.get("lineage")
     kept = lineage if isinstance(lineage, Mapping) else {}
@@ -363,79 +363,4 @@ def _training_card(model: Model, kept: Mapping[str, Any]) -> Card:
         id=str(info.get("training_key") or NOT_RECORDED),
         facts=(*facts, *made_facts(kept.get("made"))),
         words="" if info.get("training_key") else "its training key was not recorded",
-    )
-
-
-def trace_commit(store: Store, system: System, name: str) -> Trace:
-    """A commit: what brought its rows, and which versions were fitted on the table as it then stood."""
-    wanted, _, number = name.rpartition("/")
-    tables = (features_table(system), predictions_table(system))
-    table = next((one for one in tables if one.name == wanted), None)
-    try:
-        commits = store.commits(table) if table else []
-    except NotFound:
-        commits = []
-    commit = next((one for one in commits if str(one.id) == number), None)
-    if table is None or commit is None:
-        raise NotTraced(
-            f"{system.name} has no commit {name[:80]!r}; want table/number, such as {tables[0].name}/17…"
-        )
-    notes, models, promotions = Notes(), store.models(system.name), store.champions(system.name)
-    fitted = [model for model in models if table == tables[0] and _taught(model)[1] == commit.id]
-    cards = tuple(version_card(model, promotions) for model in fitted[: -MOST - 1 : -1])
-    words = listed(len(fitted), len(cards), "versions") or ("" if cards else "No version was.")
-    after = [Chain(title="What was fitted on the table as of it", cards=cards, words=words)]
-    version = commit.about.get("model_version", "")
-    by = [model for model in models if str(model.version) == version]
-    before = [Chain(title="Where it comes from", cards=(_source_card(commit),))]
-    if table == tables[1]:
-        after, before = [], [Chain(title="The model", cards=tuple(version_card(m, promotions) for m in by))]
-    return Trace(
-        ref=Ref("commit", system.name, name),
-        title=f"Commit {commit.id} of {table.name}",
-        before=tuple(before),
-        card=commit_card(system, table, commit),
-        after=tuple(after),
-        notes=tuple(notes),
-    )
-
-
-def _source_card(commit: Commit) -> Card:
-    about = commit.about
-    if about.get("source"):
-        return Card(title="Source", id=without_folders(last_part(about["source"])))
-    if about.get("generator"):
-        return Card(title="Generator", id=about["generator"], words="rows invented for a day")
-    return missing("Source", "what brought the rows was not noted with the commit")
-
-
-def trace_aside(store: Store, system: System, name: str) -> Trace:
-    """A raw row that was set aside: by which checks, of what source."""
-    line, _, source = name.partition("@")
-    try:
-        rows = store.lookup(rejects_table(system), {"line": int(line), "source": source})
-    except Unavailable:
-        raise
-    except (ValueError, StoreError):
-        rows = pd.DataFrame()
-    if rows.empty:
-        raise NotTraced(f"{system.name} has no row set aside as {name[:80]!r}; want line@source")
-    checks = [
-        (f"{one['column'] or 'row'}: {one['check']}", markup.short(one["value"]))
-        for one in rows.sort_values("column").to_dict("records")
-    ]
-    last = rows["found_at"].max()
-    words = "Set aside: it is in no commit of features, so nothing was fitted on it or predicted from it."
-    return Trace(
-        ref=Ref("aside", system.name, name),
-        title=f"Line {line} of {markup.short(last_part(source))}",
-        before=(Chain(title="Where it comes from", cards=(Card(title="Source", id=last_part(source)),)),),
-        card=Card(
-            title="Row set aside",
-            ref=Ref("aside", system.name, name),
-            id=f"line {line}",
-            facts=(*checks, ("Last seen", markup.moment(last))),
-            words=words,
-        ),
-        after=(),
     )

@@ -10,7 +10,7 @@ from itertools import islice
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dagsverk.lineage import clips, generic, speech, tabular, texts
+from dagsverk.lineage import clips, commits, generic, speech, tabular, texts
 from dagsverk.lineage.cards import LONGEST, MOST, PART, NotTraced, Ref, Trace, parse_ref
 from dagsverk.lineage.common import FAULTS
 from dagsverk.report.making import PREFIX
@@ -37,8 +37,8 @@ def trace(store: Store, ref: Ref) -> Trace:
     of_table: dict[str, Callable[[Store, System, str], Trace]] = {
         "row": tabular.trace_row,
         "prediction": tabular.trace_prediction,
-        "commit": tabular.trace_commit,
-        "aside": tabular.trace_aside,
+        "commit": commits.trace_commit,
+        "aside": commits.trace_aside,
     }
     of_speech: dict[str, Callable[[Store, Language, str], Trace]] = {
         "run": speech.trace_run,

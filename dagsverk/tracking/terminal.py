@@ -21,7 +21,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Exit status: 0; 1 where there is no store, tool or place, or a training could not be read."""
     from dagsverk.store import StoreError, open_store
-    from dagsverk.tracking.tensorboard import export
+    from dagsverk.tracking.event_files import export
     from dagsverk.words import counted
 
     try:

@@ -55,11 +55,12 @@ def register(
     Raises: Conflict when another process promoted a version in the meantime; SpeechError if the push fails.
     """
     key = {"registration_key": _registration_key(verdict)}
+    by: dict[str, Any] = {"made": dict(made)} if made else {}
     version, registration = promotion.register(
         store,
         language.model_name,
         key,
-        lambda: _save(store, language, verdict, model, manifest, config, key, made),
+        lambda: _save(store, language, verdict, model, manifest, config, {**key, **by}),
         nothing_new="nothing new, this checkpoint is",
     )
     pushed = ""
@@ -102,14 +103,12 @@ def _save(
     model: SpeechModel,
     manifest: Manifest,
     config: FinetuneConfig,
-    key: Mapping[str, str],
-    made: Mapping[str, str] | None,
+    about: Mapping[str, Any],
 ) -> Model:
     reports = _reports(store, language, verdict)
     candidate, modes = reports.candidate, verdict.modes
     lineage = {**_lineage(verdict, model, manifest, config), **_mixed(store, verdict.run, config)}
     lineage |= _replayed(store, config)
-    lineage |= {"made": dict(made)} if made else {}
     settings = {"fine_tuning": config.to_dict(), "preparation": dict(manifest.settings)}
     with TemporaryDirectory(prefix="dagsverk-") as path:
         folder = Path(path)
@@ -144,7 +143,7 @@ def _save(
             metrics=_metrics(candidate, reports.base),
             description=f"{language.title}: Whisper fine-tuned from {config.model}",
             info={
-                **key,
+                **about,
                 **_about(verdict, model, manifest, config),
                 "evaluation": candidate.key,
                 "normaliser": candidate.normaliser,
