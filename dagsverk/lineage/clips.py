@@ -103,7 +103,7 @@ def _hypotheses(
         facts = (("Model", short(report.model.name)), ("Heard", short(hypothesis, 300)))
         cards.append(Card(title="Heard by", ref=card.ref, id=report.key, facts=facts, links=links))
     words = listed(len(reports), MOST, "evaluations") or ("" if cards else "No model was scored on it.")
-    return Chain(title="What was hypothesis in it", cards=tuple(cards), words=words)
+    return Chain(title="What was heard in it", cards=tuple(cards), words=words)
 
 
 def sets(store: Store, of: Language) -> list[Manifest]:

@@ -33,21 +33,13 @@ def made_of(store: Store, of: Language, model: Model, notes: Notes) -> list[Card
         published = Card(title="Published model", id=base, words="not trained here")
         return [published, decision]
     run, set_id = str(info["run"]), str(info.get("set") or kept.get("set") or "")
+    facts = (*decision.facts, ("Code", recorded(kept.get("code"))), *made_facts(info.get("made")))
     return [
         *set_cards(store, set_id, notes),
         Card(title="Model before training", id=base),
         run_card(store, run, notes, step=info.get("step")),
         *score_cards(store, of, str(info.get("evaluation") or ""), notes),
-        Card(
-            **{
-                **vars(decision),
-                "facts": (
-                    *decision.facts,
-                    ("Code", recorded(kept.get("code"))),
-                    *made_facts(info.get("made")),
-                ),
-            }
-        ),
+        Card(**{**vars(decision), "facts": facts}),
     ]
 
 
