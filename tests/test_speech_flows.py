@@ -94,9 +94,10 @@ def test_a_learning_curve_finds_the_days_run_and_trains_the_parts_beside_it(
                 ("list clips", "prepare shards"),
                 ("list clips", "complete"),
                 ("prepare shards", "complete"),
+                ("complete", "mend clips"),
             },
         ),
-        (1, {("newest-clips", "fine-tune")}),
+        (1, {("newest-clips", "mend clips"), ("mend clips", "fine-tune")}),
         (
             2,
             {
@@ -127,6 +128,7 @@ def test_the_graph_of_a_run_links_its_steps(server, first_day, part, expected):
         (0, "list clips sv", r"planned the set \S+; 4 shards are to be made"),
         (0, "complete", r"completed the set \S+: train 40, dev 6, test 8 clips; 0 set aside"),
         (1, "newest-clips", r"the newest set of clips is \S+"),
+        (1, "mend clips sv", r"no decision of people applies to \S+: it is used as it was prepared"),
         (1, "fine-tune sv", r"trained run \S+ of 4 steps on \S+; step 4 is best: WER"),
         (2, "newest-checkpoint", r"the newest finished training is run"),
         (2, "score", r"scored step 4 of run \S+ on 8 test clips of \S+; WER \d"),
