@@ -123,6 +123,8 @@ def train_trial(
         run_logger().warning("trial %d is lost, the search goes on without it: %s", number, error)
         result = Result(reason=f"lost: {error}", lost=True)
         searching.keep_result(store, of, training, result)
+    if stage == WHOLE and seed:  # scored: only the first seed of the best may be wanted again
+        _drop(store, [result])
     return result.reason or f"loss {result.dev_loss}"
 
 

@@ -62,6 +62,8 @@ def test_a_search_ends_without_a_lost_trial_and_changes_nothing_but_its_report(c
     assert report.cost.trials_steps == pytest.approx(3 / 8 + 2 * 2 / 8, abs=0.2)
     assert "crashed" in report.cost.reasons[0]
     assert steps.kept(store, SWEDISH, steps.Finetuned) is None  # nothing that an evaluation would take up
+    left = {path.split("/")[3] for path in store.list("speech/swedish/runs") if "/checkpoints/" in path}
+    assert len(left) <= 1, "checkpoints are left of the best at most"
     assert (store.champion(SWEDISH.model_name), results.runs(store, SWEDISH)) == (None, [])
     before = len(made)
     assert speech_search("sv", finetune, config) == report.verdict
