@@ -16,8 +16,10 @@ from dagsverk.tabular.system import System
 def better_speech(store: Store, language: Language) -> Iterator[Suggestion]:
     """Of each model that was compared with the one in use, the newest comparison, if that is better."""
     champion = store.champion(language.model_name)
+    if champion is None:
+        return
     seen: set[str] = set()
-    for report in results.reports(store, language) if champion else ():
+    for report in results.reports(store, language):
         sides = (report.first, report.second)
         place = next((i for i, side in enumerate(sides) if side.version == champion.version), None)
         other = None if place is None else sides[1 - place]
@@ -47,8 +49,10 @@ def better_speech(store: Store, language: Language) -> Iterator[Suggestion]:
 def better_tables(store: Store, system: System) -> Iterator[Suggestion]:
     """The same of a table."""
     champion = store.champion(system.name)
+    if champion is None:
+        return
     seen: set[str] = set()
-    for report in tables.reports(store, system.name) if champion else ():
+    for report in tables.reports(store, system.name):
         sides = (report.first, report.second)
         place = next((i for i, side in enumerate(sides) if side.version == champion.version), None)
         other = None if place is None else sides[1 - place]

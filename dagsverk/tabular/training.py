@@ -208,7 +208,8 @@ def write_model_folder(
     write_file(folder / "decision.json", plain(decision))
     write_file(folder / "lineage.json", origin)
     write_file(folder / "background.json", background(system, rows, own[0].seed))
-    card = model_card(system, classifier, chosen=own[0], scores=scores, decision=decision, lineage=origin)
+    shown = {name: value for name, value in origin.items() if name != "made"}  # which run, how fast
+    card = model_card(system, classifier, chosen=own[0], scores=scores, decision=decision, lineage=shown)
     (folder / "card.md").write_text(card, encoding="utf-8")
     return folder
 
