@@ -22,7 +22,7 @@ from dagsverk.store import open_store
 
 BEFORE = json.loads((Path(__file__).parent / "assets" / "speech_store_before.json").read_text("utf-8"))
 SWEDISH = language("sv")
-WHOLE = {"train_share": 1.0, "train_by": "clips"}  # new fields that are not empty where nobody asked for a part
+WHOLE = {"train_share": 1.0, "train_by": "clips"}  # new fields that are never empty
 KINDS = {
     "/report.json": EvaluationReport,
     "/audio.json": KeptAudio,
