@@ -199,3 +199,19 @@ def test_the_memory_of_a_contender_is_that_of_a_process_with_it_alone(store, cor
     assert 100e6 < written.memory_bytes < 3e9
     again = work.write_down(store, SWEDISH, plan, Contender(), corpus)
     assert (again.new, again.memory_bytes) == (0, written.memory_bytes)
+
+
+def test_two_clips_of_one_recording_without_an_answer_are_both_set_aside(store, tmp_path, right):
+    own = SoundCorpus()
+    clips = [clip for clip in own.clips if clip.split == "test"]
+    noise, tone = (next(clip for clip in clips if clip.text == text) for text in ("brus", "en låg ton"))
+    lines = []
+    for number, clip in enumerate((tone, noise, noise, tone)):
+        (tmp_path / f"{number}.wav").write_bytes(own.recordings[clip.audio])
+        lines.append(json.dumps({"file": f"{number}.wav", "text": clip.text}))
+    (tmp_path / "metadata.jsonl").write_text("\n".join(lines))
+    with running(right) as server:
+        pair = program_at(server, "hates-noise"), Contender()
+        report, _ = compare(store, *pair, CorpusConfig(source=str(tmp_path)))
+    assert report.clips == 2
+    assert sum(report.set_aside.values()) == 2

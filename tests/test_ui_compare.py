@@ -8,7 +8,6 @@ from fastapi.testclient import TestClient
 from speech_site import MARKUP, SWEDISH, spoken_store
 from ui_site import own_copy
 
-from dagsverk.records import write
 from dagsverk.speech.compared import results
 from dagsverk.speech.compared.paired import paired, rates
 from dagsverk.speech.compared.results import CompareReport, Cost, Side
@@ -46,7 +45,7 @@ def keep_comparison(store):
         language="sv", of=f"all clips of {MARKUP}", clips_key="aa", first=sides[0], second=sides[1],
         set_aside={f"{HOSTILE}: refused": 2}, notes=(MARKUP,), took_s=1.0,
     )  # fmt: skip
-    write(store, f"{results.folder(SWEDISH)}/reports/{report.key}.json", report)
+    results.keep(store, SWEDISH, report)
 
 
 def side(store, name, rows, version=None):

@@ -128,7 +128,7 @@ class Tabled:
 
     def version(self) -> str:
         """Another one when there is something new to compare."""
-        return "|".join(f"{one.key} {one.at}" for one in tables.reports(self.store, self.system.name))
+        return tables.version(self.store, self.system.name)
 
     def entrants(self) -> list[Entrant]:
         """Both sides of each comparison, newest first."""

@@ -75,11 +75,13 @@ def look(
     try:
         subjects = comparable.subjects(desk, speech)
         subject = next((one for one in subjects if one.name == str(about or "")), None) or _first(subjects)
+        version = subject.version()
+        if last == f"{subject.name}|{version}|{first}|{second}":
+            return [gr.skip()] * 5
         entrants = subject.entrants()
         pair = comparable.chosen(entrants, str(first or ""), str(second or ""))
-        stamp = f"{subject.name}|{subject.version()}|" + "|".join(one.id for one in pair or ())
-        if last == stamp:
-            return [gr.skip()] * 5
+        one_id, two_id = (one.id for one in pair) if pair else (None, None)
+        stamp = f"{subject.name}|{version}|{one_id}|{two_id}"
         radio = gr.Radio([(one.title, one.name) for one in subjects], value=subject.name)
         if pair is None:
             none = gr.Dropdown([], value=None, visible=False)

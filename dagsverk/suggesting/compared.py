@@ -75,6 +75,6 @@ def better_tables(store: Store, system: System) -> Iterator[Suggestion]:
             ),
             cost="a decision, and a training by its recipe",
             command=f"prefect deployment run tabular-compare/{system.name}",
-            source=f"{tables.folder(system.name)}/{report.key}.json",
+            source=f"{tables.folder(system.name)}/reports/{report.key}.json",
             made_at=report.at,
         )  # fmt: skip

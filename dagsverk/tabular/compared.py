@@ -1,6 +1,6 @@
 """Two models of a table compared: what is asked, and what came of it. Light: loads no learning library.
 
-Layout: comparisons/<system>/<comparison>.json.
+Layout: comparisons/<system>/reports/<comparison>.json, and newest.json beside the folder.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pydantic import Field
 
 from dagsverk.addresses import SCHEMA, refuse_keys
 from dagsverk.form import CLOSED
-from dagsverk.records import read
-from dagsverk.store import Store
+from dagsverk.records import read, write
+from dagsverk.store import NotFound, Store
 from dagsverk.tabular.config import MAX_SEED
 from dagsverk.tabular.measures import WORDS
 from dagsverk.words import counted
@@ -187,7 +187,30 @@ def folder(system: str) -> str:
     return f"comparisons/{system}"
 
 
+@dataclass(frozen=True)
+class Newest:
+    """Which comparison was made last, and when: a small file, to be looked at often."""
+
+    key: str
+    at: str
+
+
+def keep(store: Store, report: TableReport) -> None:
+    """Replace what was kept of the same comparison before."""
+    write(store, f"{folder(report.system)}/reports/{report.key}.json", report)
+    write(store, f"{folder(report.system)}/newest.json", Newest(report.key, report.at))
+
+
+def version(store: Store, system: str) -> str:
+    """Another one when a comparison was made, or made again. Cheap: one small file."""
+    try:
+        newest = read(store, f"{folder(system)}/newest.json", Newest)
+    except NotFound:
+        return ""
+    return f"{newest.key} {newest.at}"
+
+
 def reports(store: Store, system: str) -> list[TableReport]:
     """All comparisons of a system, newest first."""
-    paths = [path for path in store.list(folder(system)) if path.endswith(".json")]
+    paths = [path for path in store.list(f"{folder(system)}/reports") if path.endswith(".json")]
     return sorted((read(store, path, TableReport) for path in paths), key=lambda one: one.at, reverse=True)

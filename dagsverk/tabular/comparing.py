@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from dagsverk import threads
-from dagsverk.records import write
 from dagsverk.store import Model, Store
 from dagsverk.tabular.brought import read_predictions
 from dagsverk.tabular.compared import (
@@ -27,7 +26,7 @@ from dagsverk.tabular.compared import (
     TableContender,
     TableReport,
     TableSide,
-    folder,
+    keep,
 )
 from dagsverk.tabular.errors import UntrainableRows
 from dagsverk.tabular.evaluation import EvaluationConfig, in_fixed_order
@@ -90,7 +89,7 @@ def compare(
     rows, judged = rows[both].reset_index(drop=True), [one.only(both) for one in judged]
     report = _report(system, rows, opened, judged, pair, config, commit, left_out)
     report = _timed(report, time.perf_counter() - started)
-    write(store, f"{folder(system.name)}/{report.key}.json", report)
+    keep(store, report)
     return report
 
 

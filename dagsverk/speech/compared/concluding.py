@@ -10,13 +10,12 @@ from dataclasses import asdict, replace
 
 import pandas as pd
 
-from dagsverk.records import write
 from dagsverk.speech.audio.waveform import encode_wav
 from dagsverk.speech.compared import material
 from dagsverk.speech.compared.config import CompareConfig, Contender, digest
 from dagsverk.speech.compared.material import Material
 from dagsverk.speech.compared.paired import paired, rates
-from dagsverk.speech.compared.results import Answer, CompareReport, Cost, Example, Side, folder
+from dagsverk.speech.compared.results import Answer, CompareReport, Cost, Example, Side, folder, keep
 from dagsverk.speech.compared.work import answers_of, packed
 from dagsverk.speech.compared.writing import Asked, Written
 from dagsverk.speech.config import CorpusConfig
@@ -75,7 +74,7 @@ def conclude(
         notes=(*made.notes, *_notes(outcome.by, sides)),
         took_s=sum(one.took_s for one in written),
     )
-    write(store, f"{folder(language)}/reports/{report.key}.json", report)
+    keep(store, language, report)
     return report
 
 

@@ -93,6 +93,7 @@ class Program:
     language: str  # Whisper's code, that it is told
     pause: Callable[[float], None] = time.sleep
     _failed: int = 0  # clips in a row
+    _answers: bool = False  # it has answered a clip
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -129,13 +130,15 @@ class Program:
                 self._count(error)
                 raise
             with self._lock:
-                self._failed = 0
+                self._failed, self._answers = 0, True
             return text
         raise AssertionError("unreachable")
 
     def _count(self, error: Refusal) -> None:
         """A row of failures is the program's. Raises ModelUnavailable or ModelError then."""
         with self._lock:
+            if self._answers and error.reason.startswith("refused"):
+                return  # it works, and has something against these clips
             self._failed += 1
             if self._failed < IN_A_ROW:
                 return
@@ -199,6 +202,8 @@ class Program:
             passing = status in PASSING
             wait_s = _wait_s(answer.headers.get("retry-after", "")) if passing else None
             reason = "too many requests" if status == 429 else f"refused, HTTP {status}"
+            if passing and status != 429:
+                reason = f"no answer, HTTP {status}"
             raise Refusal(reason, _message(body), passing=passing, wait_s=wait_s)
         try:
             content = json.loads(body)

@@ -5,7 +5,8 @@ Layout, below the artefact folder speech/<language name>/comparisons/:
     clips/<digest>.parquet            the clips of a comparison
     rows/<digest>.parquet             a contender's texts of them with counts of errors
     audio/<clip>.wav                  clips that differ much, to be heard
-    reports/<comparison>.json         the comparison, written last
+    reports/<comparison>.json         the comparison, written when all else is there
+    newest.json                       which was made last
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from dagsverk.records import read
+from dagsverk.records import read, write
 from dagsverk.speech.evaluation.report import GroupChange, Interval
 from dagsverk.speech.languages import Language
-from dagsverk.store import Store
+from dagsverk.store import NotFound, Store
 from dagsverk.words import counted, difference, percent_interval, voices
 
 ALPHA = 0.05
@@ -182,9 +183,27 @@ def reports(store: Store, language: Language) -> list[CompareReport]:
     return sorted(listed, key=lambda one: one.at, reverse=True)
 
 
+@dataclass(frozen=True)
+class Newest:
+    """Which comparison was made last, and when: a small file, to be looked at often."""
+
+    key: str
+    at: str
+
+
+def keep(store: Store, language: Language, report: CompareReport) -> None:
+    """Replace what was kept of the same comparison before."""
+    write(store, f"{folder(language)}/reports/{report.key}.json", report)
+    write(store, f"{folder(language)}/newest.json", Newest(report.key, report.at))
+
+
 def version(store: Store, language: Language) -> str:
-    """Another one when a comparison was made, or made again. Cheap: small files."""
-    return "|".join(f"{one.key} {one.at}" for one in reports(store, language))
+    """Another one when a comparison was made, or made again. Cheap: one small file."""
+    try:
+        newest = read(store, f"{folder(language)}/newest.json", Newest)
+    except NotFound:
+        return ""
+    return f"{newest.key} {newest.at}"
 
 
 def rows_of(store: Store, path: str) -> pd.DataFrame:

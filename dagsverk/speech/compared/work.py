@@ -101,6 +101,7 @@ class _Work:
         kept = store.list(f"{folder(language)}/answers/{opened.key}")
         self._kept = {path.rpartition("/")[2].removesuffix(".json") for path in kept}
         self._machine = _machine()
+        self._failed: dict[str, str] = {}  # recording -> why it has no answer
         self.answers: dict[str, str] = {}
         self.missing: dict[str, str] = {}
         self.durations_s: dict[str, float] = {}
@@ -130,6 +131,10 @@ class _Work:
     def finish(self) -> None:
         self._settle(wait(self._waiting).done)
         self._pool.shutdown()
+        for clip, name in list(self.answers.items()):
+            if name not in self._kept:  # the same recording as another clip's, which had no answer
+                del self.answers[clip]
+                self.missing[clip] = self._failed[name]
 
     def _settle(self, done: set[Future[Answer]]) -> None:
         for future in done:
@@ -151,7 +156,7 @@ class _Work:
 
     def _keep(self, clip: str, name: str, answer: Answer) -> None:
         if answer.refused and not answer.refused.startswith(KEPT_REFUSALS):
-            self.missing[clip] = answer.refused
+            self.missing[clip] = self._failed[name] = answer.refused
             self._kept.discard(name)
             return
         write(self._store, answer_path(self._language, self._opened.key, name), answer)
