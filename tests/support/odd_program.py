@@ -134,9 +134,6 @@ class _Answer(BaseHTTPRequestHandler):
         else:
             self._send({"text": text})
 
-    def _hates_noise(self, text, *_):
-        self._send(b"<html>" if text == "brus" else {"text": text})
-
     def _fails_once(self, text, server, _count, wav):
         self._send({"text": text}) if server.asked[wav] > 1 else self._send({}, 503)
 

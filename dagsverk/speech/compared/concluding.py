@@ -14,7 +14,7 @@ from dagsverk.speech.audio.waveform import encode_wav
 from dagsverk.speech.compared import material
 from dagsverk.speech.compared.config import CompareConfig, Contender, digest
 from dagsverk.speech.compared.material import Material
-from dagsverk.speech.compared.paired import paired, rates
+from dagsverk.speech.compared.paired import MIN_VOICES, paired, rates
 from dagsverk.speech.compared.results import Answer, CompareReport, Cost, Example, Side, folder, keep
 from dagsverk.speech.compared.work import answers_of, packed
 from dagsverk.speech.compared.writing import Asked, Written
@@ -163,7 +163,9 @@ def _cost(written: Written, contender: Contender, answers: Mapping[str, Answer])
 def _notes(by: str, sides: Sequence[Side]) -> list[str]:
     notes = []
     if by == "clips":
-        notes.append("intervals are over clips, for no two voices are known: other voices may differ more")
+        notes.append(
+            f"intervals are over clips, not voices: fewer than {MIN_VOICES} are known, so nothing is said of others"
+        )
     for side in sides:
         if side.empty:
             notes.append(

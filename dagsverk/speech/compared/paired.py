@@ -1,11 +1,14 @@
 """Two models' texts of the same clips -> what differs, with intervals. Light: loads no learning library.
 
-Intervals are of the paired bootstrap over speakers (`bootstrap`); with fewer than two known speakers over
-clips, which says nothing of other voices. Many groups are looked at, so their p-values are Holm's.
+Intervals are of the paired bootstrap over speakers (`bootstrap`); with fewer than MIN_VOICES of them over
+clips, which says nothing of other voices. Beyond chance is what is so by the interval and by flipping signs:
+where each voice is better understood by one of the two, three voices agree by luck in one of four draws, and
+a t interval takes that for proof. Many groups are looked at, so their p-values are Holm's.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -26,6 +29,9 @@ from dagsverk.speech.evaluation.groups import find_groups
 from dagsverk.speech.evaluation.report import GroupChange, Interval
 from dagsverk.speech.evaluation.scoring import NORMALISED, word_errors
 
+MIN_VOICES = 6  # all of one mind by luck in 1 of 32 draws; of five in 1 of 16
+EXACT_UNITS = 12  # up to which all signs are tried
+FLIPS = 4000  # drawn of more
 MOST_SPEAKERS = 40  # of which each is a group
 SHOWN_LETTERS = 2000  # of a text in an example
 
@@ -55,6 +61,11 @@ def paired(
         for place, group in enumerate(groups)
     ]
     mine, theirs = word_errors(one).to_numpy(), word_errors(other).to_numpy()
+    each = [""] * len(one)
+    flipped = [
+        flip_p((mine - theirs) * group.member, each if group.by == "speaker" else speakers, seed)
+        for group in groups
+    ]
     named = one["speaker"].fillna("")
     return Paired(
         clips=len(one),
@@ -64,9 +75,10 @@ def paired(
         by="clips" if not any(speakers) else "voices",
         wer=_difference(sums, pairs["wer"], shift),
         cer=_difference(sums, pairs["cer"], shift),
+        flip_p=flip_p(mine - theirs, speakers, seed),
         only_first=int(((mine > 0) & (theirs == 0)).sum()),
         only_second=int(((theirs > 0) & (mine == 0)).sum()),
-        groups=_adjusted(changes),
+        groups=_adjusted(changes, flipped),
         examples=_examples(one, other, mine, theirs, examples),
     )
 
@@ -90,9 +102,28 @@ def rates(rows: pd.DataFrame, *, resamples: int, seed: int) -> tuple[Interval, I
 
 
 def by_whom(rows: pd.DataFrame) -> list[str]:
-    """What is drawn: speakers, or clips where there are not two known or unknown ones."""
+    """What is drawn: speakers, or clips where there are too few of them."""
     speakers = list(rows["speaker"].fillna(""))
-    return speakers if len(set(speaker_codes(speakers))) > 1 else [""] * len(rows)
+    return speakers if len(set(speaker_codes(speakers))) >= MIN_VOICES else [""] * len(rows)
+
+
+def flip_p(differences: np.ndarray, speakers: Sequence[str], seed: int) -> float | None:
+    """How often errors differ by as much if each voice's (or clip's) two models are swapped at random.
+
+    Two-sided; both have the same references, so errors alone decide. None where no clip differs.
+    """
+    codes = speaker_codes(speakers)
+    sums = np.bincount(codes, differences)
+    sums = sums[sums != 0]
+    if not len(sums):
+        return None
+    least = abs(float(sums.sum())) - 1e-9
+    if len(sums) <= EXACT_UNITS:
+        signs = np.array(list(itertools.product((-1.0, 1.0), repeat=len(sums))))
+        return float((np.abs(signs @ sums) >= least).mean())
+    generator = np.random.default_rng(seed)
+    drawn = generator.integers(0, 2, size=(FLIPS, len(sums)), dtype=np.int8) * 2.0 - 1.0
+    return float((1 + (np.abs(drawn @ sums) >= least).sum()) / (1 + FLIPS))
 
 
 def _groups(rows: pd.DataFrame, least: int) -> list[Members]:
@@ -146,9 +177,16 @@ def _change(sums: Sums, group: Members, number: int, shift: int) -> GroupChange:
     )
 
 
-def _adjusted(changes: Sequence[GroupChange]) -> tuple[Group, ...]:
-    """Holm (1979): the smallest p times how many there are, the next times one less, and so on."""
-    order = sorted((change.wer.p, place) for place, change in enumerate(changes) if change.wer.p is not None)
+def _adjusted(changes: Sequence[GroupChange], flipped: Sequence[float | None]) -> tuple[Group, ...]:
+    """Holm (1979): the smallest p times how many there are, the next times one less, and so on.
+
+    Of each group counts the larger p, that of its interval or that by flipping signs.
+    """
+    order = sorted(
+        (max(change.wer.p, p), place)
+        for place, (change, p) in enumerate(zip(changes, flipped, strict=True))
+        if change.wer.p is not None and p is not None
+    )
     adjusted: dict[int, float] = {}
     least = 0.0
     for rank, (p, place) in enumerate(order):

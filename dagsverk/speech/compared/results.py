@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -125,12 +125,15 @@ class Paired:
     only_second: int
     groups: tuple[Group, ...]
     examples: tuple[Example, ...]
+    flip_p: float | None = None  # two-sided, by flipping signs; None: no clip differs
 
     @property
     def outcome(self) -> int:
         """-1: the first is better beyond chance, 1: the second is, 0: neither."""
         low, high = self.wer.low, self.wer.high
         if low is None or high is None or self.wer.value in (None, 0.0):
+            return 0
+        if self.flip_p is None or self.flip_p >= ALPHA:
             return 0
         return -1 if high < 0 else 1 if low > 0 else 0
 
@@ -149,7 +152,6 @@ class CompareReport(Paired):
     set_aside: Mapping[str, int]  # reason -> clips that are counted for neither
     notes: tuple[str, ...]
     took_s: float  # of the models, in all
-    sounds: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:
@@ -173,7 +175,10 @@ def verdict(paired: Paired, first: str, second: str, one: Interval, other: Inter
         return f"{better} is better than {worse}: {by}. {rates}."
     if value == 0 and not (paired.only_first or paired.only_second):
         return f"Both get the same words wrong: {by}. {rates}."
-    return f"No difference was shown between {first} and {second}: {by}. The interval holds 0. {rates}."
+    holds = (
+        "The interval holds 0" if (low or 0) <= 0 <= (high or 0) else "Signs flipped at random differ as much"
+    )
+    return f"No difference was shown between {first} and {second}: {by}. {holds}. {rates}."
 
 
 def reports(store: Store, language: Language) -> list[CompareReport]:
