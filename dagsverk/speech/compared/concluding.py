@@ -164,7 +164,7 @@ def _notes(by: str, sides: Sequence[Side]) -> list[str]:
     notes = []
     if by == "clips":
         notes.append(
-            f"intervals are over clips, not voices: fewer than {MIN_VOICES} are known, so nothing is said of others"
+            f"intervals are over clips, not voices (fewer than {MIN_VOICES} are known): others may differ"
         )
     for side in sides:
         if side.empty:
