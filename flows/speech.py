@@ -20,6 +20,7 @@ from dagsverk.speech.languages import BORROWED, LANGUAGES, known_language
 from dagsverk.speech.learning_curve import SpeechCurveConfig
 from dagsverk.speech.runs import CheckpointRef
 from dagsverk.speech.transcription.config import TranscriptionConfig
+from dagsverk.speech.transcription.pseudo_config import PseudoLabelConfig
 from dagsverk.store import ModelRef
 from tasks import labels
 from tasks import speech as tasks
@@ -182,6 +183,25 @@ def speech_labels(language: LanguageCode, corpus: CorpusConfig = CorpusConfig())
         suspicious = labels.suspect_texts(language, clips)
         labels.keep_suspect_clips(language, corpus, wait_for=[suspicious])
         return suspicious
+
+
+@flow(name="speech-pseudo-labels", flow_run_name=speech_run_name, task_runner=side_by_side())
+def speech_pseudo_labels(language: LanguageCode, labels: PseudoLabelConfig = PseudoLabelConfig()) -> str:
+    """Recordings without texts -> clips with texts that a model wrote, as far as they are good enough.
+
+    Args:
+        language: Whisper's code of what is spoken, such as sv.
+        labels: Where the recordings are, which models write them down, and what is good enough.
+    """
+    first, second = labels.written_by(second=False), labels.written_by(second=True)
+    with one_at_a_time(f"transcription-{language_name(language)}", "speech"):
+        work = transcribing.list_recordings(language, first)
+        done = transcribing.transcribe_recordings.map(work.groups, work.plan, language, first)
+        done.result()
+        again = transcribing.list_recordings(language, second, wait_for=done)
+        checked = transcribing.transcribe_recordings.map(again.groups, again.plan, language, second)
+        checked.result()
+        return transcribing.select_pseudo_labels(language, work.plan, again.plan, labels, wait_for=checked)
 
 
 @flow(name="speech-export", flow_run_name=speech_run_name)

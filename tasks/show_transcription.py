@@ -6,6 +6,7 @@ import pandas as pd
 
 from dagsverk.speech.languages import Language
 from dagsverk.speech.transcription.files import shown
+from dagsverk.speech.transcription.pseudo_config import PseudoLabels
 from dagsverk.speech.transcription.results import Transcribed
 from dagsverk.words import interval
 from tasks.show import table
@@ -32,3 +33,11 @@ def transcribed(language: Language, report: Transcribed) -> None:
     ]
     counts = ", ".join(f"{count} {reason}" for reason, count in report.failed.items()) or "none"
     table(f"{language.name}-transcriptions-failed", pd.DataFrame(failures), f"Without a text: {counts}")
+
+
+def pseudo_labels(language: Language, made: PseudoLabels) -> None:
+    """How much is good enough to learn from, and why the rest is not."""
+    rows = [{"what": "kept", "number": made.kept, "minutes": f"{made.kept_s / 60:.1f}"}]
+    rows += [{"what": reason, "number": count} for reason, count in {**made.rejected, **made.unread}.items()]
+    by = f"by {made.model}" + (f" and {made.second}" if made.second else "")
+    table(f"{language.name}-pseudo-labels", pd.DataFrame(rows), f"Segments of {shown(made.source)}, {by}")

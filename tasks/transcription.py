@@ -11,6 +11,7 @@ from prefect import task
 from dagsverk.speech.languages import Language
 from dagsverk.speech.languages import language as language_of
 from dagsverk.speech.transcription.config import TranscriptionConfig
+from dagsverk.speech.transcription.pseudo_config import PseudoLabelConfig, summary
 from dagsverk.speech.transcription.results import Portion
 from dagsverk.store import Store
 from tasks import show_transcription as show
@@ -77,6 +78,22 @@ def add_up(language: str, plan: str, done: list[Portion], transcription: Transcr
     say(line)
     work.refuse_none(done, report.failed)
     work.refuse_denied(made)
+    return line
+
+
+@task(name="select-pseudo-labels", task_run_name="select pseudo-labels {language}", **REPEATABLE)
+def select_pseudo_labels(language: str, plan: str, second: str, config: PseudoLabelConfig) -> str:
+    """Safe to repeat: clips are written under names of their own, their table last, the report replaced."""
+    from dagsverk.speech.transcription import pseudo_labels, work
+
+    if not plan:
+        return "no source is named"
+    store, of = open_store(), language_of(language)
+    first = work.load_plan(store, plan)
+    made = pseudo_labels.select(store, of, first, work.load_plan(store, second) if second else None, config)
+    show.pseudo_labels(of, made)
+    line = summary(made)
+    say(f"wrote clips and texts to {config.output}", line)
     return line
 
 

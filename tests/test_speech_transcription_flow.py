@@ -17,8 +17,9 @@ from dagsverk import records
 from dagsverk.speech.audio.waveform import encode_wav
 from dagsverk.speech.transcription import results
 from dagsverk.speech.transcription.config import TranscriptionConfig
+from dagsverk.speech.transcription.pseudo_config import PseudoLabelConfig
 from dagsverk.store import open_store
-from flows.speech import speech_transcription
+from flows.speech import speech_pseudo_labels, speech_transcription
 
 
 @pytest.fixture
@@ -48,7 +49,28 @@ def test_a_run_writes_down_a_folder_and_shows_it_and_the_next_one_finds_it_done(
         assert server.ask(lambda client, wanted=wanted: client.read_artifacts(artifact_filter=wanted))
 
 
+def test_a_run_makes_a_corpus_of_recordings_without_texts_and_shows_what_it_kept(server, tmp_path):
+    (tmp_path / "room").mkdir()
+    for number, sound in enumerate(sounds()):
+        (tmp_path / "room" / f"{number}.wav").write_bytes(encode_wav(sound.audio))
+    lenient = {
+        "min_log_probability": -50.0,
+        "max_no_speech": 1.0,
+        "min_clip_s": 0.0,
+        "min_letters_per_s": 0.0,
+    }
+    folders = {"source": str(tmp_path / "room"), "output": str(tmp_path / "labels")}
+    line = speech_pseudo_labels("sv", PseudoLabelConfig(**folders, **lenient))
+    assert "of 3 recordings" in line and line == speech_pseudo_labels(
+        "sv", PseudoLabelConfig(**folders, **lenient)
+    )
+    assert (tmp_path / "labels" / "metadata.jsonl").read_text().count("\n") == int(line.split()[0]) > 0
+    wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["swedish-pseudo-labels"]))
+    assert server.ask(lambda client: client.read_artifacts(artifact_filter=wanted))
+
+
 def test_a_run_without_a_source_says_so_and_is_completed(server):
+    assert speech_pseudo_labels("sv") == "no source is named"
     assert speech_transcription("sv") == "no source is named"
 
 

@@ -220,14 +220,6 @@ def clips_seen(store: Store, run: str) -> Mapping[str, int]:
         return {}
 
 
-def seen(store: Store, run: str) -> Mapping[str, int]:
-    """Set -> clips trained on, each as often as it was; {} where nobody counted, or the run has not ended."""
-    try:
-        return finish(store, run).seen
-    except NotFound:
-        return {}
-
-
 def finish(store: Store, run: str) -> Finish:
     """How a run ended. Raises NotFound where it has not."""
     return read(store, f"{run_folder(run)}/finished.json", Finish)

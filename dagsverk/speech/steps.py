@@ -54,6 +54,7 @@ class Prepared:
     heard_test_speakers: int | None  # test speakers who are in training, too; None: nobody knows
     bytes: int
     suspicious: Mapping[str, Suspicion] | None = None  # texts, by kind; None: not looked at
+    same_in_train: int | None = None  # clips that train has twice, by their sound; None: not looked for
     copies: int = 0  # changed ones of train's clips; they are no clips of the set
     copies_left_out: Mapping[str, int] = field(default_factory=dict)  # reason -> copies
     by_hand: ByHand | None = None  # what people decided of its clips; None: as it was prepared
@@ -170,6 +171,7 @@ def prepared(about: Manifest, *, new: bool) -> Prepared:
         # A set with a speaker in two splits is never made; who is not named may be anyone.
         heard_test_speakers=None if UNKNOWN_VOICES in about.notes else 0,
         bytes=sum(shard.bytes for shard in (*about.shards, *(copied.shards if copied else ()))),
+        same_in_train=about.near_duplicates.inside_train if about.near_duplicates else None,
         copies=copied.clips if copied else 0,
         copies_left_out=copied.left_out if copied else {},
         suspicious=about.suspicious,

@@ -42,7 +42,13 @@ def _preparation(step: Prepared) -> list[str]:
         _line("", f"{split} cut to {kept} of {of} clips{drawn}") for split, (kept, of) in step.cut.items()
     ]
     doubts = [_line("", doubt)] if (doubt := suspicious_words(step)) else []
-    return [_line("clips in", words), *_copies(step), *notes, *cuts, *doubts, *news]
+    return [_line("clips in", words), *_copies(step), *_twice(step), *notes, *cuts, *doubts, *news]
+
+
+def _twice(step: Prepared) -> list[str]:
+    """Recordings that train has twice."""
+    words = f"{step.same_in_train} clips of train are others again, by their sound: they count twice"
+    return [_line("", words)] if step.same_in_train else []
 
 
 def _copies(step: Prepared) -> list[str]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 BANDS = 17  # give 16 signs
 LOWEST, HIGHEST = 0.025, 0.75  # of the mel bins: about 50 to 3,800 Hz, what a telephone lets through
 SPAN_FRAMES = 8  # 80 ms, over which energy is averaged and its change is taken
-LEAST_FRAMES = 120  # 1.2 s: shorter ones are too alike to be told apart
+LEAST_FRAMES = 170  # 1.7 s: shorter ones are too alike to be told apart
 STRONG_LEVELS = 4.0  # of 255, 1.25 dB: a change below this may be the codec's
 LEAST_STRONG = 0.2  # of signs: where fewer are strong there is no sound to go by
 MOST_DIFFERENT = 0.17  # of strong signs, in all

@@ -24,11 +24,12 @@ from dagsverk.speech.config import PrepareConfig
 from dagsverk.speech.corpora.corpus import SPLITS, Clip, Corpus
 from dagsverk.speech.corpora.overlap import HELD_OUT, sentence_key
 from dagsverk.speech.errors import CorpusError, DamagedShard, SpeechError
-from dagsverk.speech.features import plans, shards, suspicions
+from dagsverk.speech.features import near_duplicates, plans, shards, suspicions
 from dagsverk.speech.features.building import Building, Row
 from dagsverk.speech.features.clips import Made, make_rows
 from dagsverk.speech.features.copies import Copies, copies
 from dagsverk.speech.features.cutting import Cut, cut
+from dagsverk.speech.features.near_duplicates import Twins
 from dagsverk.speech.features.plans import Plan
 from dagsverk.speech.features.shards import (
     CopiesRecord,
@@ -130,7 +131,8 @@ def complete(store: Store, set_id: str) -> Manifest:
     except NotFound:
         shared = _shared_sentences(store, set_id, made)
         doubts = suspicions.together(made, lambda: plans.texts(store, set_id))
-        manifest = _manifest(planned, made, shared, doubts)
+        twins = near_duplicates.look(store, planned.settings["n_mels"], made)
+        manifest = _manifest(planned, made, shared, doubts, twins)
         try:
             store.put(shards.manifest_path(set_id), records.to_bytes(manifest))
         except Conflict:  # another worker was first, with the same shards
@@ -283,11 +285,14 @@ def _manifest(
     made: Sequence[ShardRecord],
     shared: Mapping[str, tuple[int, int]],
     doubts: Mapping[str, Suspicion] | None,
+    twins: Twins,
 ) -> Manifest:
-    rejected = plans.by_reason([*planned.rejected, *(one for record in made for one in record.rejected)])
+    gave_way = [one for one, _, _ in twins.gone.values()]
+    aside = [*planned.rejected, *(one for record in made for one in record.rejected), *gave_way]
+    rejected = plans.by_reason(aside)
     listed = sum(planned.clips) + len(planned.rejected)
     splits: dict[str, Totals] = {
-        split: totals([record for record in made if record.split == split]) for split in SPLITS
+        split: totals([record for record in made if record.split == split], twins) for split in SPLITS
     }
     _check_sum(planned, listed, sum(each.clips for each in splits.values()), rejected)
     plans.check_share(listed, rejected, planned.settings["max_bad_share"])
@@ -317,6 +322,7 @@ def _manifest(
         shared_sentences=shared,
         suspicious=doubts,
         copies=copies_totals([one.copies for one in made if one.copies]) if planned.config.augment else None,
+        near_duplicates=twins.kept(),
     )
 
 
@@ -331,11 +337,13 @@ def _check_sum(planned: Plan, listed: int, clips: int, rejected: Mapping[str, Re
         )
 
 
-def totals(made: Sequence[ShardRecord]) -> Totals:
-    """What some shards hold together."""
+def totals(made: Sequence[ShardRecord], twins: Twins | None = None) -> Totals:
+    """What some shards hold together, without the clips that gave way to others."""
+    splits = {record.split for record in made}
+    gone = [seconds for _, seconds, split in twins.gone.values() if split in splits] if twins else []
     return Totals(
-        clips=sum(record.clips for record in made),
-        seconds=round(sum(record.seconds for record in made), 3),
+        clips=sum(record.clips for record in made) - len(gone),
+        seconds=round(sum(record.seconds for record in made) - sum(gone), 3),
         speakers=len({speaker for record in made for speaker in record.speakers}),
     )
 

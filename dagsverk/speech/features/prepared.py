@@ -115,8 +115,9 @@ def open_prepared(
     counts = [len(rows) for rows in tables]
     rows = table.select(ROW_COLUMNS).to_pandas()
     rows["in_train"] = rows["split"].eq("train") | _in_train(store, set_id, rows["text"], splits)
+    gone = set(about.near_duplicates.gave_way if about.near_duplicates else ())
     rows["is_copy"] = np.repeat(np.array([shard in copied for shard in chosen], bool), counts)
-    return PreparedClips(
+    clips = PreparedClips(
         rows=rows,
         n_mels=about.n_mels,
         language=about.language,
@@ -127,6 +128,13 @@ def open_prepared(
         _file_of=np.repeat(np.arange(len(files), dtype=np.int32), counts),
         _files=files,
     )
+    return clips.only(np.flatnonzero(~_originals(rows).isin(gone)).tolist()) if gone else clips
+
+
+def _originals(rows: pd.DataFrame) -> pd.Series[str]:
+    """The id of each clip, or of the one that it is a copy of."""
+    ids: pd.Series[str] = rows["id"]
+    return ids.where(~rows["is_copy"], ids.str.replace(r"#copy\d+$", "", regex=True))
 
 
 def draw(clips: PreparedClips, count: int, seed: int) -> list[int]:

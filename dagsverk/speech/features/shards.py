@@ -151,6 +151,19 @@ class Totals:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NearDuplicates:
+    """Recordings of a set that are one by their sound, see `near_duplicates`."""
+
+    clips: int
+    looked_at: int  # of them; the others are too short to tell, or hold hardly any sound
+    gave_way: tuple[
+        str, ...
+    ]  # clips that dev or test has, too: they are in the shards, and are never given out
+    inside_train: int  # clips that train has before, too; they are used
+    examples: tuple[Example, ...]  # of these
+
+
+@dataclass(frozen=True, kw_only=True)
 class CopiesTotals:
     """The changed copies of train's clips, which count as no clips of the set."""
 
@@ -210,6 +223,7 @@ class Manifest:
     suspicious: Mapping[str, Suspicion] | None = None  # by kind, the commonest first; None: not looked at
     copies: CopiesTotals | None = None  # None: none were asked for
     by_hand: ByHand | None = None  # None: as it was prepared
+    near_duplicates: NearDuplicates | None = None  # None: not looked for
 
     @property
     def seconds(self) -> float:

@@ -309,6 +309,7 @@ def _manifest(parent: Manifest, made: str, applied: _Found, after: Sequence[Shar
         licences=dict(licences),
         notes=(*parent.notes, *_notes(by_hand)),
         copies=copies_totals([one.copies for one in after if one.copies]) if parent.copies else None,
+        near_duplicates=parent.near_duplicates,  # who gave way goes on doing so
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         by_hand=by_hand,
     )

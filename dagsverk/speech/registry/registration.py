@@ -235,7 +235,7 @@ def _mixed(store: Store, run: str, config: FinetuneConfig) -> dict[str, Any]:
     """Other sets of the language that were trained on; how many clips of each, their licences; or nothing."""
     if not config.mixture:
         return {}
-    seen = runs.seen(store, run)
+    seen = runs.clips_seen(store, run)
     sets = {
         one.set: {
             "corpus": one.corpus,
