@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,6 +15,7 @@ import pandas as pd
 from dagsverk.tabular.system import Column
 from dagsverk.words import last_part as _last_part
 
+STYLE_SHEET = Path(__file__).with_name("markup.css")  # of the pieces; the palette is its reader's
 MAX_SHOWN = 80  # characters of an identity or a rejected value on a page
 SENTENCE = 40  # characters: what is longer is read in lines
 LONG_WORD = 18  # characters: what is longer may be broken in a cell

@@ -134,7 +134,7 @@ def _mount(app: fastapi.FastAPI, pages: gr.Blocks) -> None:
         pwa=False,
         mcp_server=False,
         theme=look.theme(),
-        css_paths=[look.STYLE_SHEET],
+        css_paths=list(look.STYLE_SHEETS),
         app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
     )
     pages.has_launched = True  # only then does Gradio, too, look whether a file was sent in by anybody

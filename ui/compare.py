@@ -39,8 +39,9 @@ def build(
     frame.head(systems, PATH, TITLE, WORDS)
     with gr.Column(elem_classes="dv-choice"):
         about = gr.Radio([], label="Compare models of")
-        first = gr.Dropdown([], label="First", filterable=False)
-        second = gr.Dropdown([], label="Second", filterable=False)
+        with gr.Row(elem_classes="dv-pair"):
+            first = gr.Dropdown([], label="First", filterable=False)
+            second = gr.Dropdown([], label="Second", filterable=False)
     seen = gr.State("")
     result = frame.block(parts.page(parts.loading("Reading what was compared …")), min_height_px=320)
     frame.foot()

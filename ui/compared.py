@@ -102,7 +102,7 @@ def _groups(outcome: Paired) -> Html:
     """A row per group, with a bar to the side of who is better there."""
     if not outcome.groups:
         words = "Groups with enough clips (by length, voice, accent, ...) are compared here."
-        return parts.card("Groups", "", parts.empty("No group is large enough", words), width="w7")
+        return parts.card("Groups", "", parts.empty("No group is large enough", words))
     most = max((abs(end) for g in outcome.groups for end in _ends(g.change.wer)), default=0.0)
     heads = [Head(title="Group"), Head(title="Clips", numeric=True)]
     heads += [Head(title="WER, first minus second", numeric=True), Head(title="First better | second better")]
@@ -115,7 +115,7 @@ def _groups(outcome: Paired) -> Html:
         )
         for group in outcome.groups
     ]
-    return parts.card("Groups", MULTIPLE, parts.table("95% intervals, in points", heads, rows), width="w7")
+    return parts.card("Groups", MULTIPLE, parts.table("95% intervals, in points", heads, rows))
 
 
 def _ends(interval: Interval) -> Iterable[float]:
@@ -140,7 +140,7 @@ def _cost(one: Entrant, two: Entrant) -> Html:
     costs = [(entrant, entrant.side.cost) for entrant in (one, two) if entrant.side]
     if not costs:
         words = "A run of the flow asks both clip by clip and keeps how long each took."
-        return parts.card("Cost", "", parts.empty("Not measured", words), width="w5")
+        return parts.card("Cost", "", parts.empty("Not measured", words))
     heads = [Head(title="Model"), Head(title="Seconds per hour of audio", numeric=True)]
     heads += [Head(title="Memory", numeric=True), Head(title="Price per hour of audio", numeric=True)]
     heads += [Head(title="Measured on", wide=True)]
@@ -149,7 +149,7 @@ def _cost(one: Entrant, two: Entrant) -> Html:
         "Clip by clip, warm, from samples to text; other programs may have been at work. Memory is the most "
         "that a process with this model alone takes, libraries and all."
     )
-    return parts.card("Cost", note, parts.table("Of each", heads, rows), width="w5")
+    return parts.card("Cost", note, parts.table("Of each", heads, rows))
 
 
 def _cost_row(name: str, cost: Cost) -> tuple[object, ...]:

@@ -76,7 +76,8 @@ def page(systems: Sequence[System]) -> str:
         *(_system(system) for system in systems),
         _speech(),
     )
-    style = look.STYLE_SHEET.read_text(encoding="utf-8").replace('url("look/', 'url("../look/')
+    style = "".join(sheet.read_text(encoding="utf-8") for sheet in look.STYLE_SHEETS)
+    style = style.replace('url("look/', 'url("../look/')
     dark = (
         "if(matchMedia('(prefers-color-scheme: dark)').matches)document.documentElement.classList.add('dark')"
     )

@@ -124,7 +124,7 @@ def _told(report: SuspectLabels, decided: dict[str, LabelDecision]) -> Html:
     of = f"set {report.of}" if report.family == "speech" else f"commit {report.of}"
     lines = [
         f"Judged by {report.model} version {report.model_version}, {of}, in {report.seconds:.0f} s, "
-        f"{report.at}.",
+        f"{_at(report.at)}.",
         f"Faults put in on purpose, and seen: {seen}." if seen else "",
         *(f"{note[:1].upper()}{note[1:]}." for note in report.notes),
     ]
@@ -178,7 +178,8 @@ def _item(report: SuspectLabels, one: Suspect, last: LabelDecision | None) -> Ht
     facts = _spoken(report, one) if report.family == "speech" else _row(report, one)
     name = parts.element("span", parts.short(one.name), "soft small")
     warn = parts.element("p", TEST, "dv-of-test small") if one.split == "test" else ""
-    head = parts.join(Html('<div class="dv-clip-head"><span>'), *chips, " ", name, Html("</span>"),
+    named = parts.join(*(parts.join(piece, " ") for piece in (*chips, name)))
+    head = parts.join(Html('<div class="dv-clip-head">'), parts.element("span", named),
                       _player(report, one), Html("</div>"))  # fmt: skip
     why = parts.element("p", "; ".join(one.why), "soft small")
     return Html(
@@ -228,7 +229,8 @@ def _decisions(report: SuspectLabels, one: Suspect, last: LabelDecision | None) 
     """Buttons, the form for another label, and what was decided."""
     standing = last if last and last.action != "undo" else None
     buttons = "".join(
-        f'<button type="button" data-action="{action}" aria-pressed="{_pressed(standing, action)}">'
+        f'<button type="button" data-action="{action}" aria-pressed="{_pressed(standing, action)}"'
+        f"{' hidden' if action == 'undo' and standing is None else ''}>"
         f'{words}<span class="sr-only"> {parts.text(parts.short(one.name, 60))}</span></button>'
         for action, words in (("keep", "Keep"), ("mend", "Mend"), ("drop", "Drop"), ("undo", "Undo"))
     )
@@ -239,6 +241,10 @@ def _decisions(report: SuspectLabels, one: Suspect, last: LabelDecision | None) 
     )
 
 
+def _at(moment: str) -> str:
+    return f"{moment[:16].replace('T', ' ')} UTC"
+
+
 def _pressed(standing: LabelDecision | None, action: str) -> str:
     return "true" if standing and standing.action == action else "false"
 
@@ -246,7 +252,7 @@ def _pressed(standing: LabelDecision | None, action: str) -> str:
 def _decided_words(decision: LabelDecision) -> str:
     who = f" by {decision.by}" if decision.by else ""
     words = label_decisions.in_words(decision)
-    return f"{words[:1].upper()}{words[1:]}{who}, {decision.at}."
+    return f"{words[:1].upper()}{words[1:]}{who}, {_at(decision.at)}."
 
 
 def _form(report: SuspectLabels, one: Suspect, standing: LabelDecision | None) -> Html:

@@ -8,8 +8,11 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
+from dagsverk import markup
+
 FOLDER = Path(__file__).parent
 STYLE_SHEET = FOLDER / "look.css"
+STYLE_SHEETS = (markup.STYLE_SHEET, STYLE_SHEET)  # in this order: what is ours alone goes last
 ASSETS = FOLDER / "assets"  # served under /look
 FAVICON = ASSETS / "favicon.svg"
 

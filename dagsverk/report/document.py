@@ -16,7 +16,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri
 
 @cache
 def _style() -> str:
-    return STYLE_SHEET.read_text(encoding="utf-8")
+    return "".join(sheet.read_text(encoding="utf-8") for sheet in (markup.STYLE_SHEET, STYLE_SHEET))
 
 
 def document(title: str, words: str, *content: object) -> str:

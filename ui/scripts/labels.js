@@ -10,7 +10,9 @@ const say = (item, words, bad) => {
 const show = (item, kept) => {
   item.dataset.number = kept.number;
   for (const button of item.querySelectorAll(".dv-decide button")) {
-    button.setAttribute("aria-pressed", String(button.dataset.action === kept.action && kept.action !== "undo"));
+    const { action } = button.dataset;
+    button.setAttribute("aria-pressed", String(action === kept.action && kept.action !== "undo"));
+    if (action === "undo") button.hidden = kept.action === "undo"; // there is nothing to take back
   }
   const words = kept.words.charAt(0).toUpperCase() + kept.words.slice(1);
   say(item, `${words}. ${kept.warning || ""}`.trim(), false);

@@ -196,6 +196,6 @@ def _notes(made: Scored, learned: bool) -> tuple[str, ...]:
         return ()
     train = int((made.rows["split"] == "train").sum())
     return (
-        f"the model was trained on {train} of these clips: of faults in those fewer are seen than of "
+        f"the model was trained on {train:,} of these clips: of faults in those fewer are seen than of "
         "those that were put in on purpose afterwards",
     )
