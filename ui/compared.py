@@ -17,6 +17,7 @@ from ui import compared_rows, parts
 from ui.bars import bar
 from ui.comparable import Entrant, Spoken, Subject
 from ui.parts import Head, Html, Tile, percent
+from ui.speech.clips import unfolded
 from ui.speech.differences import marked
 from ui.speech.parts import rate, seconds
 
@@ -171,17 +172,12 @@ def _examples(subject: Spoken, outcome: Paired, one: Entrant, two: Entrant) -> H
         words = "In every clip both get as many words wrong."
         return parts.card(title, "", parts.empty("No clip differs", words))
     items = [_example(subject, example, one, two) for example in outcome.examples]
-    first, others = items[:OPEN], items[OPEN:]
-    folded = ""
-    if others:
-        rest = f'<ul class="dv-clips">{parts.join(*others)}</ul>'
-        folded = f"<details><summary>{len(others)} more</summary>{rest}</details>"
     note = parts.join(
         f"{counted(outcome.only_second, 'clip')} without a wrong word by the first alone, ",
         f"{outcome.only_first:,} by the second alone. Words ", Html("<del>struck out</del>"),
         " were said and not heard, words ", Html("<ins>underlined</ins>"), " were heard and not said.",
     )  # fmt: skip
-    return parts.card(title, note, Html(f'<ul class="dv-clips">{parts.join(*first)}</ul>{folded}'))
+    return parts.card(title, note, unfolded(items, OPEN))
 
 
 def _example(subject: Spoken, example: Example, one: Entrant, two: Entrant) -> Html:

@@ -17,6 +17,7 @@ from dagsverk.words import counted
 from ui import frame, parts
 from ui.look import FOLDER
 from ui.parts import Html, Tile
+from ui.speech.clips import unfolded
 from ui.speech.desk import SpeechDesk
 from ui.speech.differences import marked
 from ui.tabular import sections
@@ -155,19 +156,12 @@ def _items(report: SuspectLabels, decided: dict[str, LabelDecision]) -> Html:
         return parts.empty("Nothing looks wrong", "No label stands out.")
     items = [_item(report, one, decided.get(one.key)) for one in report.suspects]
     address = f'data-family="{report.family}" data-name="{parts.text(report.name)}"'
-    first, others = items[:OPEN], items[OPEN:]
-    folded = ""
-    if others:
-        rest = f'<ul class="dv-clips">{parts.join(*others)}</ul>'
-        folded = f"<details><summary>{len(others)} more</summary>{rest}</details>"
     note = parts.join(
         "Word by word: ", Html("<del>struck out</del>"), " stands in the text and was not heard, ",
         Html("<ins>underlined</ins>"), " was heard and does not stand there.",
     ) if report.family == "speech" else ""  # fmt: skip
-    lists = Html(
-        f'<div class="dv-labels" {address}><ul class="dv-clips">{parts.join(*first)}</ul>{folded}</div>'
-    )
-    return parts.card("The most suspicious first", note, lists)
+    listed = Html(f'<div class="dv-labels" {address}>{unfolded(items, OPEN)}</div>')
+    return parts.card("The most suspicious first", note, listed)
 
 
 def _item(report: SuspectLabels, one: Suspect, last: LabelDecision | None) -> Html:

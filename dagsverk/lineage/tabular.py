@@ -110,13 +110,8 @@ def _arrivals(
 
 
 def _values(store: Store, table: Table, where: Mapping[str, Any], commit: int) -> dict[str, str] | None:
-    try:
-        rows = store.lookup(table, where, as_of=commit)
-    except Unavailable:
-        raise
-    except StoreError:
-        return None
-    return {str(name): str(value) for name, value in rows.iloc[0].items()} if len(rows) else None
+    row = _as_of(store, table, where, commit)
+    return None if row is None else {str(name): str(value) for name, value in row.items()}
 
 
 def _difference(before: Mapping[str, str], now: Mapping[str, str]) -> str:

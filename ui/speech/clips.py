@@ -21,17 +21,22 @@ def worst(view: SpeechView) -> Html:
         title = "Nothing scored yet" if view.shown is None else "No clip has a wrong word"
         return parts.card("Worst clips", "", parts.empty(title, words))
     items = [_clip(view, clip) for clip in view.worst]
-    first, others = items[:OPEN], items[OPEN:]
-    folded = ""
-    if others:
-        rest = f'<ul class="dv-clips">{parts.join(*others)}</ul>'
-        folded = f"<details><summary>{len(others)} more</summary>{rest}</details>"
     note = parts.join(
         "Those with the most wrong words. In the last line of each, words ",
         Html("<del>struck out</del>"), " were said and not heard, words ", Html("<ins>underlined</ins>"),
         " were heard and not said.",
     )  # fmt: skip
-    return parts.card("Worst clips", note, Html(f'<ul class="dv-clips">{parts.join(*first)}</ul>{folded}'))
+    return parts.card("Worst clips", note, unfolded(items, OPEN))
+
+
+def unfolded(items: Sequence[Html], most: int) -> Html:
+    """A list of clips, of which the first so many are shown at once."""
+    first, others = (
+        Html(f'<ul class="dv-clips">{parts.join(*some)}</ul>') for some in (items[:most], items[most:])
+    )
+    if len(items) <= most:
+        return first
+    return Html(f"{first}<details><summary>{len(items) - most} more</summary>{others}</details>")
 
 
 def _clip(view: SpeechView, clip: PlayableClip) -> Html:
