@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dagsverk.label_report import STEP as LABELS
 from dagsverk.records import last_report
 from dagsverk.report.making import address
 from dagsverk.speech.languages import Language
@@ -135,6 +136,9 @@ def _link(subject: System | Language, source: str) -> Html:
         return parts.link(f"version {version}", address(name, int(version)))
     if source.endswith(f"{CURVE}.json"):
         return parts.link("the curve below", "#learning-curve")
+    if source.endswith(f"{LABELS}.json"):
+        family = "speech" if isinstance(subject, Language) else "tabular"
+        return parts.link("the page Labels", f"labels?of={family}-{subject.name}")
     if isinstance(subject, Language):
         return parts.link("speech monitor", f"speech-monitor?language={subject.code}")
     return parts.link(f"{subject.title} monitor", frame.monitor_path(subject))

@@ -42,14 +42,13 @@ def _look(store: Store, report: SuspectLabels, gain: Gain | None) -> Iterator[Su
     if left <= 0:
         return
     what = "text" if report.family == "speech" else "outcome"
-    minutes = left * LOOK_S[report.family] / MINUTE_S
+    minutes = max(1, round(left * LOOK_S[report.family] / MINUTE_S))
     yield Suggestion(
         about="data",
         action=f"Look at {counted(left, what)} that may be wrong, on the page Labels, and mend what is.",
         why=report.words,
         gain=gain,
-        cost=f"about {minutes:.0f} minutes of a person, then a training",
-        command=f"prefect deployment run {report.family}-labels/{report.name}",
+        cost=f"about {counted(minutes, 'minute')} of a person, then a training",
         source=report_path(report.name, STEP),
         made_at=report.at,
     )
