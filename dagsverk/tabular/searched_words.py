@@ -46,6 +46,8 @@ def _cell(report: Searched, which: str, name: str) -> str:
 
 
 def _settings(of: Settings) -> str:
+    if not of.parameters:
+        return f"{of.model_class}, which has nothing to set"
     return f"{of.model_class} `{json.dumps(dict(of.parameters))}`"
 
 

@@ -25,9 +25,9 @@ def card(view: View) -> Html:
         ]
         for name, gain in report.gain.items()
     ]
-    settings = json.dumps(dict(report.settings.parameters))
+    settings = json.dumps(dict(report.settings.parameters)) if report.settings.parameters else ""
     pairs = [
-        ("Settings it would choose", f"{report.settings.model_class} {settings}"),
+        ("Settings it would choose", f"{report.settings.model_class} {settings}".strip()),
         ("What mattered", mattered_words(report)),
         ("Cost", cost_words(report.cost)),
     ]
