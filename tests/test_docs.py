@@ -149,18 +149,20 @@ def checkout(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_third_system_is_one_file_and_one_entry(checkout):
+def test_a_third_system_is_one_file_and_its_entries(checkout):
     """Its day runs, and every place that lists systems knows it."""
     code = f"""
-import datetime as dt, json, yaml
+import datetime as dt, importlib, json, yaml
 from dagsverk.store import open_store
 from dagsverk.tabular.summary import day_summary
 from dagsverk.tabular.config import TrainingConfig
 from dagsverk.tabular.days import SynthesisConfig
 from flows.tabular import day
 from tasks import tabular as tasks
-entry = yaml.safe_load(open("prefect.yaml"))["deployments"][-1]
-day.validate_parameters(entry["parameters"])
+entries = [one for one in yaml.safe_load(open("prefect.yaml"))["deployments"] if one["name"] == "penguins"]
+for one in entries:
+    getattr(importlib.import_module(one["entrypoint"].rpartition(".")[0]),
+            one["entrypoint"].rpartition(".")[2]).validate_parameters(one["parameters"])
 config = {QUICK}
 rows = tasks.ingest.fn("penguins")
 scores = [tasks.cross_validate.fn("penguins", rows, name, config) for name in config.model_classes]
@@ -168,11 +170,13 @@ tasks.register_best.fn("penguins", rows, scores, config)
 tasks.synthesize.fn("penguins", dt.date(2026, 1, 31), SynthesisConfig())
 tasks.predict.fn("penguins")
 tasks.monitor.fn("penguins")
-print(json.dumps([entry["name"], day.parameters.model_dump()["properties"]["system"]["enum"]]))
+flows = [one["entrypoint"].rpartition(".")[2] for one in entries]
+print(json.dumps([flows, day.parameters.model_dump()["properties"]["system"]["enum"]]))
 print(day_summary(open_store(), "penguins"))
 """
     told = run_python(code, checkout, DAGSVERK_STORE=str(checkout / "store")).splitlines()
-    assert json.loads(told[0]) == ["penguins", ["iris", "penguins", "titanic"]]
+    flows = ["day", "tabular_search", "tabular_learning_curve", "tabular_labels", "tabular_compare"]
+    assert json.loads(told[0]) == [flows, ["iris", "penguins", "titanic"]]
     assert "60 from embedded, 0 set aside; 60 rows new" in told[1]
     assert "champion         version 1" in "\n".join(told)
 

@@ -233,7 +233,8 @@ def test_a_third_system_gets_its_pages_from_its_one_file(tmp_path, monkeypatch):
     desk = TabularDesk(str(tmp_path / "store"))
     pages = {path for path, *_ in build_pages(desk).pages}
     systems = {"iris", "iris-monitor", "titanic", "titanic-monitor", "weather", "weather-monitor"}
-    assert pages == {"", *systems, "transcribe", "speech-monitor", "recorder"}
+    speech, better = {"transcribe", "speech-monitor", "recorder"}, {"improve", "labels", "compare", "lineage"}
+    assert pages == {"", *systems, *speech, *better}
     assert "prefect deployment run day/weather" in predict.respond(load_system("weather"), desk, {"wind": 3})
     assert "0 to 600" in predict.limits(load_system("titanic").column("fare"))
     assert predict.limits(load_system("weather").column("wind")) == "at least 0"

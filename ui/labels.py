@@ -135,7 +135,7 @@ def _told(report: SuspectLabels, decided: dict[str, LabelDecision]) -> Html:
          f"prefect deployment run speech-training/{report.name}")
         if report.family == "speech"
         else ("the next training uses them; the table stays what its source says",
-              f"prefect deployment run training/{report.name}")
+              f"prefect deployment run day/{report.name}")
     )  # fmt: skip
     tests = [one for one in decided.values() if one.split == "test" and one.action in ("mend", "drop")]
     if tests:

@@ -150,7 +150,9 @@ def pages(systems: Sequence[str]) -> dict[str, object]:
         ]
         found[f"summary {name}"] = day_summary(store, name)
     shown = dataclasses.asdict(heard.view(language("sv")))
-    for name in ("titanic-1", "titanic 1", "whisper_swedish 1"):
+    spoken = [f"{name} 1" for name in store.model_names() if name == language("sv").model_name]
+    rows = [store.read(features_table(load_system(name)))["row_id"].min() for name in systems]
+    for name in [*rows, *(f"{name} 1" for name in systems), *spoken]:
         (ref,) = tracing.search(store, name)
         found[f"lineage {name}"] = [[card.title, str(card.ref)] for card in tracing.trace(store, ref).cards()]
     found["speech"] = {
