@@ -23,7 +23,7 @@ from dagsverk.lineage import tracing
 from dagsverk.speech.config import CorpusConfig, EvaluationConfig, FinetuneConfig, PrepareConfig
 from dagsverk.speech.languages import language
 from dagsverk.speech.summary import speech_summary
-from dagsverk.store import Model, open_store
+from dagsverk.store import Model, Store, open_store
 from dagsverk.tabular.config import TrainingConfig
 from dagsverk.tabular.days import SynthesisConfig
 from dagsverk.tabular.summary import day_summary
@@ -150,11 +150,11 @@ def pages(systems: Sequence[str]) -> dict[str, object]:
         ]
         found[f"summary {name}"] = day_summary(store, name)
     shown = dataclasses.asdict(heard.view(language("sv")))
-    spoken = [f"{name} 1" for name in store.model_names() if name == language("sv").model_name]
-    rows = [store.read(features_table(load_system(name)))["row_id"].min() for name in systems]
-    for name in [*rows, *(f"{name} 1" for name in systems), *spoken]:
-        (ref,) = tracing.search(store, name)
-        found[f"lineage {name}"] = [[card.title, str(card.ref)] for card in tracing.trace(store, ref).cards()]
+    for name in systems:  # on Hopsworks a number that a failed save had claimed is not used again
+        row = store.read(features_table(load_system(name)))["row_id"].min()
+        found[f"lineage of a row of {name}"] = chain(store, row)
+    for name in store.model_names():
+        found[f"lineage of a version of {name}"] = chain(store, f"{name} {store.models(name)[0].version}")
     found["speech"] = {
         name: what for name, what in shown.items() if name not in ("version", "champion", "models")
     }
@@ -193,3 +193,9 @@ def differences(here: object, there: object, where: str = "") -> list[str]:
     if isinstance(here, str) and isinstance(there, str):
         here, there = (SPEED.sub("*", MOMENT.sub("*", text)) for text in (here, there))
     return [] if here == there else [f"{where}: {here!r} and {there!r}"]
+
+
+def chain(store: Store, name: str) -> list[list[str]]:
+    """The cards that the page of lineage shows for what is of that name, and for nothing else."""
+    (ref,) = tracing.search(store, name)
+    return [[card.title, str(card.ref)] for card in tracing.trace(store, ref).cards()]
