@@ -17,6 +17,7 @@ from run_records import lines_of, links
 
 from dagsverk.records import last_report
 from dagsverk.store import SchemaError, Unavailable, open_store
+from dagsverk.tabular.compared import CompareRowsConfig
 from dagsverk.tabular.config import TrainingConfig
 from dagsverk.tabular.days import SynthesisConfig
 from dagsverk.tabular.learning_curve import STEP as CURVE
@@ -24,6 +25,7 @@ from dagsverk.tabular.learning_curve import TabularCurve, TabularCurveConfig
 from dagsverk.tabular.searching import STEP, SearchConfig, Searched
 from dagsverk.tabular.system import load_system
 from dagsverk.tabular.tables import features_table, predictions_table
+from flows.compare import tabular_compare
 from flows.tabular import (
     backfill,
     day,
@@ -310,3 +312,9 @@ def test_a_search_leaves_its_verdict_in_the_store_and_in_the_prefect_ui_and_chan
     assert desk.version(iris) != shown_before
     assert report.verdict in html.unescape(sections.details(desk.view(iris)))
     assert (store.champion("iris"), store.version(features_table(load_system("iris")))) == before
+
+
+def test_a_version_is_compared_with_itself_in_a_run_and_said_to_be_the_same(server, first_day, monkeypatch):
+    monkeypatch.setenv("DAGSVERK_STORE", first_day[0].url)
+    said = tabular_compare("iris", config=CompareRowsConfig(folds=3, repeats=1, resamples=100))
+    assert "say the same on 150 rows" in said

@@ -12,6 +12,8 @@ from run_records import lines_of, links
 
 from dagsverk.records import last_report
 from dagsverk.speech import steps
+from dagsverk.speech.compared import results
+from dagsverk.speech.compared.config import CompareConfig, Contender
 from dagsverk.speech.config import CorpusConfig, EvaluationConfig, FinetuneConfig, PrepareConfig
 from dagsverk.speech.export import exporting
 from dagsverk.speech.languages import language
@@ -19,6 +21,7 @@ from dagsverk.speech.learning_curve import STEP as CURVE
 from dagsverk.speech.learning_curve import SpeechCurve, SpeechCurveConfig
 from dagsverk.speech.summary import speech_summary
 from dagsverk.store import open_store
+from flows.compare import speech_compare
 from flows.speech import speech_evaluation, speech_features, speech_learning_curve, speech_training
 
 CORPUS = CorpusConfig(train_clips=40, dev_clips=6, test_clips=8)
@@ -205,3 +208,17 @@ def test_a_language_that_whisper_does_not_know_is_refused_before_anything_runs(s
 
 def test_a_language_may_be_given_by_its_name(server):
     assert speech_training.validate_parameters({"language": "Swedish"})["language"] == "sv"
+
+
+def test_a_run_compares_two_models_on_the_same_clips_and_a_repeat_asks_for_none_again(first_day):
+    few = CompareConfig(most_clips=6, resamples=100)
+    own, served = (Contender(kind="version", version=1, form=form) for form in ("weights", "served"))
+
+    def compared():
+        said = speech_compare("sv", own, served, CORPUS, few)
+        return said, len(open_store().list(results.folder(SWEDISH)))
+
+    said, kept = compared()
+    assert "on 6 clips of" in said
+    assert compared() == (said, kept)
+    assert kept >= 2 * 6
