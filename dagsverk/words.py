@@ -10,6 +10,7 @@ from typing import Any
 
 NOTHING = "nothing to score"
 NO_INTERVAL = "no interval"
+MOST_IMPORTANCES, LEAST_SHARE = 6, 0.005
 
 
 def interval(value: float | None, low: float | None, high: float | None, digits: int = 3) -> str:
@@ -61,6 +62,13 @@ def number(count: int) -> str:
 def counted(count: int, one: str, many: str = "") -> str:
     """ "1 clip", "1,059 clips"; `many` where it is not `one` with an s."""
     return f"{number(count)} {one if count == 1 else many or one + 's'}"
+
+
+def mattered_words(importances: Mapping[str, float]) -> str:
+    """The parameters of a search with the greatest shares, from those in order: "depth 61%, rate 30%"."""
+    shares = list(importances.items())[:MOST_IMPORTANCES]
+    words = ", ".join(f"{name} {share:.0%}" for name, share in shares if share >= LEAST_SHARE)
+    return words or "too few trials to tell"
 
 
 def voices(speakers: int, clips_without_speaker: int = 0) -> str:

@@ -148,20 +148,22 @@ def test_after_some_idle_time_the_process_is_gone_and_the_next_recording_starts_
 
 
 def test_a_process_that_is_stopped_is_ended_and_costs_one_more_try_and_no_text(store, samples, tmp_path):
-    process, stops = ModelProcess(patience=Patience(silent_s=3, pulse_s=0.1)), [1]
-
     def stop():
         if listener.told[-1] == "begins" and stops:
             stops.pop()
             os.kill(process.pid, signal.SIGSTOP)
 
-    listener = Listener(stop)
-    try:
-        written = process.write_down(store, tmp_path, SWEDISH, ORDER, samples, listener, go_on)
-    finally:
-        process.close()
-    assert [segment.text for segment in written.transcripts[0].segments] == TEXTS == listener.texts
-    assert listener.told.count("begins") in (1, 2)  # once: all was written before the signal was there
+    for _ in range(10):  # where all was written before the signal was there, nothing was stopped: once more
+        process, stops = ModelProcess(patience=Patience(silent_s=3, pulse_s=0.1)), [1]
+        listener = Listener(stop)
+        try:
+            written = process.write_down(store, tmp_path, SWEDISH, ORDER, samples, listener, go_on)
+        finally:
+            process.close()
+        assert [segment.text for segment in written.transcripts[0].segments] == TEXTS == listener.texts
+        if listener.told.count("begins") == 2:
+            break
+    assert listener.told.count("begins") == 2
 
 
 @pytest.mark.parametrize(

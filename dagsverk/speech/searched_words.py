@@ -6,9 +6,7 @@ import json
 
 from dagsverk.speech.evaluation.report import Interval
 from dagsverk.speech.searching import SEEDS, SearchedSpeech, SpeechCost
-from dagsverk.words import counted, number, table
-
-MOST_IMPORTANCES, LEAST_SHARE = 6, 0.005
+from dagsverk.words import counted, mattered_words, number, table
 
 
 def searched_words(report: SearchedSpeech) -> str:
@@ -20,7 +18,7 @@ def searched_words(report: SearchedSpeech) -> str:
         pieces.append(f"{use} `finetune`: `{settings_words(report)}`")
     pieces += [
         f"Dev's loss after the first and the second stage, by trial (0 is the default): {dev_words(report)}.",
-        f"What mattered to dev after the first stage (PED-ANOVA): {mattered_words(report)}.",
+        f"What mattered to dev after the first stage (PED-ANOVA): {mattered_words(report.importances)}.",
         f"Cost: {cost_words(report.cost)}.",
         *(f"- could not be trained: {reason}" for reason in report.cost.reasons),
         "Nothing was promoted or changed by this search.",
@@ -57,13 +55,6 @@ def dev_words(report: SearchedSpeech) -> str:
     """The trials that came furthest first."""
     order = sorted(report.dev, key=lambda one: (one[2] is None, one[2] or 0.0, one[1] is None, one[1] or 0.0))
     return ", ".join(f"{n}: {_loss(first)}" + _then(last) for n, first, last in order)
-
-
-def mattered_words(report: SearchedSpeech) -> str:
-    """The parameters with the greatest shares."""
-    shares = list(report.importances.items())[:MOST_IMPORTANCES]
-    words = ", ".join(f"{name} {share:.0%}" for name, share in shares if share >= LEAST_SHARE)
-    return words or "too few trials to tell"
 
 
 def cost_words(cost: SpeechCost) -> str:

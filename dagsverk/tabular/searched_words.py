@@ -6,9 +6,7 @@ import json
 
 from dagsverk.tabular.measures import WORDS
 from dagsverk.tabular.searching import Cost, Searched, Settings
-from dagsverk.words import counted, interval, number, table
-
-MOST_IMPORTANCES, LEAST_SHARE = 6, 0.005
+from dagsverk.words import counted, interval, mattered_words, number, table
 
 
 def search_words(report: Searched) -> str:
@@ -33,7 +31,7 @@ def search_words(report: Searched) -> str:
             f"Of all rows the search would choose {_settings(report.settings)}; the best default is "
             f"{_settings(report.standing)}. {WORDS[report.measure]} on the folds they were chosen on, which "
             f"flatters: {report.settings.value:.4f} and {report.standing.value:.4f}.",
-            f"What mattered (PED-ANOVA): {mattered_words(report)}.",
+            f"What mattered (PED-ANOVA): {mattered_words(report.importances)}.",
             _cost(report),
             "Nothing was changed by this search.",
         ]
@@ -49,13 +47,6 @@ def _settings(of: Settings) -> str:
     if not of.parameters:
         return f"{of.model_class}, which has nothing to set"
     return f"{of.model_class} `{json.dumps(dict(of.parameters))}`"
-
-
-def mattered_words(report: Searched) -> str:
-    """The parameters with the greatest shares."""
-    shares = list(report.importances.items())[:MOST_IMPORTANCES]
-    words = ", ".join(f"{name} {share:.0%}" for name, share in shares if share >= LEAST_SHARE)
-    return words or "too few trials to tell"
 
 
 def cost_words(cost: Cost) -> str:

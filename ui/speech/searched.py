@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dagsverk.speech.searched_words import cost_words, dev_words, mattered_words, rows, settings_words
+from dagsverk.speech.searched_words import cost_words, dev_words, rows, settings_words
+from dagsverk.words import mattered_words
 from ui import parts
 from ui.parts import Head, Html
 from ui.speech.desk import SpeechView
@@ -18,7 +19,7 @@ def card(view: SpeechView) -> Html:
         command = f"prefect deployment run speech-search/{view.language.name}"
         return parts.card(TITLE, "", parts.empty("None yet", words, command))
     pairs = [
-        ("What mattered to dev", mattered_words(report)),
+        ("What mattered to dev", mattered_words(report.importances)),
         ("Cost", cost_words(report.cost)),
         ("Loss on dev, by trial", dev_words(report)),
     ]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from dagsverk.tabular.measures import WORDS
-from dagsverk.tabular.searched_words import cost_words, mattered_words
-from dagsverk.words import interval
+from dagsverk.tabular.searched_words import cost_words
+from dagsverk.words import interval, mattered_words
 from ui import parts
 from ui.parts import Head, Html
 from ui.tabular.desk import View
@@ -28,7 +28,7 @@ def card(view: View) -> Html:
     settings = json.dumps(dict(report.settings.parameters)) if report.settings.parameters else ""
     pairs = [
         ("Settings it would choose", f"{report.settings.model_class} {settings}".strip()),
-        ("What mattered", mattered_words(report)),
+        ("What mattered", mattered_words(report.importances)),
         ("Cost", cost_words(report.cost)),
     ]
     return parts.card(
