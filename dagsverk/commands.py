@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any, TypeAlias
 
+Run: TypeAlias = Callable[[argparse.Namespace], int]
+Add: TypeAlias = Callable[[argparse.ArgumentParser], None]
 INTERRUPTED = 130  # as shells report Ctrl-C
 COPY = """Copy a whole store: tables with their history, model versions, promotions and artefacts.
 
@@ -20,6 +23,29 @@ A line for each thing (fine, warn, wrong), and what to do about it.
 
 Works with nothing running. Changes nothing, but for a probe in the store, which it removes. Exit status 1 if
 something is wrong."""
+
+TERMINALS = {  # name -> what it does, the module with its arguments (light), the module that runs it
+    "transcribe": (
+        "recordings -> texts and subtitles",
+        "dagsverk.speech.transcription.arguments",
+        "dagsverk.speech.transcription.terminal",
+    ),
+    "report": (
+        "a model's version -> one HTML file that says all of it",
+        "dagsverk.report.terminal",
+        "dagsverk.report.terminal",
+    ),
+    "lineage": (
+        "where a prediction, text or model comes from; what was made of a row or clip",
+        "dagsverk.lineage.terminal",
+        "dagsverk.lineage.terminal",
+    ),
+    "export-runs": (
+        "trainings -> TensorBoard",
+        "dagsverk.tracking.terminal",
+        "dagsverk.tracking.terminal",
+    ),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,92 +65,40 @@ def parser() -> argparse.ArgumentParser:
     groups = command.add_subparsers(required=True, metavar="GROUP")
     store = groups.add_parser("store", help="what is saved: tables, models, artefacts")
     commands = store.add_subparsers(required=True, metavar="COMMAND")
-    copy = commands.add_parser(
-        "copy",
-        help="copy a whole store",
-        description=COPY,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    copy.add_argument("source", metavar="FROM", help="the store to copy; it is only read")
-    copy.add_argument("target", metavar="TO", help="where to: empty, or an earlier copy of FROM")
-    copy.add_argument(
-        "--read-back",
-        action="store_true",
-        help="read artefacts and model files from TO again; tables always are",
-    )
-    copy.set_defaults(run=_copy)
-    doctor = groups.add_parser(
-        "doctor",
-        help="what is wrong with this installation, and what to do",
-        description=DOCTOR,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    doctor.add_argument("--state", metavar="DIR", help="state folder (default: .dagsverk of the checkout)")
-    doctor.add_argument("--json", action="store_true", help="for programs")
-    doctor.set_defaults(run=_doctor)
-    _add_transcribe(groups)
-    _add_report(groups)
-    _add_lineage(groups)
-    _add_export_runs(groups)
+    _add(commands, "copy", _copy, _copy_arguments, help="copy a whole store", description=COPY)
+    what = "what is wrong with this installation, and what to do"
+    _add(groups, "doctor", _doctor, _doctor_arguments, help=what, description=DOCTOR)
+    for name, (words, arguments, terminal) in TERMINALS.items():
+        module = import_module(arguments)
+        _add(groups, name, _by(terminal), module.add_arguments, help=words, description=module.DESCRIPTION)
     return command
 
 
-def _add_transcribe(groups: Any) -> None:
-    from dagsverk.speech.transcription import arguments
-
-    transcribe = groups.add_parser(
-        "transcribe",
-        help="recordings -> texts and subtitles",
-        description=arguments.DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    arguments.add_arguments(transcribe)
-    transcribe.set_defaults(run=_transcribe)
+def _add(groups: Any, name: str, run: Run, add_arguments: Add, **words: str) -> None:
+    """One command; what `words` say is shown with the line breaks that it has."""
+    command = groups.add_parser(name, formatter_class=argparse.RawDescriptionHelpFormatter, **words)
+    add_arguments(command)
+    command.set_defaults(run=run)
 
 
-def _transcribe(arguments: argparse.Namespace) -> int:
-    from dagsverk.speech.transcription import terminal
+def _by(module: str) -> Run:
+    def run(arguments: argparse.Namespace) -> int:
+        status: int = import_module(module).run(arguments)
+        return status
 
-    return terminal.run(arguments)
-
-
-def _add_report(groups: Any) -> None:
-    from dagsverk.report import terminal
-
-    report = groups.add_parser(
-        "report",
-        help="a model's version -> one HTML file that says all of it",
-        description=terminal.DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    terminal.add_arguments(report)
-    report.set_defaults(run=terminal.run)
+    return run
 
 
-def _add_lineage(groups: Any) -> None:
-    from dagsverk.lineage import terminal
-
-    lineage = groups.add_parser(
-        "lineage",
-        help="where a prediction, text or model comes from; what was made of a row or clip",
-        description=terminal.DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    terminal.add_arguments(lineage)
-    lineage.set_defaults(run=terminal.run)
+def _copy_arguments(copy: argparse.ArgumentParser) -> None:
+    copy.add_argument("source", metavar="FROM", help="the store to copy; it is only read")
+    copy.add_argument("target", metavar="TO", help="where to: empty, or an earlier copy of FROM")
+    words = "read artefacts and model files from TO again; tables always are"
+    copy.add_argument("--read-back", action="store_true", help=words)
 
 
-def _add_export_runs(groups: Any) -> None:
-    from dagsverk.tracking import terminal
-
-    export = groups.add_parser(
-        "export-runs",
-        help="trainings -> TensorBoard",
-        description=terminal.DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    terminal.add_arguments(export)
-    export.set_defaults(run=terminal.run)
+def _doctor_arguments(doctor: argparse.ArgumentParser) -> None:
+    doctor.add_argument("--state", metavar="DIR", help="state folder (default: .dagsverk of the checkout)")
+    doctor.add_argument("--json", action="store_true", help="for programs")
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

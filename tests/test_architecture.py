@@ -49,6 +49,7 @@ LIGHT = (  # imported in this order, in one process
     "dagsverk.tabular.system",
     "dagsverk.promotion",
     "dagsverk.words",
+    "dagsverk.comparisons",
     "dagsverk.label_decisions",
     "dagsverk.label_report",
     "dagsverk.tabular.reports",

@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
+from dagsverk import comparisons
 from dagsverk.addresses import SCHEMA, refuse_keys
 from dagsverk.form import CLOSED
-from dagsverk.records import read, write
-from dagsverk.store import NotFound, Store
+from dagsverk.store import Store
 from dagsverk.tabular.config import MAX_SEED
 from dagsverk.tabular.measures import WORDS
 from dagsverk.words import counted
@@ -187,30 +187,16 @@ def folder(system: str) -> str:
     return f"comparisons/{system}"
 
 
-@dataclass(frozen=True)
-class Newest:
-    """Which comparison was made last, and when: a small file, to be looked at often."""
-
-    key: str
-    at: str
-
-
 def keep(store: Store, report: TableReport) -> None:
     """Replace what was kept of the same comparison before."""
-    write(store, f"{folder(report.system)}/reports/{report.key}.json", report)
-    write(store, f"{folder(report.system)}/newest.json", Newest(report.key, report.at))
+    comparisons.keep(store, folder(report.system), report)
 
 
 def version(store: Store, system: str) -> str:
     """Another one when a comparison was made, or made again. Cheap: one small file."""
-    try:
-        newest = read(store, f"{folder(system)}/newest.json", Newest)
-    except NotFound:
-        return ""
-    return f"{newest.key} {newest.at}"
+    return comparisons.version(store, folder(system))
 
 
 def reports(store: Store, system: str) -> list[TableReport]:
     """All comparisons of a system, newest first."""
-    paths = [path for path in store.list(f"{folder(system)}/reports") if path.endswith(".json")]
-    return sorted((read(store, path, TableReport) for path in paths), key=lambda one: one.at, reverse=True)
+    return comparisons.reports(store, folder(system), TableReport)

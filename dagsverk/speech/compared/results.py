@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from dagsverk.records import read, write
+from dagsverk import comparisons
 from dagsverk.speech.evaluation.report import GroupChange, Interval
 from dagsverk.speech.languages import Language
-from dagsverk.store import NotFound, Store
+from dagsverk.store import Store
 from dagsverk.words import counted, difference, percent_interval, voices
 
 ALPHA = 0.05
@@ -183,32 +183,17 @@ def verdict(paired: Paired, first: str, second: str, one: Interval, other: Inter
 
 def reports(store: Store, language: Language) -> list[CompareReport]:
     """All comparisons of a language, newest first."""
-    paths = store.list(f"{folder(language)}/reports")
-    listed = [read(store, path, CompareReport) for path in paths if path.endswith(".json")]
-    return sorted(listed, key=lambda one: one.at, reverse=True)
-
-
-@dataclass(frozen=True)
-class Newest:
-    """Which comparison was made last, and when: a small file, to be looked at often."""
-
-    key: str
-    at: str
+    return comparisons.reports(store, folder(language), CompareReport)
 
 
 def keep(store: Store, language: Language, report: CompareReport) -> None:
     """Replace what was kept of the same comparison before."""
-    write(store, f"{folder(language)}/reports/{report.key}.json", report)
-    write(store, f"{folder(language)}/newest.json", Newest(report.key, report.at))
+    comparisons.keep(store, folder(language), report)
 
 
 def version(store: Store, language: Language) -> str:
     """Another one when a comparison was made, or made again. Cheap: one small file."""
-    try:
-        newest = read(store, f"{folder(language)}/newest.json", Newest)
-    except NotFound:
-        return ""
-    return f"{newest.key} {newest.at}"
+    return comparisons.version(store, folder(language))
 
 
 def rows_of(store: Store, path: str) -> pd.DataFrame:
