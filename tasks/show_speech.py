@@ -40,6 +40,11 @@ def prepared(language: Language, step: Prepared) -> None:
         {"kind": kind, "clips": one.clips, "in test": one.test_clips, "such as": one.examples[0].detail}
         for kind, one in (step.suspicious or {}).items()
     ]
+    near = [
+        {"texts": kind, "clips": one.clips, "such as": one.examples[0].detail}
+        for kind, one in (step.near_texts or {}).items()
+    ]
+    table(f"{language.name}-texts-nearly-the-same", pd.DataFrame(near), "But for spelling, numbers or a word")
     what = "Clips that are used, and whose text may not be what is said in them"
     table(f"{language.name}-clips-suspicious", pd.DataFrame(suspicious), what)
 

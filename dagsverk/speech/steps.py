@@ -17,7 +17,7 @@ from dagsverk.records import keep_report, last_report
 from dagsverk.speech import runs
 from dagsverk.speech.corpora.limited import UNKNOWN_VOICES
 from dagsverk.speech.evaluation.report import Checks, Cut, EvaluationReport, Interval, TwoModes
-from dagsverk.speech.features.shards import ByHand, Manifest, Suspicion
+from dagsverk.speech.features.shards import ByHand, Manifest, Rejections, Suspicion
 from dagsverk.speech.languages import Language
 from dagsverk.speech.mixtures import MixedSet
 from dagsverk.speech.runs import CheckpointRef, TrainingPoint, ValidationPoint
@@ -55,6 +55,7 @@ class Prepared:
     bytes: int
     suspicious: Mapping[str, Suspicion] | None = None  # texts, by kind; None: not looked at
     same_in_train: int | None = None  # clips that train has twice, by their sound; None: not looked for
+    near_texts: Mapping[str, Rejections] | None = None  # nearly the same, by where; None: not looked for
     copies: int = 0  # changed ones of train's clips; they are no clips of the set
     copies_left_out: Mapping[str, int] = field(default_factory=dict)  # reason -> copies
     by_hand: ByHand | None = None  # what people decided of its clips; None: as it was prepared
@@ -172,6 +173,7 @@ def prepared(about: Manifest, *, new: bool) -> Prepared:
         heard_test_speakers=None if UNKNOWN_VOICES in about.notes else 0,
         bytes=sum(shard.bytes for shard in (*about.shards, *(copied.shards if copied else ()))),
         same_in_train=about.near_duplicates.inside_train if about.near_duplicates else None,
+        near_texts=about.near_texts.kinds if about.near_texts else None,
         copies=copied.clips if copied else 0,
         copies_left_out=copied.left_out if copied else {},
         suspicious=about.suspicious,
@@ -186,6 +188,14 @@ def suspicious_words(step: Prepared, kinds: int = 3) -> str:
     listed = [f"{one.clips} with {kind}" for kind, one in step.suspicious.items()]
     more = f" and {len(listed) - kinds} kinds more" if len(listed) > kinds else ""
     return f"suspicious texts, used all the same: {', '.join(listed[:kinds])}{more}"
+
+
+def near_words(step: Prepared) -> str:
+    """ "texts that are nearly the same: 3 of test, nearly one of train, ..."; "" where none is."""
+    if not step.near_texts:
+        return ""
+    listed = "; ".join(f"{one.clips} {kind}" for kind, one in step.near_texts.items())
+    return f"texts that are the same but for spelling, numbers or a word: {listed}"
 
 
 def finetuned(store: Store, chosen: CheckpointRef, *, new: bool) -> Finetuned:

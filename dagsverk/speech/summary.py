@@ -7,7 +7,15 @@ from dagsverk.speech.evaluation.modes import NAMES, OTHER
 from dagsverk.speech.evaluation.report import Interval, TwoModes
 from dagsverk.speech.languages import Language
 from dagsverk.speech.mixtures import MixedSet
-from dagsverk.speech.steps import Finetuned, ModelScores, Prepared, Registered, last_steps, suspicious_words
+from dagsverk.speech.steps import (
+    Finetuned,
+    ModelScores,
+    Prepared,
+    Registered,
+    last_steps,
+    near_words,
+    suspicious_words,
+)
 from dagsverk.store import Store
 from dagsverk.words import interval
 
@@ -46,9 +54,10 @@ def _preparation(step: Prepared) -> list[str]:
 
 
 def _twice(step: Prepared) -> list[str]:
-    """Recordings that train has twice."""
+    """Recordings that train has twice, and texts that the set nearly has twice."""
     words = f"{step.same_in_train} clips of train are others again, by their sound: they count twice"
-    return [_line("", words)] if step.same_in_train else []
+    near = near_words(step)
+    return [*([_line("", words)] if step.same_in_train else []), *([_line("", near)] if near else [])]
 
 
 def _copies(step: Prepared) -> list[str]:

@@ -124,6 +124,7 @@ def _rest(view: SpeechView) -> Html:
         modes.card(view), clips.worst(view), knew_before(view),
         speech_sections.groups(view), speech_sections.checks(view),
         speech_sections.champion(view), speech_sections.set_aside(view), texts.suspicious(view),
+        texts.alike(view),
         transcriptions.places(view), searched.card(view),
     )  # fmt: skip
     return Html(f'<div class="dv-grid">{boxes}</div>')

@@ -137,8 +137,8 @@ def new_sentences(report: EvaluationReport) -> str:
         return ""
     if not unseen.clips:
         return (
-            "Every sentence of the test is read in training, too: nothing is known of new sentences, and the "
-            "rates may be too good. "
+            "Every sentence of the test is read in training, too, or nearly: nothing is known of new "
+            "sentences, and the rates may be too good. "
         )
     if unseen.clips == unseen.of:
         return "No sentence of the test is read in training. "
@@ -185,6 +185,19 @@ def suspicious(tested: Prepared) -> str:
         "These may not be what is said in the clip. They are used all the same: listen to some, and mend the "
         "texts or leave them out where they are wrong. In the test set they make scores look worse or better "
         "than they are."
+    )
+
+
+def alike(tested: Prepared) -> str:
+    """What is said of texts that are nearly the same."""
+    if tested.near_texts is None:
+        return "This set was prepared by a version that did not look for them."
+    if not tested.near_texts:
+        clips = counted(tested.clips, "clip")
+        return f"No two texts of {clips} are the same but for spelling, numbers or a word."
+    return (
+        "They are the same but for spelling, numbers or one word of five and more. All are used; in dev and "
+        "test those that train nearly has do not count as new sentences."
     )
 
 

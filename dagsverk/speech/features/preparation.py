@@ -24,7 +24,7 @@ from dagsverk.speech.config import PrepareConfig
 from dagsverk.speech.corpora.corpus import SPLITS, Clip, Corpus
 from dagsverk.speech.corpora.overlap import HELD_OUT, sentence_key
 from dagsverk.speech.errors import CorpusError, DamagedShard, SpeechError
-from dagsverk.speech.features import near_duplicates, plans, shards, suspicions
+from dagsverk.speech.features import near_duplicates, plans, read_before, shards, suspicions
 from dagsverk.speech.features.building import Building, Row
 from dagsverk.speech.features.clips import Made, make_rows
 from dagsverk.speech.features.copies import Copies, copies
@@ -132,7 +132,9 @@ def complete(store: Store, set_id: str) -> Manifest:
         shared = _shared_sentences(store, set_id, made)
         doubts = suspicions.together(made, lambda: plans.texts(store, set_id))
         twins = near_duplicates.look(store, planned.settings["n_mels"], made)
-        manifest = _manifest(planned, made, shared, doubts, twins)
+        gone = {one.clip for record in made for one in record.rejected} | set(twins.gone)
+        near = read_before.look(plans.texts(store, set_id), gone)
+        manifest = replace(_manifest(planned, made, shared, doubts, twins), near_texts=near)
         try:
             store.put(shards.manifest_path(set_id), records.to_bytes(manifest))
         except Conflict:  # another worker was first, with the same shards

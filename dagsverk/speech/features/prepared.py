@@ -35,7 +35,7 @@ class PreparedClips:
     """The clips of some splits of a set, in the order of its shards. Threads and processes may share it."""
 
     rows: pd.DataFrame = field(repr=False)  # columns of Clip (`duration_s` as decoded), frames: int32, and
-    # in_train: bool, whether the sentence is read in train as well (always True of train)
+    # in_train: bool, whether the sentence is read in train as well, or nearly (always True of train)
     # is_copy: bool, whether it is a changed copy of another one
     n_mels: int
     language: str  # Whisper's code
@@ -115,6 +115,8 @@ def open_prepared(
     counts = [len(rows) for rows in tables]
     rows = table.select(ROW_COLUMNS).to_pandas()
     rows["in_train"] = rows["split"].eq("train") | _in_train(store, set_id, rows["text"], splits)
+    if about.near_texts:
+        rows["in_train"] |= rows["id"].isin(about.near_texts.in_train)
     gone = set(about.near_duplicates.gave_way if about.near_duplicates else ())
     rows["is_copy"] = np.repeat(np.array([shard in copied for shard in chosen], bool), counts)
     clips = PreparedClips(

@@ -164,6 +164,15 @@ class NearDuplicates:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NearTexts:
+    """Texts of a set that are the same but for spelling, numbers or one word, see `read_before`."""
+
+    clips: int  # looked at
+    in_train: tuple[str, ...]  # clips of dev and test: nearly a text of train, and wholly none
+    kinds: Mapping[str, Rejections]  # how many, by which split's and where, with examples
+
+
+@dataclass(frozen=True, kw_only=True)
 class CopiesTotals:
     """The changed copies of train's clips, which count as no clips of the set."""
 
@@ -224,6 +233,7 @@ class Manifest:
     copies: CopiesTotals | None = None  # None: none were asked for
     by_hand: ByHand | None = None  # None: as it was prepared
     near_duplicates: NearDuplicates | None = None  # None: not looked for
+    near_texts: NearTexts | None = None  # None: not looked for
 
     @property
     def seconds(self) -> float:

@@ -27,7 +27,7 @@ from dagsverk.speech.corpora.corpus import SPLITS, Clip, RejectedClip, Split
 from dagsverk.speech.corpora.overlap import HELD_OUT, sentence_key
 from dagsverk.speech.corpora.text import clean_text
 from dagsverk.speech.errors import AudioError
-from dagsverk.speech.features import plans, shards, suspicions
+from dagsverk.speech.features import plans, read_before, shards, suspicions
 from dagsverk.speech.features.clips import COPY, check_text
 from dagsverk.speech.features.preparation import copies_totals, point, totals
 from dagsverk.speech.features.shards import ByHand, Manifest, Shard, ShardRecord
@@ -179,7 +179,9 @@ def _make(store: Store, parent: Manifest, made: str, applied: _Found, cache: Pat
     clips = [clip for clip in planned if clip.id not in aside]
     doubts = suspicions.together(after, lambda: plans.texts(store, made))
     manifest = replace(_manifest(parent, made, applied, after), shared_sentences=_shared(clips, parent))
-    manifest = replace(manifest, suspicious=doubts)
+    gave_way = set(parent.near_duplicates.gave_way if parent.near_duplicates else ())
+    near = read_before.look(plans.texts(store, made), aside | gave_way) if parent.near_texts else None
+    manifest = replace(manifest, suspicious=doubts, near_texts=near)
     config = plans.load(store, parent.id).config
     counts = {name: one.clips for name, one in manifest.splits.items()}
     plans.check_whole_splits(counts, manifest.rejected, config)

@@ -24,7 +24,7 @@ INTERVALS = (
     "together; they can exceed 100 %. Normalised: without case and punctuation, all letters kept (å is not "
     "a); an Italian elided article counts as a word (l'acqua: two). By Whisper's rules: with Whisper's own "
     "normaliser, as most published figures are made. New sentences: clips whose sentence is not read in "
-    "training."
+    "training, nor one that is the same but for spelling, numbers or a word."
 )
 
 

@@ -186,10 +186,13 @@ def unseen_words(report: EvaluationReport) -> Iterator[str]:
         return
     seen = f"{number(unseen.of - unseen.clips)} of {counted(unseen.of, 'test clip')}"
     if unseen.wer is None:
-        yield "every sentence of the test clips is read in training, too: nothing is known of new sentences"
+        yield (
+            "every sentence of the test clips is read in training, too, or nearly: "
+            "nothing is known of new sentences"
+        )
         return
     yield (
-        f"sentences of {seen} are read in training, too; on the others the word error rate is "
+        f"sentences of {seen} are read in training, too, or nearly; on the others the word error rate is "
         f"{percent(unseen.wer)}"
     )
 
