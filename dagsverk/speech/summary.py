@@ -55,7 +55,11 @@ def _preparation(step: Prepared) -> list[str]:
 
 def _twice(step: Prepared) -> list[str]:
     """Recordings that train has twice, and texts that the set nearly has twice."""
-    words = f"{step.same_in_train} clips of train are others again, by their sound: they count twice"
+    words = (
+        "1 clip of train is another one again, by its sound: it counts twice"
+        if step.same_in_train == 1
+        else f"{step.same_in_train} clips of train are others again, by their sound: they count twice"
+    )
     near = near_words(step)
     return [*([_line("", words)] if step.same_in_train else []), *([_line("", near)] if near else [])]
 
