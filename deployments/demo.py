@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from dagsverk.words import counted
 from deployments import launch
 from deployments.engine import log_path
 from deployments.installation import Installation, running_server
@@ -207,7 +208,7 @@ async def progress(client: PrefectClient, run: FlowRun) -> str:
     tasks = await client.read_task_runs(flow_run_filter=of_run)
     done = sum(1 for t in tasks if t.state is not None and t.state.is_completed())
     now = [t.name for t in tasks if t.state is not None and t.state.is_running()]
-    return f"{done} tasks done" + (f", now {', '.join(now)}" if now else "")
+    return f"{counted(done, 'task')} done" + (f", now {', '.join(now)}" if now else "")
 
 
 def check(days: Sequence[Watched], folders: Folders) -> None:

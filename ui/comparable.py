@@ -12,6 +12,7 @@ from dagsverk.speech.compared.results import CompareReport, Side
 from dagsverk.speech.evaluation.report import EvaluationReport, Interval
 from dagsverk.speech.languages import Language
 from dagsverk.store import Store
+from dagsverk.suggesting.corpora import read_again
 from dagsverk.tabular import compared as tables
 from dagsverk.tabular.compared import TableReport, TableSide
 from dagsverk.tabular.system import System
@@ -70,10 +71,8 @@ class Spoken:
 
     def command(self) -> str:
         """That compares the model in use with the one before its training."""
-        return (
-            f"prefect deployment run speech-compare/{self.language.name} "
-            '--param \'corpus={"source": "FOLDER"}\''
-        )
+        again = read_again(self.store, self.language)
+        return f"prefect deployment run speech-compare/{self.language.name}{again}"
 
     def version(self) -> str:
         """Another one when there is something new to compare."""

@@ -19,13 +19,17 @@ from ui.comparable import Entrant, Spoken, Subject
 from ui.parts import Head, Html, Tile, percent
 from ui.speech.clips import unfolded
 from ui.speech.differences import marked
-from ui.speech.parts import rate, seconds
+from ui.speech.parts import seconds
 
 OPEN = 6  # examples shown at once; the others are unfolded
 BY = {"length": "Clip length", "rate": "Speaking rate", "sentence": "Sentence", "speaker": "Voice"}
 MULTIPLE = (
     "Many groups are looked at, and one in twenty would differ by chance alone: a group is called better or "
     "worse only if it is beyond chance with all of them considered (Holm)."
+)
+FEW_VOICES = (
+    "In a group of fewer than six voices all may be of one mind by luck, so none is called; of a voice by "
+    "itself the clips are counted, and nothing follows for other voices."
 )
 
 
@@ -80,23 +84,30 @@ def _verdict(outcome: Paired, words: str) -> Html:
 
 def _tiles(outcome: Paired, one: Entrant, two: Entrant) -> Html:
     value, low, high = outcome.wer.value, outcome.wer.low, outcome.wer.high
-    figure = "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
-    within = "no interval" if low is None or high is None else difference(value or 0.0, low, high)
+    figure = "–" if value is None else _points(value)
+    within = "no interval" if low is None or high is None else f"95%: {_points(low)} to {_points(high)}"
     clips = f"{voices(outcome.speakers)}, {seconds(outcome.audio_s)} of speech; intervals over {outcome.by}"
     return parts.tiles(
         (
             _rate_tile("First", one),
             _rate_tile("Second", two),
-            Tile(label="First minus second, in points", figure=figure, note=f"WER {within}"),
+            Tile(label="First minus second, in points", figure=figure, note=f"word error rate; {within}"),
             Tile(label="Compared on", figure=counted(outcome.clips, "clip"), note=clips),
         )
     )
 
 
+def _points(share: float) -> str:
+    """A difference of rates in points, with its sign."""
+    return f"{100 * share:+.1f}".replace("-", "−")
+
+
 def _rate_tile(place: str, entrant: Entrant) -> Tile:
     wer = entrant.wer
     figure = percent(wer.value, 1) if wer else "–"
-    return Tile(label=f"{place}: word error rate", figure=figure, note=f"{entrant.name}; {rate(wer)}")
+    ends = (wer.low, wer.high) if wer else (None, None)
+    within = "" if None in ends else f"; 95%: {percent(ends[0], 1)} to {percent(ends[1], 1)}"
+    return Tile(label=f"{place}: word error rate", figure=figure, note=f"{entrant.name}{within}")
 
 
 def _groups(outcome: Paired) -> Html:
@@ -116,7 +127,8 @@ def _groups(outcome: Paired) -> Html:
         )
         for group in outcome.groups
     ]
-    return parts.card("Groups", MULTIPLE, parts.table("95% intervals, in points", heads, rows))
+    note = f"{MULTIPLE} {FEW_VOICES}" if outcome.by == "voices" else MULTIPLE
+    return parts.card("Groups", note, parts.table("95% intervals, in points", heads, rows))
 
 
 def _ends(interval: Interval) -> Iterable[float]:

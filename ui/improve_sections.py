@@ -13,7 +13,8 @@ from dagsverk.speech.learning_curve_words import curve_sentences, rate_words
 from dagsverk.store import Store
 from dagsverk.suggesting import speech as of_speech
 from dagsverk.suggesting import tabular as of_tables
-from dagsverk.suggestions import Gain, Suggestion, gain_words, ordered, unmeasured
+from dagsverk.suggesting.corpora import read_again
+from dagsverk.suggestions import Gain, Measurement, Suggestion, gain_words, ordered, unmeasured
 from dagsverk.tabular.learning_curve import STEP as CURVE
 from dagsverk.tabular.learning_curve import TabularCurve
 from dagsverk.tabular.learning_curve_words import curve_sentence
@@ -44,13 +45,18 @@ def content(store: Store, subject: System | Language | None) -> Html:
     steps = [path.split("/")[-1].removesuffix(".json") for path in store.list(f"reports/{subject.name}")]
     flows = of_speech.MEASUREMENTS if spoken else of_tables.MEASUREMENTS
     missing = [
-        (one.question, f"prefect deployment run {one.flow}/{subject.name}")
+        (one.question, f"prefect deployment run {one.flow}/{subject.name}{_recordings(store, subject, one)}")
         for one in unmeasured(flows, steps)
     ]
     curve = _spoken(store, subject) if isinstance(subject, Language) else _curve(store, subject)
     model = subject.model_name if isinstance(subject, Language) else subject.name
     ranked = _ranked(subject, ordered(listed), begun=store.champion(model) is not None)
     return parts.join(ranked, curve, _missing(missing, something=bool(listed)))
+
+
+def _recordings(store: Store, subject: System | Language, flow: Measurement) -> str:
+    """What a flow that plays recordings is told of where they are."""
+    return read_again(store, subject) if isinstance(subject, Language) and flow.step == LABELS else ""
 
 
 def _ranked(subject: System | Language, listed: Sequence[Suggestion], *, begun: bool) -> Html:

@@ -11,7 +11,8 @@ from dagsverk import label_decisions
 from dagsverk.label_decisions import LabelDecision
 from dagsverk.label_report import Suspect, SuspectLabels, suspect_labels
 from dagsverk.speech.languages import language
-from dagsverk.store import StoreError
+from dagsverk.store import Store, StoreError
+from dagsverk.suggesting.corpora import read_again
 from dagsverk.tabular.system import System, load_system
 from dagsverk.words import counted
 from ui import frame, parts
@@ -42,7 +43,7 @@ def build(demo: gr.Blocks, speech: SpeechDesk, systems: Sequence[System]) -> Non
     """The page at /labels."""
     frame.head(systems, PATH, TITLE, WORDS)
     with gr.Column(elem_classes="dv-choice"):
-        choice = gr.Radio(label="Of which", choices=[], value=None)
+        choice = gr.Radio(label="System or language", choices=[], value=None)
     body = frame.block(parts.page(parts.loading("Reading what looks wrong …")), min_height_px=240)
     frame.block(script=SCRIPT)
     frame.foot()
@@ -65,7 +66,7 @@ def choices(speech: SpeechDesk, systems: Sequence[System]) -> list[tuple[str, st
         languages = speech.languages()
     except (StoreError, OSError):  # the body says so
         languages = [language("sv"), language("it")]
-    spoken = [(one.title, f"speech-{one.name}") for one in languages]
+    spoken = [(f"{one.title} speech", f"speech-{one.name}") for one in languages]
     return [*spoken, *((system.title, f"tabular-{system.name}") for system in systems)]
 
 
@@ -77,22 +78,22 @@ def look(speech: SpeechDesk, systems: Sequence[System], chosen: str) -> str:
     try:
         report = suspect_labels(speech.store, name)
         if report is None or report.family != family:
-            return parts.page(_unsearched(family, name))
+            return parts.page(_unsearched(speech.store, family, name))
         decided = label_decisions.latest(speech.store, report.family, name)
     except (StoreError, OSError) as error:
         return parts.page(sections.trouble(error, False))
     return parts.page(_summary(report, decided), _items(report, decided))
 
 
-def _unsearched(family: str, name: str) -> Html:
+def _unsearched(store: Store, family: str, name: str) -> Html:
     kind = "texts" if family == "speech" else "outcomes"
     words = (
         f"A search for wrong {kind} asks the model in use about all of them. It needs one in use, changes "
         "nothing, and its findings are listed here:"
     )
-    return parts.empty(
-        f"No {kind} were looked at yet", words, f"prefect deployment run {family}-labels/{name}"
-    )
+    again = read_again(store, language(name)) if family == "speech" else ""
+    command = f"prefect deployment run {family}-labels/{name}{again}"
+    return parts.empty(f"No {kind} were looked at yet", words, command)
 
 
 def _summary(report: SuspectLabels, decided: dict[str, LabelDecision]) -> Html:
@@ -175,7 +176,8 @@ def _item(report: SuspectLabels, one: Suspect, last: LabelDecision | None) -> Ht
     named = parts.join(*(parts.join(piece, " ") for piece in (*chips, name)))
     head = parts.join(Html('<div class="dv-clip-head">'), parts.element("span", named),
                       _player(report, one), Html("</div>"))  # fmt: skip
-    why = parts.element("p", "; ".join(one.why), "soft small")
+    reasons = "; ".join(one.why)
+    why = parts.element("p", f"{reasons[:1].upper()}{reasons[1:]}.", "soft small") if reasons else ""
     return Html(
         f'<li class="dv-suspect" data-key="{one.key}" data-number="{last.number if last else 0}">'
         f"{parts.join(head, parts.facts(facts), why, warn, _decisions(report, one, last))}</li>"
@@ -198,7 +200,7 @@ def _row(report: SuspectLabels, one: Suspect) -> list[tuple[object, object]]:
     label = load_system(report.name).label
     values = ", ".join(f"{name} {value or 'not known'}" for name, value in one.about.items())
     return [
-        (label.name, label.words(one.label)),
+        ("Outcome", f"{label.words(one.label)} ({label.name})"),
         ("Model", label.words(one.other)),
         ("Row", parts.short(values, 400)),
     ]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dagsverk.speech.compared import results
 from dagsverk.speech.languages import Language
 from dagsverk.store import Store
+from dagsverk.suggesting.corpora import read_again
 from dagsverk.suggestions import Gain, Suggestion
 from dagsverk.tabular import compared as tables
 from dagsverk.tabular.measures import error_words
@@ -40,7 +41,7 @@ def better_speech(store: Store, language: Language) -> Iterator[Suggestion]:
                 now=sides[place or 0].wer.value,
             ),
             cost="a decision: its licence, its price and speed are others",
-            command=f"prefect deployment run speech-compare/{language.name}",
+            command=f"prefect deployment run speech-compare/{language.name}{read_again(store, language)}",
             source=f"{results.folder(language)}/reports/{report.key}.json",
             made_at=report.at,
         )  # fmt: skip

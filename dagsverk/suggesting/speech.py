@@ -19,6 +19,7 @@ from dagsverk.speech.searching import STEP as SEARCH
 from dagsverk.speech.searching import SearchedSpeech
 from dagsverk.store import NotFound, Store
 from dagsverk.suggesting.compared import better_speech
+from dagsverk.suggesting.corpora import FROM_FOLDER
 from dagsverk.suggesting.labels import suspect_texts
 from dagsverk.suggesting.reports import made_at
 from dagsverk.suggestions import Gain, Measurement, Suggestion
@@ -55,7 +56,7 @@ def worst_groups(store: Store, language: Language) -> Iterator[Suggestion]:
             gain=Gain(measure=WER, value=None, low=0.0, high=_most(group, words), share=True,
                       now=report.scores.normalised.wer.value),
             cost="recordings with their texts",
-            command=f"prefect deployment run speech-day/{language.name}",
+            command=f"prefect deployment run speech-day/{language.name}{FROM_FOLDER}",
             source=f"{results.evaluation_folder(language, report.key)}/report.json",
             made_at=report.at,
         )  # fmt: skip
@@ -124,7 +125,7 @@ def more_recordings(store: Store, language: Language) -> Iterator[Suggestion]:
             gain=Gain(measure=WER, value=twice.gain, low=twice.gain_low, high=twice.gain_high, share=True,
                       now=fit.error_now) if twice else None,
             cost=f"{report.audio_s / 60:.0f} minutes more, with their texts",
-            command=f"prefect deployment run speech-day/{language.name}",
+            command=f"prefect deployment run speech-day/{language.name}{FROM_FOLDER}",
             source=report_path(language.name, CURVE),
             made_at=made_at(store, language.name, CURVE),
         )  # fmt: skip

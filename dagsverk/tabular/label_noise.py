@@ -182,8 +182,8 @@ def _suspect(
         other=other[1],
         suspicion=round(how, 4),
         why=(
-            f"models that have not seen it give {system.label.words(label)} {100 * given:.0f} % "
-            f"and {system.label.words(other[1])} {100 * other[0]:.0f} %",
+            f"models that have not seen this row give “{system.label.words(label)}” {100 * given:.0f} % "
+            f"and “{system.label.words(other[1])}” {100 * other[0]:.0f} %",
         ),
         about=_values(system, values),
     )
