@@ -3,9 +3,11 @@
     python benchmarks/bench_compare.py speech --first ROWS.parquet --second ROWS.parquet
     python benchmarks/bench_compare.py tables
 
-speech: rows that comparisons of a store keep (speech/LANGUAGE/comparisons/rows/). Clips are drawn from them,
-dealt out to so many voices, and a voice's two sets of errors are swapped at random: then neither model is
-better, and the errors are as models make them. Without swapping, the first is as much better as it was.
+speech: rows that comparisons of a store keep (speech/LANGUAGE/comparisons/rows/). Clips are drawn from them
+and dealt out to voices. A clip's two sets of errors are swapped at random: then the two are alike on every
+voice, and err as models do. Then wrong words are added to one of them, so many in a hundred as it is to be
+worse; where voices differ, some more or fewer for each voice (2 points as a standard deviation; where it is
+to be no worse, the two are then alike on average over voices and not on each).
 tables: one model class on Titanic, twice, with other seeds and folds; and two classes, one of them better.
 """
 
@@ -29,9 +31,10 @@ from dagsverk.tabular.system import load_system
 from dagsverk.tabular.tables import HISTORIC
 
 NO_GROUP = 10**9
-VOICES = ((0, 60), (0, 240), (2, 120), (3, 120), (5, 120), (10, 200), (20, 400))  # 0: not known; and clips
-SWAPPED = [f"{form}{name}" for form in ("",) for name in (
-    "substitutions", "deletions", "insertions", "character_errors", "hits")]  # fmt: skip
+VOICES = ((1, 60), (1, 240), (3, 120), (6, 240), (20, 400), (100, 1000))  # and clips in all
+POINTS = (0, 1, 2, 5)  # of a hundred words, that the second is worse by
+APART = 0.02  # standard deviation of that over voices
+SWAPPED = ["substitutions", "deletions", "insertions", "character_errors", "hits"]
 
 
 def main():
@@ -49,33 +52,41 @@ def main():
 def speech(asked):
     one = pd.read_parquet(asked.first)
     two = pd.read_parquet(asked.second).set_index("clip_id").loc[one["clip_id"]].reset_index()
-    print("| voices | clips | called better: nothing is | the first is better, as it was |")
-    print("| ---: | ---: | ---: | ---: |")
+    shares = " | ".join(f"{points} worse" if points else "alike" for points in POINTS)
+    print(f"| voices | clips | voices differ | {shares} |\n|{' ---: |' * (3 + len(POINTS))}")
     for voices, clips in VOICES:
-        null = share(one, two, voices, clips, asked.times, swap=True)
-        real = share(one, two, voices, clips, max(100, asked.times // 5), swap=False)
-        print(f"| {voices or 'not known'} | {clips} | {null:.1%} | {real:.1%} |", flush=True)
+        for apart in (0.0, APART) if voices > 1 else (0.0,):
+            cells = [cell(one, two, voices, clips, points, apart, asked.times) for points in POINTS]
+            print(f"| {voices} | {clips} | {'yes' if apart else 'no'} | {' | '.join(cells)} |", flush=True)
 
 
-def share(one, two, voices, clips, times, *, swap):
-    generator, called = np.random.default_rng(7), 0
-    for _ in range(times):
-        places = generator.integers(0, len(one), clips)
-        voice = generator.integers(0, voices, clips) if voices else np.arange(clips)
-        names = [f"voice {v}" for v in voice] if voices else ""
-        a, b = (
-            side.iloc[places]
-            .reset_index(drop=True)
-            .assign(clip_id=np.arange(clips).astype(str), speaker=names)
-            for side in (one, two)
-        )
-        if swap:
-            turned = (generator.random(voice.max() + 1) < 0.5)[voice]
-            mine, theirs = a.loc[turned, SWAPPED].copy(), b.loc[turned, SWAPPED].copy()
-            a.loc[turned, SWAPPED], b.loc[turned, SWAPPED] = theirs, mine
-        outcome = paired(a, b, resamples=500, min_group_clips=NO_GROUP, examples=0).outcome
-        called += outcome != 0 if swap else outcome < 0
-    return called / times
+def cell(one, two, voices, clips, points, apart, times):
+    """How often a difference is called, in the right direction and in the wrong one."""
+    generator, better, worse = np.random.default_rng(7), 0, 0
+    for _ in range(times if points == 0 else max(100, times // 4)):
+        outcome = drawn(one, two, voices, clips, points / 100, apart, generator).outcome
+        better, worse = better + (outcome < 0), worse + (outcome > 0)
+    count = times if points == 0 else max(100, times // 4)
+    if points == 0:
+        return f"{(better + worse) / count:.1%}"
+    return f"{better / count:.0%}" + (f", wrongly {worse / count:.1%}" if worse else "")
+
+
+def drawn(one, two, voices, clips, worse, apart, generator):
+    """A comparison of which the truth is known."""
+    places, voice = generator.integers(0, len(one), clips), generator.integers(0, voices, clips)
+    a, b = (
+        side.iloc[places].assign(clip_id=np.arange(clips).astype(str), speaker=[f"voice {v}" for v in voice])
+        for side in (one, two)
+    )
+    a, b = a.reset_index(drop=True), b.reset_index(drop=True)
+    turned = generator.random(clips) < 0.5
+    a.loc[turned, SWAPPED], b.loc[turned, SWAPPED] = b.loc[turned, SWAPPED], a.loc[turned, SWAPPED].copy()
+    share = (worse + apart * generator.standard_normal(voices))[voice]
+    more = generator.binomial(a["words"], np.minimum(1, np.abs(share)))
+    for side, mine in ((b, share > 0), (a, share < 0)):
+        side["substitutions"] += np.where(mine, more, 0)
+    return paired(a, b, resamples=500, min_group_clips=NO_GROUP, examples=0)
 
 
 def tables(times):

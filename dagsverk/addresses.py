@@ -6,6 +6,7 @@ import ipaddress
 import re
 
 MAX_LETTERS = 2000
+LOCAL = ("localhost", "127.0.0.1", "::1")  # where a key may be sent without encryption
 REMEDY = (
     "give keys where they are not kept: of a bucket as AWS_* variables of the worker, of a web site in the "
     "worker's ~/.netrc, of the Hub as HF_TOKEN; what only a signed address reaches: download it first"

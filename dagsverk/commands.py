@@ -41,7 +41,7 @@ TERMINALS = {  # name -> what it does, the module with its arguments (light), th
         "dagsverk.lineage.terminal",
     ),
     "export-runs": (
-        "trainings -> TensorBoard",
+        "trainings -> TensorBoard, Trackio, MLflow",
         "dagsverk.tracking.terminal",
         "dagsverk.tracking.terminal",
     ),

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -114,6 +116,25 @@ def test_a_clip_that_one_refuses_is_counted_for_neither_and_not_asked_again(stor
     assert "brus" not in {one.text for one in report.examples}
 
 
+def test_what_a_program_refused_before_it_was_set_up_is_asked_for_again(store, corpus, right):
+    with running(right) as server:
+        with pytest.raises(ModelError, match="no answer for 5 clips in a row"):
+            compare(store, program_at(server, "set-up-later"), Contender(), corpus)
+        report, _ = compare(store, program_at(server, "set-up-later"), Contender(), corpus)
+    assert report.first.refused == {}
+    assert not any("refused" in reason for reason in report.set_aside)
+
+
+def test_refusals_count_from_the_first_clip_on_once_a_program_has_answered(store, corpus, right):
+    with running(right) as server:
+        report, written = compare(store, program_at(server, "refuses-the-first-two"), Contender(), corpus)
+        asked = sum(server.asked.values())
+        again, _ = compare(store, program_at(server, "refuses-the-first-two"), Contender(), corpus)
+        assert sum(server.asked.values()) == asked == written[0].new
+    assert report.first.refused == again.first.refused == {"refused, HTTP 422": 2}
+    assert report.set_aside == again.set_aside
+
+
 def test_a_work_that_is_cut_off_asks_for_nothing_twice(store, corpus, right):
     with running(right) as server:
         with pytest.raises(ModelError, match="401"):
@@ -199,6 +220,13 @@ def test_the_memory_of_a_contender_is_that_of_a_process_with_it_alone(store, cor
     assert 100e6 < written.memory_bytes < 3e9
     again = work.write_down(store, SWEDISH, plan, Contender(), corpus)
     assert (again.new, again.memory_bytes) == (0, written.memory_bytes)
+
+
+def test_what_the_asking_process_holds_is_no_memory_of_a_contender():
+    ballast = np.ones(100_000_000)  # 800 MB, that `ru_maxrss` of a child counts, too
+    code = "from dagsverk.speech.compared.memory import own_peak_bytes; print(own_peak_bytes())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < ballast.nbytes / 2
 
 
 @pytest.mark.parametrize("voices, by, outcome", [(3, "clips", -1), (6, "voices", -1), (7, "voices", 0)])

@@ -7,32 +7,21 @@ killed goes on, a run that went on gets a file with the points that are new.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
 from dagsverk.store import Store, StoreError
-from dagsverk.tracking.gathering import Point, Tracked, trainings
+from dagsverk.tracking.exporting import Exported, digest, exported
+from dagsverk.tracking.gathering import Point, Tracked
 
 FILE = re.compile(r"events\.out\.tfevents\.(\d{7})-(\d{7})\.([0-9a-f]{12})\.dagsverk")
 UNFINISHED, OLD_S = ".dagsverk-", 3600.0
 FOLDER = re.compile(r"[a-z0-9_]+/[a-z0-9_-]+")
-
-
-@dataclass
-class Exported:
-    """What an export came to."""
-
-    trainings: int = 0
-    new: int = 0  # of these, trainings of which something was written
-    points: int = 0  # written
-    unreadable: list[str] = field(default_factory=list)  # sentences
 
 
 def export(store: Store, folder: Path) -> Exported:
@@ -40,13 +29,7 @@ def export(store: Store, folder: Path) -> Exported:
     if find_spec("tensorboard") is None:
         raise StoreError("TensorBoard is not installed: pip install -c constraints.txt -e '.[tensorboard]'")
     _sweep(folder)
-    done = Exported()
-    for training in trainings(store, done.unreadable):
-        done.trainings += 1
-        written = write(training, folder)
-        done.new += written is not None
-        done.points += written or 0
-    return done
+    return exported(store, lambda training: write(training, folder))
 
 
 def _sweep(folder: Path) -> None:
@@ -69,7 +52,7 @@ def write(training: Tracked, folder: Path) -> int | None:
     if not new and target.exists():
         return None
     target.mkdir(parents=True, exist_ok=True)
-    name = f"events.out.tfevents.{start:07d}-{start + len(new):07d}.{_digest(training, new)}.dagsverk"
+    name = f"events.out.tfevents.{start:07d}-{start + len(new):07d}.{digest(training, new)}.dagsverk"
     if not new and (target / name).exists():
         return None
     with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=folder) as room:
@@ -86,16 +69,10 @@ def _written(target: Path, training: Tracked) -> int | None:
         start, end = int(match[1]), int(match[2])
         if start != upto or end > len(training.points):
             return None
-        if _digest(training, training.points[start:end]) != match[3]:
+        if digest(training, training.points[start:end]) != match[3]:
             return None
         upto = end
     return upto
-
-
-def _digest(training: Tracked, points: Sequence[Point]) -> str:
-    settings = sorted((name, str(value)) for name, value in training.settings.items())
-    content = repr([settings, [(one.step, sorted(one.values.items())) for one in points]])
-    return hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()[:12]
 
 
 def _events(room: Path, training: Tracked, points: Sequence[Point], *, first: bool) -> Path:

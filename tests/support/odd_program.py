@@ -134,6 +134,12 @@ class _Answer(BaseHTTPRequestHandler):
         else:
             self._send({"text": text})
 
+    def _refuses_the_first_two(self, text, _server, count, _wav):
+        self._send({"text": text}) if count > 2 else self._send({"error": "no"}, 422)
+
+    def _set_up_later(self, text, _server, count, _wav):
+        self._send({"text": text}) if count > 5 else self._send({"error": "no such format"}, 422)
+
     def _fails_once(self, text, server, _count, wav):
         self._send({"text": text}) if server.asked[wav] > 1 else self._send({}, 503)
 

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,11 @@ import numpy as np
 
 from dagsverk import threads
 from dagsverk.cache import cache_folder
+from dagsverk.speech import exports
 from dagsverk.speech.audio.samples import Audio
 from dagsverk.speech.compared import program
 from dagsverk.speech.compared.config import Contender, digest, settings_of
-from dagsverk.speech.errors import SpeechError
+from dagsverk.speech.errors import ModelError, SpeechError
 from dagsverk.speech.languages import Language, token_code
 from dagsverk.speech.runs import run_config
 from dagsverk.speech.serving import before_training, champions
@@ -26,6 +28,10 @@ from dagsverk.words import last_part
 if TYPE_CHECKING:
     from dagsverk.speech.serving.transcriber import Transcriber
 
+NO_FASTER_WHISPER = (
+    "faster-whisper is not installed where this runs: pip install -c constraints.txt -e '.[faster-whisper]'; "
+    "or let it answer OpenAI's route elsewhere, and compare with kind program"
+)
 Write = Callable[[Audio, bytes], str]  # samples at 16 kHz, and the same as a WAV file
 
 
@@ -70,6 +76,18 @@ def learnt(store: Store, language: Language, contender: Contender) -> Learnt:
         except (NotFound, SpeechError) as error:
             return Learnt(why=f"the run of version {version.version} is not there any more: {error}")
     return Learnt(why="what it was trained on is not known here, these clips may be among it")
+
+
+def refuse_absent(store: Store, language: Language, contender: Contender) -> None:
+    """Before the other one has worked for hours: what is surely not there.
+
+    Raises: NoSpeechModel, NotFound of the store; ModelError where the library is not installed.
+    """
+    version = version_of(store, language, contender)
+    if version is not None and contender.form in exports.FORMS:
+        champions.export_of(store, language, version, contender.form)
+    if contender.runs_on == "faster-whisper" and find_spec("faster_whisper") is None:
+        raise ModelError(NO_FASTER_WHISPER)
 
 
 @contextmanager

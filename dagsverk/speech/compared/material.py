@@ -15,7 +15,7 @@ import pandas as pd
 from dagsverk.records import parse, read, write
 from dagsverk.speech.audio.samples import Audio
 from dagsverk.speech.compared.config import CompareConfig, Contender
-from dagsverk.speech.compared.contenders import learnt
+from dagsverk.speech.compared.contenders import learnt, refuse_absent
 from dagsverk.speech.compared.results import folder
 from dagsverk.speech.config import CorpusConfig, PrepareConfig
 from dagsverk.speech.corpora.corpus import Clip, RejectedClip, Split
@@ -53,8 +53,11 @@ def choose(
 ) -> str:
     """The clips that are compared, kept. Returns the path of their record.
 
-    Raises: SpeechError if fewer than two are left that neither contender has learnt; CorpusError.
+    Raises: SpeechError if fewer than two are left that neither contender has learnt; CorpusError; as
+        `refuse_absent` for a contender that is not there.
     """
+    for contender in contenders:
+        refuse_absent(store, language, contender)
     if config.clips == "test":
         clips, of, checks, notes = _of_set(store, language, config)
     else:

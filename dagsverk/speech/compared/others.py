@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from dagsverk import threads
@@ -37,23 +39,40 @@ def by_transformers(model: str, language: str) -> tuple[Write, str]:
 
 
 def by_faster_whisper(model: str, language: str) -> tuple[Write, str]:
-    """As its documentation says: int8, five beams, on the processor. Raises ModelError."""
-    try:
-        from faster_whisper import WhisperModel  # type: ignore[import-not-found]
+    """As its documentation says: int8, five beams, on the processor.
 
-        called = f"faster-whisper {version('faster-whisper')}"
-    except (ImportError, PackageNotFoundError) as error:
-        raise ModelError(
-            "faster-whisper is not installed where this runs: pip install faster-whisper; or let it answer "
-            "OpenAI's route elsewhere, and compare with kind program"
-        ) from error
-    try:
-        loaded = WhisperModel(model, device="cpu", compute_type="int8", cpu_threads=threads.given())
-    except Exception as error:  # its own kinds are many, and not named
-        raise ModelError(f"faster-whisper cannot load {model!r}: {type(error).__name__}: {error}") from error
+    Args: model: a folder, as CTranslate2 or as transformers has it; or a name on the hub.
+    Raises: ModelError.
+    """
+    from faster_whisper import WhisperModel
+
+    with TemporaryDirectory(prefix="dagsverk-") as room:
+        try:
+            place = _as_it_wants(model, Path(room) / "converted")
+            loaded = WhisperModel(place, device="cpu", compute_type="int8", cpu_threads=threads.given())
+        except Exception as error:  # its own kinds are many, and not named
+            raise ModelError(
+                f"faster-whisper cannot load {model!r}: {type(error).__name__}: {str(error)[:300]}; want a "
+                "folder as transformers or CTranslate2 has it, or a name on the hub such as small"
+            ) from error
 
     def write(samples: Audio, _: bytes) -> str:
         segments, _about = loaded.transcribe(samples, language=language)
         return " ".join(segment.text.strip() for segment in segments)
 
-    return write, called
+    return write, f"faster-whisper {version('faster-whisper')}"
+
+
+def _as_it_wants(model: str, room: Path) -> str:
+    """The name or folder that it takes: openai's own are known to it by their size, others are converted."""
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        return model.removeprefix("openai/whisper-")
+    if (folder / "model.bin").is_file():
+        return str(folder)
+    threads.prepare_environment()  # before the library reads how its threads wait
+    from ctranslate2.converters import TransformersConverter
+
+    beside = [name for name in ("tokenizer.json", "preprocessor_config.json") if (folder / name).is_file()]
+    TransformersConverter(str(folder), copy_files=beside).convert(str(room), quantization="int8")
+    return str(room)

@@ -20,11 +20,11 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from dagsverk.addresses import LOCAL
 from dagsverk.speech.compared.config import Contender, check_program
 from dagsverk.speech.errors import ModelError, ModelUnavailable
 
 KEYS = "DAGSVERK_PROGRAM_KEYS"  # of the worker: ORIGIN=KEY, several apart by spaces
-LOCAL = ("localhost", "127.0.0.1", "::1")  # where a key may be sent without encryption
 MAX_BYTES = 1_000_000  # of an answer: an hour of speech is a tenth of it
 MAX_LETTERS = 20_000  # of a text: a clip has 30 s; what is longer is no transcript of it
 TRIES = 4  # of one clip, where trouble may pass

@@ -105,6 +105,8 @@ class _Work:
         self.answers: dict[str, str] = {}
         self.missing: dict[str, str] = {}
         self.durations_s: dict[str, float] = {}
+        self._refusals: list[tuple[str, str, Answer]] = []  # from before it answered anything
+        self._answers = False
         self.longest: Audio = np.zeros(0, np.float32)
         self.new = 0
 
@@ -155,12 +157,21 @@ class _Work:
                 self._keep(clip, name, future.result())
 
     def _keep(self, clip: str, name: str, answer: Answer) -> None:
-        if answer.refused and not answer.refused.startswith(KEPT_REFUSALS):
+        lasting = not answer.refused or answer.refused.startswith(KEPT_REFUSALS)
+        if not lasting or (answer.refused and not self._answers):
             self.missing[clip] = self._failed[name] = answer.refused
             self._kept.discard(name)
+            if lasting:  # a program that is set up wrongly refuses all: that is not kept against its clips
+                self._refusals.append((clip, name, answer))
             return
         write(self._store, answer_path(self._language, self._opened.key, name), answer)
+        self._kept.add(name)
         self.answers[clip] = name
+        self.missing.pop(clip, None)
+        if not self._answers:
+            self._answers, before = True, self._refusals
+            for one in before:
+                self._keep(*one)
 
     def _ask(self, sound: Audio, warm: bool) -> Answer:
         started = time.perf_counter()
@@ -209,12 +220,14 @@ def _memory(
         return None
     path = f"{folder(language)}/memory/{opened.key}.json"
     with suppress(NotFound):
-        return read(store, path, Measured).bytes
+        kept = read(store, path, Measured)
+        if kept.alone:
+            return kept.bytes
     if not work.longest.size:
         return None
     most = memory.peak_bytes(store, language.code, contender, work.longest)
     if most is not None:
-        write(store, path, Measured(most))
+        write(store, path, Measured(most, alone=True))
     return most
 
 

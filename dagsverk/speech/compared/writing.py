@@ -46,3 +46,4 @@ class Measured:
     """What is kept beside a contender's answers: a later run may ask for nothing."""
 
     bytes: int
+    alone: bool = False  # False: by code that also counted the process that had asked; measured again

@@ -233,12 +233,7 @@ def load_form(
         folder = _fetch(store, model, place)
         engine: Engine = load_engine(folder, name, language=language.code, windows=windows)
         return transcriber_of(engine, model, language)
-    made = exports.kept(store, language, model)
-    export = next((one for one in made.published if one.form == form), None) if made else None
-    if export is None:
-        raise NotFound(
-            f"{name} has no export in {form}; make it: prefect deployment run speech-export/{language.name}"
-        )
+    export = export_of(store, language, model, form)
     from dagsverk.speech.serving import ctranslate_engine
 
     try:
@@ -248,6 +243,22 @@ def load_form(
     return transcriber_of(
         ctranslate_engine.load_engine(folder, name, language=language.code), model, language
     )
+
+
+def export_of(store: Store, language: Language, model: Model, form: str) -> Exported:
+    """A version's export in a form. Raises NotFound if there is none, or it did not pass."""
+    made, name = exports.kept(store, language, model), f"{model.name} {model.version}"
+    export = next((one for one in made.forms if one.form == form), None) if made else None
+    if export is None:
+        raise NotFound(
+            f"{name} has no export in {form}; make it: prefect deployment run speech-export/{language.name}"
+        )
+    if export.refused:
+        raise NotFound(
+            f"the export of {name} in {form} was not kept, for it does not say what the weights say: "
+            f"{export.refused}; take its weights, or another form"
+        )
+    return export
 
 
 @dataclass(frozen=True)
