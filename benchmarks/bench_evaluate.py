@@ -189,6 +189,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, default=20)
     parser.add_argument("--batch-s", type=float, default=240.0, help="seconds of audio in one of our batches")
     parser.add_argument("--tuned", action="store_true", help="also the recipe, tuned")
+    parser.add_argument("--alone", action="store_true", help="ours without the recipe")
     parser.add_argument("--precisions", action="store_true", help="ours in all; on a GPU it is anyhow")
     parser.add_argument("--json", type=Path, help="keep the figures here, too")
     parser.add_argument("--seed", type=int, default=0)
@@ -221,13 +222,13 @@ def main() -> None:
     full = WINDOW_FRAMES * len(mels)
     exact = int(np.sum(GRID_FRAMES * np.ceil((lengths + 10) / GRID_FRAMES)))
     with tempfile.TemporaryDirectory(prefix="dagsverk-") as folder:
-        rows = [
-            measure(
+        rows = [ours(name) for name in (PRECISIONS if cuda or asked.precisions else PRECISIONS[:1])]
+        if not asked.alone:
+            plain = measure(
                 "recipe", lambda some: run_recipe(model, some, asked.tokens, RECIPE_BATCH, folder), mels, full
-            ),
-            *(ours(name) for name in (PRECISIONS if cuda or asked.precisions else PRECISIONS[:1])),
-        ]
-        if asked.tuned:
+            )
+            rows.insert(0, plain)
+        if asked.tuned and not asked.alone:
             if cuda:
                 torch.nn.Module.to(model.model, torch.bfloat16)
             tuned = measure(

@@ -22,7 +22,7 @@ default=python3
 PYTHON=${PYTHON:-$default} OUT=${OUT:-build/gpu} LIMIT_S=${LIMIT_S:-540} DEVICE=${DEVICE:-auto} SIZE=${SIZE:-}
 STEPS=${STEPS:-} WHEELS=${WHEELS:-}
 case $DEVICE in auto | cpu) ;; *) echo "DEVICE is auto or cpu, not $DEVICE"; exit 2 ;; esac
-export PYTHONPATH=. HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false HF_HUB_DISABLE_PROGRESS_BARS=1
+export PYTHONPATH=.${PYTHONPATH:+:$PYTHONPATH} HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false HF_HUB_DISABLE_PROGRESS_BARS=1
 mkdir -p "$OUT" || exit 1
 all="small filled medium large evaluate resume prepare"
 for name in "$@"; do

@@ -56,6 +56,11 @@ class SpeechModel:
     n_mels: int
     name: str
 
+    def __post_init__(self) -> None:
+        # cuDNN plans its attention anew for each shape, and here every batch and token has another: on an
+        # H100 that took 17 of 20 seconds of decoding; the other kernels take any shape (decision 61)
+        torch.backends.cuda.enable_cudnn_sdp(False)
+
     @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
