@@ -96,7 +96,9 @@ class Retold:
             for clip in whole.clips
             if clip.split != "train" or clip.id in self.texts
         ]
-        return replace(whole, clips=clips, fingerprint=f"{whole.fingerprint}-{self.about}")
+        left_out = {**whole.left_out, "given no text": len(whole.clips) - len(clips)}
+        fingerprint = f"{whole.fingerprint}-{self.about}"
+        return replace(whole, clips=clips, left_out=left_out, fingerprint=fingerprint)
 
     def read(self, clips: Sequence[Clip]) -> Iterator[tuple[Clip, bytes | RejectedClip]]:
         return self.prompts.read(clips)
