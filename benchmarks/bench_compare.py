@@ -32,6 +32,7 @@ from dagsverk.tabular.tables import HISTORIC
 
 NO_GROUP = 10**9
 VOICES = ((1, 60), (1, 240), (3, 120), (6, 240), (20, 400), (100, 1000))  # and clips in all
+UNEVEN = ((6, 240), (20, 400))  # where one voice has half of the clips
 POINTS = (0, 1, 2, 5)  # of a hundred words, that the second is worse by
 APART = 0.02  # standard deviation of that over voices
 SWAPPED = ["substitutions", "deletions", "insertions", "character_errors", "hits"]
@@ -54,17 +55,18 @@ def speech(asked):
     two = pd.read_parquet(asked.second).set_index("clip_id").loc[one["clip_id"]].reset_index()
     shares = " | ".join(f"{points} worse" if points else "alike" for points in POINTS)
     print(f"| voices | clips | voices differ | {shares} |\n|{' ---: |' * (3 + len(POINTS))}")
-    for voices, clips in VOICES:
+    for voices, clips, first in [*((*pair, 0.0) for pair in VOICES), *((*pair, 0.5) for pair in UNEVEN)]:
         for apart in (0.0, APART) if voices > 1 else (0.0,):
-            cells = [cell(one, two, voices, clips, points, apart, asked.times) for points in POINTS]
-            print(f"| {voices} | {clips} | {'yes' if apart else 'no'} | {' | '.join(cells)} |", flush=True)
+            cells = [cell(one, two, (voices, clips, first), points, apart, asked.times) for points in POINTS]
+            words = f"{voices}, half of one" if first else f"{voices}"
+            print(f"| {words} | {clips} | {'yes' if apart else 'no'} | {' | '.join(cells)} |", flush=True)
 
 
-def cell(one, two, voices, clips, points, apart, times):
+def cell(one, two, of, points, apart, times):
     """How often a difference is called, in the right direction and in the wrong one."""
     generator, better, worse = np.random.default_rng(7), 0, 0
     for _ in range(times if points == 0 else max(100, times // 4)):
-        outcome = drawn(one, two, voices, clips, points / 100, apart, generator).outcome
+        outcome = drawn(one, two, of, points / 100, apart, generator).outcome
         better, worse = better + (outcome < 0), worse + (outcome > 0)
     count = times if points == 0 else max(100, times // 4)
     if points == 0:
@@ -72,9 +74,11 @@ def cell(one, two, voices, clips, points, apart, times):
     return f"{better / count:.0%}" + (f", wrongly {worse / count:.1%}" if worse else "")
 
 
-def drawn(one, two, voices, clips, worse, apart, generator):
+def drawn(one, two, of, worse, apart, generator):
     """A comparison of which the truth is known."""
+    voices, clips, first = of
     places, voice = generator.integers(0, len(one), clips), generator.integers(0, voices, clips)
+    voice[generator.random(clips) < first] = 0
     a, b = (
         side.iloc[places].assign(clip_id=np.arange(clips).astype(str), speaker=[f"voice {v}" for v in voice])
         for side in (one, two)

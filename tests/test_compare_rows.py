@@ -14,7 +14,7 @@ from dagsverk.tabular.row_tests import Judged, change, groups, mcnemar
 from dagsverk.tabular.system import load_system
 from dagsverk.tabular.tables import features_table
 
-IRIS = load_system("iris")
+IRIS, TITANIC = load_system("iris"), load_system("titanic")
 CONFIG = CompareRowsConfig(folds=3, repeats=1, resamples=400)
 CLASSES = IRIS.classes
 
@@ -147,6 +147,47 @@ def test_their_table_may_have_other_names_separators_and_short_ids(tmp_path, row
     for name in ("a.csv", "a.parquet"):
         read = read_predictions(IRIS, str(tmp_path / name), list(rows["row_id"]))
         assert len(read.probabilities) == len(rows)
+
+
+@pytest.fixture
+def theirs(tmp_path):
+    """Writes a table of predictions of Titanic's rows titanic-1 to titanic-200, and reads it."""
+
+    def read(header, *lines):
+        (tmp_path / "theirs.csv").write_text("\n".join([header, *lines]))
+        ids = [f"titanic-{number}" for number in range(1, 201)]
+        return read_predictions(TITANIC, str(tmp_path / "theirs.csv"), ids)
+
+    return read
+
+
+def test_of_two_classes_the_probability_of_one_is_enough(theirs):
+    for name in ("probability_survived", "p_1", "Probability_1"):
+        read = theirs(f"PassengerId,prediction,{name}", "1,died,0.25", "2,died,2", "3,died,?")
+        assert not read.labels_only
+        assert list(read.probabilities["titanic-1"]) == [0.75, 0.25]
+        assert sorted(read.set_aside) == [
+            "a probability below 0 or above 1", "a probability that is no number",
+        ]  # fmt: skip
+
+
+def test_a_column_with_the_name_of_a_class_alone_holds_labels(theirs):
+    read = theirs("PassengerId,Survived", "1,1", "2,0")
+    assert read.labels_only and list(read.probabilities["titanic-2"]) == [1.0, 0.0]
+
+
+def test_whole_numbers_may_be_written_with_a_point_and_lines_may_end_with_a_separator(theirs):
+    read = theirs("PassengerId,prediction,", "1.0,1.0,", "2.0,0.0,", "3,,")
+    assert list(read.probabilities["titanic-1"]) == [0.0, 1.0]
+    assert (len(read.probabilities), read.set_aside) == (2, {"no class": 1})
+
+
+def test_a_class_that_is_spelt_otherwise_is_no_reason_to_leave_its_rows_out(theirs):
+    lines = [f"{number},{'dead' if number % 4 else 'survived'}" for number in range(1, 201)]
+    with pytest.raises(SourceError, match=r"no class of titanic: 'dead' \(150 rows\); want died, survived"):
+        theirs("row_id,prediction", *lines)
+    read = theirs("row_id,prediction", *["1,oops", *(f"{number},died" for number in range(2, 201))])
+    assert read.set_aside == {"a class that the system does not have": 1}
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ from dagsverk.words import counted
 SUM_MAY_MISS = 0.01  # that probabilities of a row may miss 1 by: they may have been rounded
 SEPARATORS = (",", ";", "\t", "|")
 LABELS = ("prediction", "predicted", "label", "class")  # "outcome" is what came, and no prediction
+MOST_ODD = 0.01  # of the rows, that may predict a class which the system does not have, and are set aside
+NO_CLASS = "a class that the system does not have"
 UNKNOWN, TWICE = "a row that the table does not have", "the same row twice"
 
 
@@ -56,18 +58,20 @@ def read_predictions(system: System, source: str, ids: Sequence[str]) -> Brought
     often = Counter(rows)
     kept: dict[str, NDArray[np.float64]] = {}
     why: Counter[str] = Counter()
-    values = [table[column] for column in columns] if columns else [table[label]]
+    values = [table[column] for column in columns if column] if columns else [table[label]]
     for row, *given in zip(rows, *values, strict=True):
         if row not in ours:
             why[UNKNOWN] += 1
         elif often[row] > 1:
             why[TWICE] += 1
         else:
-            shares = _shares(given) if columns else _label(system, given[0])
+            shares = _shares(_complete(given, columns)) if columns else _label(system, given[0])
             if isinstance(shares, str):
                 why[shares] += 1
             else:
                 kept[row] = shares
+    if not columns:
+        _refuse_spellings(system, name, list(table[label]), len(rows))
     if not kept:
         reasons = "; ".join(f"{counted(n, 'row')}: {reason}" for reason, n in why.most_common())
         raise SourceError(f"no row of {name} can be used ({reasons or 'it has none'}); mend it")
@@ -86,17 +90,18 @@ def _table(source: str) -> tuple[pd.DataFrame, str]:
         text = data.decode("utf-8-sig")
         head = text.split("\n", 1)[0]
         separator = max(SEPARATORS, key=head.count)
-        table = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
+        table = pd.read_csv(
+            io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, index_col=False
+        )
     except (UnicodeDecodeError, ValueError) as error:  # pandas' parser errors are ValueErrors
         raise SourceError(f"{name} cannot be read as CSV in UTF-8: {str(error)[:200]}") from error
     return table, name
 
 
 def _id_column(system: System, table: pd.DataFrame, name: str) -> str:
-    wanted = ("row_id", system.id_column.lower(), "id")
-    for one in wanted:
+    for one in ("row_id", system.id_column, "id"):
         for column in table.columns:
-            if str(column).strip().lower() == one:
+            if _letters(column) == _letters(one):
                 return str(column)
     raise SourceError(
         f"{name} names no rows: want a column row_id, {system.id_column} or id; found "
@@ -104,14 +109,39 @@ def _id_column(system: System, table: pd.DataFrame, name: str) -> str:
     )
 
 
+def _letters(name: object) -> str:
+    """PassengerId and passenger_id are one name."""
+    return "".join(sign for sign in str(name).lower() if sign.isalnum())
+
+
 def _class_columns(system: System, table: pd.DataFrame) -> list[str]:
-    """One for each class, in their order; none if one is missing."""
+    """One for each class, in their order; none if one is missing; of two classes one is enough, "" the other.
+
+    A class's bare name is a probability where each class has one: a lone `survived` is the label.
+    """
     names = {str(column).strip().lower(): str(column) for column in table.columns}
-    columns = []
-    for one in system.classes:
-        spelt = (f"probability_{one}", f"p_{one}", one)
-        columns.append(next((names[s.lower()] for s in spelt if s.lower() in names), ""))
+
+    def named(one: str, forms: Sequence[str]) -> str:
+        raws = (one, *(str(raw) for raw, category in system.label.aliases.items() if category == one))
+        spelt = (form.format(raw).lower() for raw in raws for form in forms)
+        return next((names[name] for name in spelt if name in names), "")
+
+    columns = [named(one, ("probability_{}", "p_{}")) for one in system.classes]
+    if len(columns) == 2 and any(columns):
+        return columns
+    columns = [named(one, ("probability_{}", "p_{}", "{}")) for one in system.classes]
     return columns if all(columns) else []
+
+
+def _complete(given: Sequence[Any], columns: Sequence[str]) -> Sequence[Any]:
+    """With what is left for the class that has no column."""
+    if all(columns):
+        return given
+    try:
+        rest = 1 - float(str(given[0]).strip())
+    except ValueError:
+        return [given[0], given[0]]
+    return [given[0], rest] if columns[0] else [rest, given[0]]
 
 
 def _label_column(system: System, table: pd.DataFrame) -> str | None:
@@ -120,7 +150,9 @@ def _label_column(system: System, table: pd.DataFrame) -> str | None:
 
 
 def _full(system: System, row: str, ours: set[str]) -> str:
-    return row if row in ours else f"{system.name}-{row}"
+    short = row.removesuffix(".0")  # as whole numbers are written that stood beside an empty field
+    spelt = (row, f"{system.name}-{row}", short, f"{system.name}-{short}")
+    return next((one for one in spelt if one in ours), row)
 
 
 def _shares(given: Sequence[Any]) -> NDArray[np.float64] | str:
@@ -139,9 +171,33 @@ def _shares(given: Sequence[Any]) -> NDArray[np.float64] | str:
 
 
 def _label(system: System, given: Any) -> NDArray[np.float64] | str:
-    text = str(given).strip()
+    place = _place(system, given)
+    if place is None:
+        return NO_CLASS if _text(given) else "no class"
+    return np.array([float(each == place) for each in range(len(system.classes))])
+
+
+def _place(system: System, given: Any) -> int | None:
+    """Which of the classes is meant, by its name or as sources write it."""
     aliases = {str(raw): category for raw, category in system.label.aliases.items()}
+    text = _text(given)
+    meant = {text, text.removesuffix(".0")}
     for place, one in enumerate(system.classes):
-        if text.lower() == one.lower() or aliases.get(text) == one:
-            return np.array([float(each == place) for each in range(len(system.classes))])
-    return "a class that the system does not have"
+        if text.lower() == one.lower() or one in {aliases.get(spelt) for spelt in meant}:
+            return place
+    return None
+
+
+def _text(given: Any) -> str:
+    return "" if pd.isna(given) else str(given).strip()
+
+
+def _refuse_spellings(system: System, name: str, given: Sequence[Any], rows: int) -> None:
+    """Rows of a class that is spelt otherwise are not left out by chance: the rest flatters the model."""
+    odd = Counter(_text(one)[:40] for one in given if _text(one) and _place(system, one) is None)
+    if odd.total() > MOST_ODD * rows:
+        spelt = ", ".join(f"{text!r} ({counted(n, 'row')})" for text, n in odd.most_common(3))
+        raise SourceError(
+            f"{name} predicts what is no class of {system.name}: {spelt}; want {', '.join(system.classes)}: "
+            "spell them so, or leave these rows out"
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -70,9 +72,14 @@ def _as_it_wants(model: str, room: Path) -> str:
         return model.removeprefix("openai/whisper-")
     if (folder / "model.bin").is_file():
         return str(folder)
-    threads.prepare_environment()  # before the library reads how its threads wait
-    from ctranslate2.converters import TransformersConverter
-
     beside = [name for name in ("tokenizer.json", "preprocessor_config.json") if (folder / name).is_file()]
-    TransformersConverter(str(folder), copy_files=beside).convert(str(room), quantization="int8")
+    arguments = ["--model", str(folder), "--output_dir", str(room), "--quantization", "int8"]
+    command = [sys.executable, "-m", "ctranslate2.converters.transformers", *arguments]
+    if beside:
+        command += ["--copy_files", *beside]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # so its memory is not ours
+    if done.returncode:
+        raise ModelError(
+            f"CTranslate2 cannot convert it: {(done.stderr.splitlines() or ['it says nothing'])[-1]}"
+        )
     return str(room)
