@@ -1,11 +1,13 @@
 """Near-duplicates: planted ones that are told, others that are called so, and what looking takes.
 
 python -m benchmarks.bench_near texts FILE      one text a line
+python -m benchmarks.bench_near rows            Titanic, Iris and systems of table_systems
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import random
 import re
@@ -13,8 +15,15 @@ import resource
 import time
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from dagsverk.speech.corpora.near_texts import Near
 from dagsverk.speech.corpora.overlap import sentence_key
+from dagsverk.tabular.features import model_inputs, validate
+from dagsverk.tabular.near_equal import twins
+from dagsverk.tabular.sources import read_source
+from dagsverk.tabular.system import System, load_system
 
 PLANTED = 300  # of each kind
 
@@ -87,12 +96,64 @@ def texts(file: Path) -> None:
         print(json.dumps(row))
 
 
+SYSTEMS = ("titanic", "iris", "wine", "breast_cancer", "digits", "rare", "wide")
+
+
+def _table(name: str) -> tuple[System, pd.DataFrame]:
+    own = name in ("titanic", "iris")
+    system: System = (
+        load_system(name) if own else importlib.import_module(f"benchmarks.table_systems.{name}").SYSTEM
+    )
+    rows = validate(system, read_source(system), pd.Timestamp("2026-01-01", tz="UTC")).rows
+    return system, model_inputs(system, rows[rows[system.label.name].notna()]).reset_index(drop=True)
+
+
+def _rounded(system: System, rows: pd.DataFrame, share: float, chance: np.random.Generator) -> pd.DataFrame:
+    """A share of the numbers with three digits."""
+    made = rows.copy()
+    for column in system.columns:
+        if column.kind == "number":
+            short = [float(f"{value:.3g}") for value in rows[column.name]]
+            made[column.name] = np.where(chance.random(len(rows)) < share, short, rows[column.name])
+    return made
+
+
+def rows() -> None:
+    for name in SYSTEMS:
+        system, table = _table(name)
+        start = time.process_time()
+        plain = twins(system, table)
+        cpu_s = time.process_time() - start
+        about = {"table": name, "rows": len(table), "equal": plain.equal, "as_one": plain.rows}
+        print(json.dumps(about | {"cpu_s": round(cpu_s, 2)}))
+        chance = np.random.default_rng(0)
+        chosen = chance.choice(len(table), max(5, len(table) // 20), replace=False)
+        for share in (0.0, 0.5, 1.0):
+            copies = _rounded(system, table.iloc[chosen], share, chance)
+            both = pd.concat([table, copies], ignore_index=True)
+            for column in system.columns:
+                if column.kind == "category":
+                    both[column.name] = pd.Categorical(both[column.name], categories=list(column.categories))
+            start = time.process_time()
+            of = {place: n for n, one in enumerate(twins(system, both).groups) for place in one}
+            cpu_s = time.process_time() - start
+            pairs = list(zip(chosen.tolist(), range(len(table), len(both)), strict=True))
+            right = sum(of.get(one, -1) == of.get(other, -2) for one, other in pairs)
+            row = {"rounded_share": share, "planted": len(pairs), "seen": right}
+            print(json.dumps(row | {"as_one": len(of), "cpu_s": round(cpu_s, 2)}))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("texts",))
-    parser.add_argument("file", type=Path)
+    parser.add_argument("what", choices=("texts", "rows"))
+    parser.add_argument("file", type=Path, nargs="?")
     arguments = parser.parse_args()
-    texts(arguments.file)
+    if arguments.what == "rows":
+        rows()
+    elif arguments.file is None:
+        parser.error("want a file with one text a line")
+    else:
+        texts(arguments.file)
 
 
 if __name__ == "__main__":

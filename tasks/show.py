@@ -44,6 +44,8 @@ def trained(system: str, report: Trained) -> None:
     rows = [{"model": compared.model_class, **_metrics(compared)} for compared in report.compared]
     table(f"{system}-models", pd.DataFrame(rows), "Cross-validated on real rows, means with 95 % intervals")
     news = "" if report.new else "\n\nNothing new to learn since: the rows and settings are the same."
+    if report.twice and report.twice.rows:
+        news = f"\n\n{report.twice.words}{news}"
     decided(f"{system}-decision", system, report, f"{report.decision}{news}")
 
 

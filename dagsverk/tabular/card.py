@@ -69,7 +69,9 @@ def _data(system: System, chosen: Scores, lineage: Mapping[str, Any]) -> str:
         if system.derived
         else ""
     )
-    return f"{chosen.rows} real rows scored. {system.licence}\n\n{words.facts(lineage)}\n\n{inputs}{derived}"
+    doubled = f"{chosen.twice.words} " if chosen.twice and chosen.twice.words else ""
+    rows = f"{chosen.rows} real rows scored. {doubled}{system.licence}"
+    return f"{rows}\n\n{words.facts(lineage)}\n\n{inputs}{derived}"
 
 
 def _range(column: Column) -> str:

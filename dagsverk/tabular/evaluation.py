@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 from typing import Any, TypeAlias
@@ -13,14 +13,15 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.model_selection import RepeatedStratifiedKFold, StratifiedGroupKFold, train_test_split
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from dagsverk import threads
+from dagsverk.tabular import folding
 from dagsverk.tabular.calibration import fit_calibration
 from dagsverk.tabular.config import EvaluationConfig
 from dagsverk.tabular.expected import Reliability, reliability
 from dagsverk.tabular.features import model_inputs
+from dagsverk.tabular.folding import Split, Things
 from dagsverk.tabular.metrics import (
     Floats,
     Integers,
@@ -31,8 +32,9 @@ from dagsverk.tabular.metrics import (
     log_loss,
 )
 from dagsverk.tabular.models import class_codes, fit
+from dagsverk.tabular.near_equal import twice, twins
 from dagsverk.tabular.recipes import Recipe
-from dagsverk.tabular.reports import Interval
+from dagsverk.tabular.reports import Interval, RowsTwice
 from dagsverk.tabular.scores import ClassScores, Difference, Group, Scores, compare, mean_interval
 from dagsverk.tabular.system import System
 from dagsverk.tabular.tables import HISTORIC
@@ -52,8 +54,6 @@ __all__ = [
 ]
 
 Mask: TypeAlias = NDArray[np.bool_]
-Split: TypeAlias = tuple[Integers, Integers]  # positions of the rows fitted on, and of those tested
-
 Fold: TypeAlias = tuple[Floats, Integers, Floats]
 Progress: TypeAlias = Callable[[str], None]  # told, again and again, how far the work is
 
@@ -61,8 +61,6 @@ MIN_GROUP_ROWS = 30
 MAX_GROUP_VALUES = 5  # an integer column with more values than this is not a grouping
 WEAKEST_GROUPS = 10
 MAX_THREADS = 8
-TRIES = 20  # of draws that keep things together
-MAX_SEED_STEP = 1000  # more than there are repeats, so that no draw is another repeat's
 
 
 def silent(words: str) -> None:
@@ -78,7 +76,8 @@ class _Data:
     codes: Integers
     scored: Integers  # positions of the real rows
     fit_on: Mask  # rows that fitting may use
-    things: Integers | None  # of the scored rows: what each is of, where one thing has several; else None
+    things: Things | None  # of the scored rows: what each is of, where one thing has several; else None
+    twice: RowsTwice  # of the scored rows, by their values
 
 
 @dataclass(frozen=True)
@@ -168,7 +167,8 @@ def cross_validate(
     """Score a recipe by repeated stratified K-fold; everything that is fitted is fitted inside the fold.
 
     Rows without an outcome are left out. Where rows have an `origin`, only historic ones are scored;
-    others are fitted on in every fold. Rows of one `row_id`, at several times, are tested in one fold. Folds
+    others are fitted on in every fold. Rows of one `row_id`, at several times, are tested in one fold, and so
+    are rows that are one thing by their values (`near_equal`). Folds
     are fewer than asked where an outcome has fewer rows, repeats where there are many rows
     (`EvaluationConfig.repeats_for`).
 
@@ -207,6 +207,7 @@ def cross_validate(
         positive="" if positive is None else system.classes[positive],
         per_class=folds.per_class(system, data.scored, config.folds),
         predicted=folds.predicted(system),
+        twice=data.twice,
     )
 
 
@@ -220,15 +221,10 @@ def holdout(
     """
     data = _prepare(system, rows, None)
     codes = data.codes[data.scored]
-    classes = np.unique(codes, return_counts=True)[1]
-    if classes.min() < 2 or len(codes) // 5 < len(classes):
+    split = folding.one_split(system, codes, data.things, seed)
+    if split is None:
         return {}
-    if data.things is None:
-        train, test = train_test_split(data.scored, test_size=0.2, random_state=seed, stratify=codes)
-    elif _fewest_things(system, codes, data.things) < 2 * len(classes):
-        return {}
-    else:
-        train, test = (data.scored[part] for part in _kept_together(codes, data.things, 5, seed)[0])
+    train, test = (data.scored[part] for part in split)
     probabilities, picked, _ = _fold(system, data, recipe, seed, (train, test), calibrate=calibrate)
     metrics = fold_metrics(probabilities, data.codes[test], picked, positive_class(system, codes))
     return {**metrics, "rows": float(len(train)), "test_rows": float(len(test))}
@@ -269,60 +265,24 @@ def _prepare(system: System, rows: pd.DataFrame, fit_on: Mask | None) -> _Data:
     labels = frame[system.label.name].to_numpy(dtype=object)
     real = frame["origin"] == HISTORIC if "origin" in frame else pd.Series(True, index=frame.index)
     ids = frame.loc[real, "row_id"] if "row_id" in frame else pd.Series(dtype=object)
+    inputs, codes = model_inputs(system, frame), class_codes(system, labels)
+    scored = np.flatnonzero(real.to_numpy()).astype(np.int64)
+    doubled = twins(system, inputs.iloc[scored], list(ids))
     return _Data(
-        inputs=model_inputs(system, frame),
+        inputs=inputs,
         labels=labels,
-        codes=class_codes(system, labels),
-        scored=np.flatnonzero(real.to_numpy()).astype(np.int64),
+        codes=codes,
+        scored=scored,
         fit_on=frame["_fit_on"].to_numpy(dtype=bool),
-        things=pd.factorize(ids)[0].astype(np.int64) if ids.duplicated().any() else None,
+        things=folding.things(ids, doubled, codes[scored]),
+        twice=twice(doubled, list(ids), list(labels[scored])),
     )
 
 
 def _splits(system: System, data: _Data, config: EvaluationConfig) -> tuple[list[Split], EvaluationConfig]:
-    codes = data.codes[data.scored]
-    counts = np.unique(codes, return_counts=True)[1]
-    if len(counts) < 2 or counts.min() < 2:
-        raise ValueError(
-            f"{system.name}: cross-validation wants two outcomes with two rows each, found "
-            f"{pd.Series(data.labels[data.scored]).value_counts().to_dict()} in {len(codes)} rows"
-        )
-    fewest = int(counts.min()) if data.things is None else _fewest_things(system, codes, data.things)
-    config = replace(config, folds=min(config.folds, fewest), repeats=config.repeats_for(len(codes)))
-    if data.things is None:
-        folds = RepeatedStratifiedKFold(
-            n_splits=config.folds, n_repeats=config.repeats, random_state=config.seed
-        )
-        pairs = list(folds.split(codes, codes))
-    else:
-        seeds = range(config.seed, config.seed + config.repeats)
-        pairs = [pair for seed in seeds for pair in _kept_together(codes, data.things, config.folds, seed)]
+    codes, labels = data.codes[data.scored], data.labels[data.scored]
+    pairs, config = folding.splits(system, codes, labels, data.things, config)
     return [(data.scored[train], data.scored[test]) for train, test in pairs], config
-
-
-def _fewest_things(system: System, codes: Integers, things: Integers) -> int:
-    """How many things have the outcome that the fewest of them have. Raises ValueError for one."""
-    fewest = min(len(np.unique(things[codes == code])) for code in np.unique(codes))
-    if fewest < 2:
-        raise ValueError(
-            f"{system.name}: rows of one id are kept in one fold, and an outcome has rows of one id only; "
-            "want two ids with each outcome"
-        )
-    return fewest
-
-
-def _kept_together(codes: Integers, things: Integers, folds: int, seed: int) -> list[Split]:
-    """Folds that keep the rows of one thing together: who is seen again would be known, not predicted.
-
-    Of TRIES draws the first in which every fold tests every outcome; else the last.
-    """
-    pairs: list[Split] = []
-    for attempt in range(TRIES):
-        drawn = StratifiedGroupKFold(folds, shuffle=True, random_state=seed + attempt * MAX_SEED_STEP)
-        pairs = [(train, test) for train, test in drawn.split(codes, codes, things) if len(test)]
-        if all(len(np.unique(codes[test])) == len(np.unique(codes)) for _, test in pairs):
-            break
-    return pairs
 
 
 def _fold(

@@ -27,6 +27,7 @@ from dagsverk.tabular.features import model_inputs
 from dagsverk.tabular.labels import row_key
 from dagsverk.tabular.metrics import Integers
 from dagsverk.tabular.models import class_codes, fit
+from dagsverk.tabular.near_equal import twice, twins
 from dagsverk.tabular.prediction import load_champion
 from dagsverk.tabular.recipes import Recipe
 from dagsverk.tabular.registration import check_rows
@@ -50,6 +51,8 @@ def find(store: Store, system: System, rows: TableRef, progress: Progress = sile
     decided = decided_rows(store, system, (HISTORIC,), rows.commit, rows.decisions)
     labelled = in_fixed_order(decided.rows).reset_index(drop=True)
     check_rows(system, labelled)
+    ids, outcomes = list(labelled["row_id"]), list(labelled[system.label.name])
+    doubled = twice(twins(system, model_inputs(system, labelled), ids), ids, outcomes)
     try:
         probabilities, made, faults = suspected(system, labelled, champion.classifier.recipe, progress)
     except ValueError as error:
@@ -79,7 +82,7 @@ def find(store: Store, system: System, rows: TableRef, progress: Progress = sile
             for at, source in zip(listed, sources, strict=True)
         ),
         seconds=round(time.perf_counter() - started, 1),
-        notes=(decided.words,) if decided.words else (),
+        notes=tuple(words for words in (decided.words, doubled.words) if words),
     )
 
 

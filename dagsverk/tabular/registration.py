@@ -23,7 +23,7 @@ from dagsverk.tabular.evaluation import Progress, silent
 from dagsverk.tabular.gate import decide
 from dagsverk.tabular.models import InvalidModel
 from dagsverk.tabular.prediction import load_champion
-from dagsverk.tabular.reports import ComparedClass, Trained
+from dagsverk.tabular.reports import ComparedClass, RowsTwice, Trained
 from dagsverk.tabular.scores import Scores
 from dagsverk.tabular.system import System
 from dagsverk.tabular.tables import real_rows, trained_on
@@ -60,7 +60,8 @@ def register(
     )
     compared = (parse(row, ComparedClass) for row in version.info["compared"])
     chosen_by = {name: version.info[name] for name in ("measure", "positive") if name in version.info}
-    return Trained(**vars(registration), compared=tuple(compared), **chosen_by)
+    doubled = parse(version.info["twice"], RowsTwice) if version.info.get("twice") else None
+    return Trained(**vars(registration), compared=tuple(compared), twice=doubled, **chosen_by)
 
 
 def check_rows(system: System, rows: pd.DataFrame) -> None:
@@ -127,6 +128,7 @@ def _save(
                 "decision": plain(decision),
                 "compared": [plain(_compared(s)) for s in sorted(compared, key=lambda s: s.loss)],
                 "baseline": dict(chosen.baseline),
+                "twice": plain(chosen.twice),
                 "reliability": [plain(part) for part in chosen.reliability],
                 "predicted": dict(chosen.predicted),
                 "typical": typical_case(system, real_rows(rows)),

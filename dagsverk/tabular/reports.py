@@ -54,12 +54,39 @@ class ComparedClass:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RowsTwice:
+    """Rows that another one equals, and those that are one thing written down twice, see `near_equal`."""
+
+    equal: int = 0  # rows with the values of another: mostly by chance
+    rows: int = 0  # that are one with another beyond chance: each such thing is tested in one fold
+    things: int = 0  # that these are
+    with_other_outcomes: int = 0  # of these things: their rows do not agree
+    examples: tuple[tuple[str, ...], ...] = ()  # ids of rows that are one
+
+    @property
+    def words(self) -> str:
+        """In a sentence or two; "": nothing to say."""
+        if not self.rows:
+            return (
+                f"{self.equal} rows have the values of another, as chance makes them." if self.equal else ""
+            )
+        other = self.with_other_outcomes
+        unlike = f", {other} with different outcomes" if other else ""
+        such = f" (such as {'; '.join(' and '.join(ids) for ids in self.examples)})" if self.examples else ""
+        return (
+            f"{self.rows} rows are {self.things} things written down several times, but for an id, rounding "
+            f"or spelling{unlike}{such}: each is tested in one fold. Mend the source."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trained(Registration):
     """A model that was registered, and the classes that it was chosen from, best first."""
 
     compared: tuple[ComparedClass, ...]
     measure: str = "log_loss"  # that it was chosen by
     positive: str = ""  # class that recall, precision, F1 and average precision are about; "": all alike
+    twice: RowsTwice | None = None  # None: trained before they were looked for
 
 
 @dataclass(frozen=True)

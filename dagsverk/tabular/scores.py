@@ -12,7 +12,7 @@ from scipy.special import stdtrit
 from dagsverk.tabular.expected import Reliability
 from dagsverk.tabular.measures import loss
 from dagsverk.tabular.recipes import Recipe
-from dagsverk.tabular.reports import Interval
+from dagsverk.tabular.reports import Interval, RowsTwice
 
 CONFIDENCE = 0.95
 
@@ -67,6 +67,9 @@ class Scores:
     positive: str = ""  # class that recall, precision, F1 and average precision are about; "": their mean
     per_class: tuple[ClassScores, ...] = ()
     predicted: Mapping[str, float] = field(default_factory=dict)  # class -> share of the predictions
+    twice: RowsTwice | None = (
+        None  # rows that are one by their values; None: scored before that was looked for
+    )
     seconds: float = field(default=0.0, compare=False)  # that it took; 0: scored before that was kept
 
     @property

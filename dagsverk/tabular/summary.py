@@ -65,6 +65,8 @@ def _training(report: Trained) -> list[str]:
         for i, row in enumerate(report.compared)
     ]
     version = f"version {report.champion}" if report.champion else "none yet"
+    if report.twice and report.twice.rows:
+        lines.append(f"  {'rows twice':<16} {report.twice.words}")
     return [*lines, f"  {'champion':<16} {version}: {report.reason}"]
 
 

@@ -20,6 +20,7 @@ from dagsverk.tabular.errors import UntrainableRows
 from dagsverk.tabular.evaluation import Progress, cross_validate, holdout, in_fixed_order, silent
 from dagsverk.tabular.features import model_inputs
 from dagsverk.tabular.models import Classifier, Encoding, fit, save
+from dagsverk.tabular.near_equal import twins
 from dagsverk.tabular.recipes import Recipe, recipe
 from dagsverk.tabular.scores import Scores
 from dagsverk.tabular.system import System
@@ -63,6 +64,10 @@ def training_key(system: System, rows: pd.DataFrame, config: TrainingConfig) -> 
     repeats = config.evaluation.repeats_for(len(real_rows(rows)))
     if repeats < config.repeats:  # named only then, so that the keys of small tables stay what they were
         definition["repeats"] = repeats
+    real = in_fixed_order(real_rows(rows))
+    ids = list(real["row_id"]) if "row_id" in real else []
+    if twins(system, model_inputs(system, real), ids).groups:  # named only then, likewise
+        definition["twins"] = 1
     if (system.measure, system.positive) != ("log_loss", ""):
         definition["measure"] = [system.measure, system.positive]
     digest = hashlib.sha256(json.dumps(definition, sort_keys=True).encode())
