@@ -59,6 +59,7 @@ def test_a_version_against_itself_shows_no_difference(store):
     report = compare(store, IRIS, (TableContender(), TableContender()), CONFIG, commit(store))
     assert (report.outcome, report.changes["log_loss"].value, report.mcnemar_p) == (0, 0, 1.0)
     assert "say the same" in report.verdict
+    assert "name another in second" in report.notes[0]
     assert report.first.rows_per_s > 0
 
 

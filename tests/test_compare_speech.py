@@ -1,6 +1,7 @@
 """Two models on the same clips: what is asked, kept, compared and said."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -154,6 +155,14 @@ def test_a_version_and_the_model_before_its_training(store, corpus, tmp_path):
     assert report.second.name == "published, before training"
     assert report.outcome == -1
     assert any("not known here" in note for note in report.notes)
+
+
+def test_what_began_from_nothing_is_told_to_name_another_before_any_clip_is_heard(store, corpus):
+    pair = Contender(), Contender(kind="before")
+    with pytest.raises(ModelError, match="name another second one") as refused:
+        material.choose(store, SWEDISH, pair, corpus, CONFIG)
+    named = re.search(r"second=(\{.*\})", str(refused.value))
+    assert Contender(**json.loads(named[1])).kind == "published"
 
 
 def test_the_same_model_twice_shows_no_difference(store, corpus):

@@ -181,6 +181,9 @@ def test_a_manifest_of_another_format_is_refused_with_the_next_move(store: Store
     store.put(shards.manifest_path(example().id), records.to_bytes(replace(example(), format=2)))
     with pytest.raises(ValueError, match=r"format 2, this version reads 1; upgrade"):
         shards.manifest(store, example().id)
+    store.put(shards.manifest_path(example().id), b"null", overwrite=True)
+    with pytest.raises(ValueError, match="format None"):
+        shards.manifest(store, example().id)
 
 
 @pytest.mark.parametrize("code", ["sv", "swedish"])

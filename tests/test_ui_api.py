@@ -48,6 +48,11 @@ def empty(tmp_path):
     return TestClient(build_api(TabularDesk(str(tmp_path / "store"))))
 
 
+def test_what_is_on_no_route_is_refused_in_the_form_of_all_errors(client):
+    assert client.get("/api/nothing").json()["error"] == "there is nothing here; see /api/docs"
+    assert client.delete("/healthz").json()["error"] == "Method Not Allowed"
+
+
 def test_health_names_systems_and_champions(client):
     answer = client.get("/healthz")
     assert answer.status_code == 200

@@ -135,6 +135,25 @@ def test_what_is_no_decision_is_refused_in_words(visitor, store, sent, status, w
     assert standing(store) == []
 
 
+@pytest.mark.parametrize(
+    "body", ["[" * 60_000, "{", b"\xff\xfe", '{"seen": ' + "9" * 5000 + "}"], ids=range(4)
+)
+def test_what_is_no_json_is_refused_in_a_sentence(visitor, store, body):
+    answer = visitor.post(WHERE, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code in (400, 422)
+    assert answer.json()["error"]
+    assert standing(store) == []
+
+
+@pytest.mark.parametrize(
+    "headers", [{"origin": "http://evil.example"}, {"origin": "null"}, {"origin": "http://127.0.0.1:1"}]
+)
+def test_a_page_of_another_address_decides_nothing_with_the_visitors_cookie(visitor, store, headers):
+    sent = {"key": SPOKEN, "action": "drop", "value": "", "seen": 0}
+    assert visitor.post(WHERE, json=sent, headers=headers).status_code == 403
+    assert standing(store) == []
+
+
 def test_half_a_letter_is_refused(visitor, store):
     body = f'{{"key": "{SPOKEN}", "action": "mend", "value": "\\ud800", "seen": 0}}'
     answer = visitor.post(WHERE, content=body, headers={"content-type": "application/json"})

@@ -7,6 +7,7 @@ import logging
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
+from starlette.exceptions import HTTPException
 
 from dagsverk.speech.serving.live_sessions import Voices
 from dagsverk.store import StoreError
@@ -81,6 +82,13 @@ def _answer_errors(app: FastAPI) -> None:
         complaints = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
         content = {"error": f"want a JSON object with a value per input; found {complaints}", "problems": {}}
         return JSONResponse(content, status_code=422)
+
+    @app.exception_handler(HTTPException)
+    def refused(_: Request, error: HTTPException) -> JSONResponse:
+        words = str(error.detail)  # the framework's own, of what reaches none of our routes
+        words = "there is nothing here; see /api/docs" if words == "Not Found" else words
+        content = {"error": words, "detail": words}
+        return JSONResponse(content, status_code=error.status_code, headers=error.headers)
 
     @app.exception_handler(NoChampion)
     def no_champion(_: Request, error: NoChampion) -> JSONResponse:

@@ -215,15 +215,28 @@ def _points(report: TabularCurve) -> Html:
         *(Head(title=name, numeric=True) for name in ("Rows", "Error", "95% interval")),
     ]
     rows = [
-        [f"{p.share:.3g}", f"{p.size:,.0f}", f"{p.error:.4f}", f"{p.low:.4f} to {p.high:.4f}"]
+        [_share(p.share), f"{p.size:,.0f}", f"{p.error:.4f}", f"{p.low:.4f} to {p.high:.4f}"]
         for p in report.fit.points
     ]
     if report.fit.trusted:
         rows += [
-            [f"{f.times:g}, foretold", f"{f.size:,.0f}", f"{f.error:.4f}", f"{f.low:.4f} to {f.high:.4f}"]
+            [
+                f"{f.times:g} times as many, foretold",
+                f"{f.size:,.0f}",
+                f"{f.error:.4f}",
+                f"{f.low:.4f} to {f.high:.4f}",
+            ]
             for f in report.fit.forecasts
         ]
     return parts.table("Error by share of the rows", heads, rows)
+
+
+def _share(share: float) -> str:
+    """A part of the rows: "all", "1/8", "0.3"."""
+    parts_of = round(1 / share)
+    if abs(share * parts_of - 1) > 1e-9:
+        return f"{share:.3g}"
+    return "all" if parts_of == 1 else f"1/{parts_of}"
 
 
 def _missing(moves: Sequence[tuple[str, str]], *, something: bool) -> Html:

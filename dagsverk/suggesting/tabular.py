@@ -97,9 +97,9 @@ def missed_classes(store: Store, system: System) -> Iterator[Suggestion]:
         recall = one.recall
         yield Suggestion(
             about="data",
-            action=f"Bring rows that tell {system.label.name} {one.name!r} from the others: more of them, "
-            "or a column that says more.",
-            why=f"Of {one.rows} rows of it the model in use misses {1 - recall.mean:.0%} (recall "
+            action=f"Bring more rows whose outcome is “{system.label.words(one.name)}”, or a column "
+            "that tells them from the others.",
+            why=f"Of {one.rows} such rows the model in use misses {1 - recall.mean:.0%} (recall "
             f"{recall.mean:.3f}, {recall.low:.3f} to {recall.high:.3f}).",
             gain=Gain(measure=error_words("accuracy"), value=None, low=0.0, high=missed[one.name],
                       now=error("accuracy", champion.metrics.get("accuracy", 0.0)), share=True),

@@ -43,6 +43,7 @@ Floats = NDArray[np.float64]
 Tell = Callable[[str], None]
 SPEED_S = 0.5  # that predictions are timed for, at least
 ALL_RIGHT = 50  # rows: whoever has as many and all of them right may have been given the outcome
+SAME_VERSION = "first and second are the same version: name another in second"
 LEARNT, NOT_PREDICTED = "a version was trained on it", "not predicted by both"
 
 
@@ -271,6 +272,8 @@ def _notes(
     opened: Sequence[_Opened], judged: Sequence[Judged], sides: Sequence[TableSide], rows: int
 ) -> tuple[str, ...]:
     notes = []
+    if opened[0].version is not None and opened[0].version == opened[1].version:
+        notes.append(SAME_VERSION)
     for one, judgement, side in zip(opened, judged, sides, strict=True):
         if one.classifier is None:
             notes.append(f"{one.name}: whether it was learnt on these very rows is not known here")

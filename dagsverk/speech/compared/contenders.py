@@ -32,6 +32,7 @@ NO_FASTER_WHISPER = (
     "faster-whisper is not installed where this runs: pip install -c constraints.txt -e '.[faster-whisper]'; "
     "or let it answer OpenAI's route elsewhere, and compare with kind program"
 )
+PUBLISHED = '{"kind": "published", "model": "openai/whisper-tiny"}'
 Write = Callable[[Audio, bytes], str]  # samples at 16 kHz, and the same as a WAV file
 
 
@@ -81,13 +82,19 @@ def learnt(store: Store, language: Language, contender: Contender) -> Learnt:
 def refuse_absent(store: Store, language: Language, contender: Contender) -> None:
     """Before the other one has worked for hours: what is surely not there.
 
-    Raises: NoSpeechModel, NotFound of the store; ModelError where the library is not installed.
+    Raises: NoSpeechModel, NotFound of the store; NoModelBefore; ModelError where the library is not
+        installed.
     """
     version = version_of(store, language, contender)
     if version is not None and contender.form in exports.FORMS:
         champions.export_of(store, language, version, contender.form)
     if contender.runs_on == "faster-whisper" and find_spec("faster_whisper") is None:
         raise ModelError(NO_FASTER_WHISPER)
+    if contender.kind == "before" and version is not None and not before_training.was_tuned(version):
+        raise before_training.NoModelBefore(
+            f"version {version.version} of {language.title} was not trained from another model, so none was "
+            f"before it; name another second one, such as --param 'second={PUBLISHED}'"
+        )
 
 
 @contextmanager

@@ -251,9 +251,10 @@ def manifest(store: Store, set_id: str) -> Manifest:
             f"no complete set of clips {set_id!r} in {store.url}; make one: "
             f"prefect deployment run speech-features/{of.name}"
         ) from error
-    if content.get("format") != FORMAT:
+    is_format = content.get("format") if isinstance(content, dict) else None
+    if is_format != FORMAT:
         raise ValueError(
-            f"the set {set_id!r} has format {content.get('format')!r}, this version reads {FORMAT}; upgrade "
+            f"the set {set_id!r} has format {is_format!r}, this version reads {FORMAT}; upgrade "
             "dagsverk, or prepare it again"
         )
     return records.parse(content, Manifest, f"the manifest of {set_id} in {store.url}")
