@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from dagsverk.records import read, write
-from dagsverk.store import NotFound, Store
+from dagsverk.store import NotFound, Store, StoreError, Unavailable
 
 
 class Kept(Protocol):
@@ -42,12 +42,30 @@ def version(store: Store, folder: str) -> str:
     """Another one when a comparison was made, or made again. Cheap: one small file."""
     try:
         newest = read(store, f"{folder}/newest.json", Newest)
-    except NotFound:
+    except Unavailable:
+        raise
+    except StoreError:  # not there, or damaged: the next comparison writes it
         return ""
     return f"{newest.key} {newest.at}"
 
 
 def reports(store: Store, folder: str, kind: type[K]) -> list[K]:
-    """All comparisons below a folder, newest first."""
-    paths = [path for path in store.list(f"{folder}/reports") if path.endswith(".json")]
-    return sorted((read(store, path, kind) for path in paths), key=lambda one: one.at, reverse=True)
+    """All comparisons below a folder that can be read, newest first."""
+    return read_all(store, folder, kind)[0]
+
+
+def read_all(store: Store, folder: str, kind: type[K]) -> tuple[list[K], list[str]]:
+    """All comparisons below a folder, newest first; and a sentence for each that cannot be read."""
+    kept, damaged = [], []
+    for path in store.list(f"{folder}/reports"):
+        if not path.endswith(".json"):
+            continue
+        try:
+            kept.append(read(store, path, kind))
+        except Unavailable:
+            raise
+        except NotFound:  # removed since it was listed
+            continue
+        except StoreError as error:
+            damaged.append(str(error))
+    return sorted(kept, key=lambda one: one.at, reverse=True), damaged

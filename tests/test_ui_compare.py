@@ -87,6 +87,17 @@ def test_no_text_from_outside_becomes_markup(folder):
         assert "&lt;img" in html
 
 
+def test_a_comparison_that_cannot_be_read_is_named_and_the_others_are_shown(folder, tmp_path):
+    own = own_copy(folder, tmp_path)
+    store = open_store(str(own))
+    for name in ("reports/ffff.json", "newest.json"):
+        store.put(f"{results.folder(SWEDISH)}/{name}", b'{"key": "<script>"', overwrite=True)
+    page = look(own)[-1]
+    assert "reports/ffff.json" in page and "remove it" in page
+    assert "is better than" in page
+    assert [one.key for one in results.reports(store, SWEDISH)] == ["0011223344556677"]
+
+
 def test_two_evaluations_of_the_same_clips_are_compared_without_a_run(folder):
     evaluations = [value for _, value in look(folder, "swedish")[1].choices if value.startswith("e-")]
     _, one, two, _, html = look(folder, "swedish", evaluations[0])

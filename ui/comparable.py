@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from dagsverk import comparisons
 from dagsverk.speech import results as scored
 from dagsverk.speech.compared import results
 from dagsverk.speech.compared.results import CompareReport, Side
@@ -49,6 +50,7 @@ class Subject(Protocol):
     def title(self) -> str: ...
 
     def entrants(self) -> list[Entrant]: ...
+    def damaged(self) -> list[str]: ...
     def version(self) -> str: ...
     def command(self) -> str: ...
 
@@ -85,6 +87,10 @@ class Spoken:
         of_runs = [_of_side(report, side) for report in reports for side in (report.first, report.second)]
         unique = list({one.id: one for one in reversed(of_runs)}.values())[::-1]
         return [*unique, *self._scored()][:MOST]
+
+    def damaged(self) -> list[str]:
+        """A sentence for each comparison that cannot be read."""
+        return comparisons.read_all(self.store, results.folder(self.language), CompareReport)[1]
 
     def comparison(self, one: Entrant, two: Entrant) -> CompareReport | None:
         """The one that a run has made of the two, as they stand."""
@@ -128,6 +134,10 @@ class Tabled:
     def version(self) -> str:
         """Another one when there is something new to compare."""
         return tables.version(self.store, self.system.name)
+
+    def damaged(self) -> list[str]:
+        """A sentence for each comparison that cannot be read."""
+        return comparisons.read_all(self.store, tables.folder(self.system.name), TableReport)[1]
 
     def entrants(self) -> list[Entrant]:
         """Both sides of each comparison, newest first."""

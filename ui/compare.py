@@ -86,14 +86,14 @@ def look(
         radio = gr.Radio([(one.title, one.name) for one in subjects], value=subject.name)
         if pair is None:
             none = gr.Dropdown([], value=None, visible=False)
-            return [radio, none, none, stamp, parts.page(empty(subject))]
+            return [radio, none, none, stamp, parts.page(parts.join(_damaged(subject), empty(subject)))]
         one, two = pair
         return [
             radio,
             _dropdown(entrants, one),
             _dropdown([each for each in entrants if each.group == one.group and each.id != one.id], two),
             stamp,
-            parts.page(shown(subject, one, two)),
+            parts.page(parts.join(_damaged(subject), shown(subject, one, two))),
         ]
     except (StoreError, OSError) as error:
         stamp = f"trouble|{error}"
@@ -107,6 +107,15 @@ def look(
 def _first(subjects: Sequence[Subject]) -> Subject:
     """One that has something to compare, if any has."""
     return next((one for one in subjects if comparable.chosen(one.entrants(), "", "")), subjects[0])
+
+
+def _damaged(subject: Subject) -> parts.Html:
+    """Comparisons that are there and not shown, and why."""
+    sentences = subject.damaged()
+    if not sentences:
+        return parts.Html("")
+    more = f" So are {len(sentences) - 1} more." if len(sentences) > 1 else ""
+    return parts.note("A comparison cannot be read and is left out:", f"{sentences[0]}.{more}", bad=True)
 
 
 def _dropdown(entrants: Sequence[Entrant], chosen: Entrant) -> gr.Dropdown:
