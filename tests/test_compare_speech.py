@@ -115,6 +115,14 @@ def test_a_clip_that_one_refuses_is_counted_for_neither_and_not_asked_again(stor
     refused = report.set_aside["refuses-one at " + server.address.split("/")[2] + ": refused, HTTP 400"]
     assert refused == sum(report.first.refused.values()) > 5
     assert "brus" not in {one.text for one in report.examples}
+    assert any("refused" in note and "looks better than it is" in note for note in report.notes)
+
+
+def test_a_program_that_writes_nothing_at_all_is_suspected_and_not_only_called_worse(store, corpus, right):
+    with running(right) as server:
+        report, _ = compare(store, program_at(server, "empty"), Contender(), corpus)
+    assert report.outcome >= 0
+    assert any("set up rightly?" in note for note in report.notes)
 
 
 def test_what_a_program_refused_before_it_was_set_up_is_asked_for_again(store, corpus, right):

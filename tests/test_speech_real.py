@@ -19,7 +19,9 @@ from benchmarks.real_runs import clips_of, prepare
 from dagsverk.records import write
 from dagsverk.speech import runs
 from dagsverk.speech.audio.waveform import samples_file
-from dagsverk.speech.config import EvaluationConfig, FinetuneConfig
+from dagsverk.speech.compared import material, work
+from dagsverk.speech.compared.config import CompareConfig, Contender
+from dagsverk.speech.config import CorpusConfig, EvaluationConfig, FinetuneConfig
 from dagsverk.speech.evaluation.assessment import Candidate, assess
 from dagsverk.speech.evaluation.scoring import count_errors, total
 from dagsverk.speech.languages import language as language_of
@@ -225,3 +227,21 @@ def test_the_model_before_training_is_known_by_its_weights_and_writes_what_was_s
     with model_before(store, italian, tuned, room.folder / "cache") as before:
         assert (before.model.name, before.model.version) == (adopted.name, adopted.version)
         assert "Digitare il proprio numero di operator" in before.transcriber.transcribe(clip).text
+
+
+@pytest.mark.parametrize("runs_on", ["own", "transformers", "faster-whisper"])
+def test_a_published_model_is_a_contender_by_every_program_that_is_installed(room, runs_on):
+    if runs_on == "faster-whisper":
+        pytest.importorskip("faster_whisper", reason="the extra faster-whisper is not installed")
+    store, italian = room.store(f"contender-{runs_on}"), language_of("it")
+    one = Contender(kind="published", model=weights(), runs_on=runs_on)
+    program = Contender(kind="program", address="http://127.0.0.1:9/v1", model="never-asked")
+    config, corpus = CompareConfig(clips="corpus", most_clips=8), CorpusConfig(source=str(prompts("it")))
+    plan = material.choose(store, italian, (one, program), corpus, config)
+    written = [work.write_down(store, italian, plan, one, corpus) for _ in range(2)]
+    assert [each.new for each in written] == [8, 0]
+    assert 300e6 < written[0].memory_bytes < 3e9
+    _, answers = work.answers_of(store, italian, written[0])
+    _, rows = material.load(store, plan)
+    texts = [answers[clip].text for clip in rows["id"]]
+    assert total(count_errors(list(rows["text"]), texts, "it")).wer < 0.6, texts

@@ -71,7 +71,7 @@ def conclude(
         first=sides[0],
         second=sides[1],
         set_aside={**set_aside, **made.left_out},
-        notes=(*made.notes, *_notes(outcome.by, sides)),
+        notes=(*made.notes, *_notes(outcome.by, outcome.clips, sides)),
         took_s=sum(one.took_s for one in written),
     )
     keep(store, language, report)
@@ -160,7 +160,7 @@ def _cost(written: Written, contender: Contender, answers: Mapping[str, Answer])
     return replace(cost, price_per_audio_hour=price)
 
 
-def _notes(by: str, sides: Sequence[Side]) -> list[str]:
+def _notes(by: str, clips: int, sides: Sequence[Side]) -> list[str]:
     notes = []
     if by == "clips":
         notes.append(
@@ -170,6 +170,13 @@ def _notes(by: str, sides: Sequence[Side]) -> list[str]:
         if side.empty:
             notes.append(
                 f"{side.name} wrote nothing for {counted(side.empty, 'clip')} in which something is said"
+            )
+        if side.empty > clips / 2:
+            notes.append(f"is {side.name} set up rightly? with another `edition` it is asked again")
+        if refused := sum(side.refused.values()):
+            notes.append(
+                f"{side.name} refused {counted(refused, 'clip')}, which count for neither: who refuses what "
+                "is hard looks better than it is"
             )
         if side.loops:
             notes.append(f"{side.name} repeats itself in {counted(side.loops, 'clip')}")
