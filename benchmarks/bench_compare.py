@@ -2,6 +2,7 @@
 
     python benchmarks/bench_compare.py speech --first ROWS.parquet --second ROWS.parquet
     python benchmarks/bench_compare.py tables
+    python benchmarks/bench_compare.py rows
 
 speech: rows that comparisons of a store keep (speech/LANGUAGE/comparisons/rows/). Clips are drawn from them
 and dealt out to voices. A clip's two sets of errors are swapped at random: then the two are alike on every
@@ -9,6 +10,8 @@ voice, and err as models do. Then wrong words are added to one of them, so many 
 worse; where voices differ, some more or fewer for each voice (2 points as a standard deviation; where it is
 to be no worse, the two are then alike on average over voices and not on each).
 tables: one model class on Titanic, twice, with other seeds and folds; and two classes, one of them better.
+rows: what two classes say of Titanic's rows, out of fold; rows are drawn, and the two swapped at random in
+each: they are alike, as two may be of which one is somebody's table, without folds.
 """
 
 import argparse
@@ -18,14 +21,14 @@ import numpy as np
 import pandas as pd
 
 from dagsverk.speech.compared.paired import paired
-from dagsverk.tabular.compared import CompareRowsConfig
+from dagsverk.tabular.compared import ALPHA, CompareRowsConfig
 from dagsverk.tabular.config import EvaluationConfig
 from dagsverk.tabular.evaluation import in_fixed_order
 from dagsverk.tabular.features import model_inputs, validate
 from dagsverk.tabular.models import fit
 from dagsverk.tabular.recipes import recipe
 from dagsverk.tabular.refitting import refitted
-from dagsverk.tabular.row_tests import changes, mcnemar, over_folds
+from dagsverk.tabular.row_tests import change, changes, mcnemar, over_folds
 from dagsverk.tabular.sources import read_source
 from dagsverk.tabular.system import load_system
 from dagsverk.tabular.tables import HISTORIC
@@ -40,13 +43,14 @@ SWAPPED = ["substitutions", "deletions", "insertions", "character_errors", "hits
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("part", choices=("speech", "tables"))
+    parser.add_argument("part", choices=("speech", "tables", "rows"))
     parser.add_argument("--first")
     parser.add_argument("--second")
     parser.add_argument("--times", type=int, default=1000)
     asked = parser.parse_args()
     started = time.perf_counter()
-    speech(asked) if asked.part == "speech" else tables(asked.times)
+    parts = {"speech": lambda: speech(asked), "tables": lambda: tables(asked.times)}
+    parts.get(asked.part, lambda: rows(asked.times))()
     print(f"{time.perf_counter() - started:.0f} s")
 
 
@@ -93,18 +97,41 @@ def drawn(one, two, of, worse, apart, generator):
     return paired(a, b, resamples=500, min_group_clips=NO_GROUP, examples=0)
 
 
-def tables(times):
+def titanic():
+    """What refits a class of models in folds of Titanic's rows, and the rows' identities."""
     system = load_system("titanic")
     read = validate(system, read_source(system), pd.Timestamp.now("UTC")).rows.assign(origin=HISTORIC)
     rows = in_fixed_order(read).reset_index(drop=True)
     inputs, labels = model_inputs(system, rows), rows[system.label.name].to_numpy(dtype=object)
-    every, things = np.ones(len(rows), bool), list(rows["row_id"].astype(str))
-    config = CompareRowsConfig(resamples=1000)
+    every = np.ones(len(rows), bool)
 
     def judged(name, seed, **parameters):
         classifier = fit(system, recipe(name, **parameters), inputs, labels, seed)
         protocol = EvaluationConfig(folds=5, repeats=1, seed=seed)
         return refitted(system, rows, classifier, protocol, every, lambda _: None)
+
+    return judged, list(rows["row_id"].astype(str))
+
+
+def rows(times):
+    judged, _ = titanic()
+    one, two = judged("hist_gradient_boosting", 1), judged("knn", 1, n_neighbors=15)
+    print("| rows | measure | by the interval alone | by flipping signs, too |\n| ---: | --- | ---: | ---: |")
+    for count in (10, 20, 40, 100, 891):
+        for name in ("accuracy", "log_loss"):
+            apart = one.metric(name) - two.metric(name)
+            generator, alone, both = np.random.default_rng(7), 0, 0
+            for _ in range(times):
+                drawn = generator.choice(apart, count) * generator.choice((-1.0, 1.0), count)
+                found = change(drawn, range(count), CompareRowsConfig(resamples=400))
+                beyond = found.high < 0 or found.low > 0
+                alone, both = alone + beyond, both + (beyond and found.p < ALPHA)
+            print(f"| {count} | {name} | {alone / times:.1%} | {both / times:.1%} |", flush=True)
+
+
+def tables(times):
+    judged, things = titanic()
+    config = CompareRowsConfig(resamples=1000)
 
     count = max(10, times // 25)
     both = [judged("hist_gradient_boosting", seed) for seed in range(2 * count)]

@@ -71,6 +71,7 @@ def test_somebody_whose_predictions_are_far_better_is_called_so_either_way_round
     assert one.changes["log_loss"].value == pytest.approx(-other.changes["log_loss"].value)
     assert any("not known here" in note for note in one.notes)
     assert any("or the outcome itself?" in note for note in one.notes)
+    assert any("over rows alone" in note for note in one.notes)
     assert [made.key for made in reports(store, "iris")][:1]
 
 

@@ -283,4 +283,9 @@ def _notes(
             notes.append(f"{one.name} has every row right: is that its prediction, or the outcome itself?")
         for reason, count in (judgement.aside or {}).items():
             notes.append(f"{one.name}: {counted(count, 'row')} of its table set aside: {reason}")
+    if any(not one.folds for one in judged) and any(one.folds for one in judged):
+        notes.append(
+            "the interval is over rows alone: what another training would change is not in it, and a small "
+            "difference may be of this training"
+        )
     return tuple(notes)
