@@ -14,7 +14,7 @@ from dagsverk.commands import main
 from dagsverk.speech import runs
 from dagsverk.store import StoreError, open_store
 from dagsverk.tracking import mlflow_runs
-from dagsverk.tracking.gathering import trainings
+from dagsverk.tracking.gathering import Point, trainings
 
 
 @pytest.fixture
@@ -73,6 +73,20 @@ def test_of_two_exports_at_once_the_one_that_comes_second_takes_its_run_away(ser
         first = mlflow_runs._create(one, "1", training)
         assert mlflow_runs._create(one, "1", training) is None
     assert [run["id"] for run in server.alive()] == [first]
+
+
+def test_a_run_of_an_odd_name_is_named_and_the_others_are_sent(server, tmp_path):
+    store = open_store(str(own_copy(spoken_store(), tmp_path)))
+    curve = store.get(f"{runs.run_folder(RUN)}/curve.json")
+    store.put("speech/swedish/runs/sv-' OR '1'='1/curve.json", curve, overwrite=True)
+    done = mlflow_runs.export(store, server.address)
+    assert done.new == 2
+    assert "OR" in done.unreadable[0]
+
+
+def test_numbers_that_json_has_not_are_left_out():
+    point = Point(step=3, values={"loss": float("inf"), "wer": 0.5, "cer": float("nan")})
+    assert [one["key"] for one in mlflow_runs._metrics([point])] == ["wer"]
 
 
 @pytest.mark.parametrize(

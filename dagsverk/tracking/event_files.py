@@ -16,12 +16,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from dagsverk.store import Store, StoreError
-from dagsverk.tracking.exporting import Exported, digest, exported
+from dagsverk.tracking.exporting import ID, Exported, digest, exported
 from dagsverk.tracking.gathering import Point, Tracked
 
 FILE = re.compile(r"events\.out\.tfevents\.(\d{7})-(\d{7})\.([0-9a-f]{12})\.dagsverk")
 UNFINISHED, OLD_S = ".dagsverk-", 3600.0
-FOLDER = re.compile(r"[a-z0-9_]+/[a-z0-9_-]+")
 
 
 def export(store: Store, folder: Path) -> Exported:
@@ -41,7 +40,7 @@ def _sweep(folder: Path) -> None:
 
 def write(training: Tracked, folder: Path) -> int | None:
     """The number of points written; None where all was there."""
-    if not FOLDER.fullmatch(training.id):
+    if not ID.fullmatch(training.id):
         raise StoreError(f"a training of the name {training.id!r} cannot be a folder")
     target = folder / training.id
     start = _written(target, training)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from dagsverk.store import Store
 from dagsverk.tracking.gathering import Point, Tracked, trainings
+
+ID = re.compile(r"[a-z0-9_]+/[a-z0-9_-]+")
 
 
 @dataclass
@@ -25,6 +28,9 @@ def exported(store: Store, write: Callable[[Tracked], int | None]) -> Exported:
     done = Exported()
     for training in trainings(store, done.unreadable):
         done.trainings += 1
+        if not ID.fullmatch(training.id):  # it becomes a folder, and a part of a query
+            done.unreadable.append(f"{training.id!r}: want a name of small letters, digits, - and _")
+            continue
         written = write(training)
         done.new += written is not None
         done.points += written or 0

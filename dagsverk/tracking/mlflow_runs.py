@@ -8,6 +8,7 @@ deleted there (MLflow keeps what is deleted until `mlflow gc`).
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -170,7 +171,7 @@ def _create(server: Server, experiment: str, training: Tracked) -> str | None:
 
 def _sent(training: Tracked, tags: Mapping[str, str]) -> int | None:
     """How many points the run has, from the first on; None if they are others."""
-    upto = int(tags.get(POINTS, "0"))
+    upto = int(tags[POINTS]) if tags.get(POINTS, "").isdecimal() else 0
     if upto == 0:
         return 0 if POINTS not in tags or tags.get(DIGEST) == digest(training, []) else None
     if upto > len(training.points):
@@ -184,6 +185,7 @@ def _metrics(points: Sequence[Point]) -> list[Json]:
         {"key": name, "value": value, "timestamp": 1000 * point.step, "step": point.step}
         for point in points
         for name, value in point.values.items()
+        if math.isfinite(value)  # JSON has no other
     ]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import sqlite3
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,13 @@ def export(store: Store, folder: Path) -> Exported:
 
     if Path(utils.TRACKIO_DIR) != folder.absolute():
         raise StoreError(f"this process has Trackio write to {utils.TRACKIO_DIR} already; start another one")
-    return exported(store, lambda training: _write(SQLiteStorage, training))
+    try:
+        return exported(store, lambda training: _write(SQLiteStorage, training))
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"Trackio's table in {folder} cannot be written: {error}; close what holds it, or take "
+            "another folder"
+        ) from error
 
 
 def _write(storage: Any, training: Tracked) -> int | None:
