@@ -39,5 +39,6 @@ def pseudo_labels(language: Language, made: PseudoLabels) -> None:
     """How much is good enough to learn from, and why the rest is not."""
     rows = [{"what": "kept", "number": made.kept, "minutes": f"{made.kept_s / 60:.1f}"}]
     rows += [{"what": reason, "number": count} for reason, count in {**made.rejected, **made.unread}.items()]
+    rows += [{"what": f"in {name}", "number": count} for name, count in made.spoken.items()]
     by = f"by {made.model}" + (f" and {made.second}" if made.second else "")
     table(f"{language.name}-pseudo-labels", pd.DataFrame(rows), f"Segments of {shown(made.source)}, {by}")

@@ -84,13 +84,15 @@ def add_up(language: str, plan: str, done: list[Portion], transcription: Transcr
 @task(name="select-pseudo-labels", task_run_name="select pseudo-labels {language}", **REPEATABLE)
 def select_pseudo_labels(language: str, plan: str, second: str, config: PseudoLabelConfig) -> str:
     """Safe to repeat: clips are written under names of their own, their table last, the report replaced."""
-    from dagsverk.speech.transcription import pseudo_labels, work
+    from dagsverk.speech.transcription import pseudo_labels, spoken_language, work
 
     if not plan:
         return "no source is named"
     store, of = open_store(), language_of(language)
     first = work.load_plan(store, plan)
-    made = pseudo_labels.select(store, of, first, work.load_plan(store, second) if second else None, config)
+    other = work.load_plan(store, second) if second else None
+    tell = spoken_language.teller(store, of, config)
+    made = pseudo_labels.select(store, of, first, other, config, tell)
     show.pseudo_labels(of, made)
     line = summary(made)
     say(f"wrote clips and texts to {config.output}", line)

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from speech_clips import tone
 
@@ -16,7 +17,7 @@ from dagsverk.speech.corpora.opening import open_corpus
 from dagsverk.speech.errors import SpeechError
 from dagsverk.speech.features import preparation
 from dagsverk.speech.languages import language
-from dagsverk.speech.transcription import pseudo_labels, results, work
+from dagsverk.speech.transcription import pseudo_labels, results, spoken_language, work
 from dagsverk.speech.transcription.pseudo_config import PseudoLabelConfig, PseudoLabels, summary
 from dagsverk.speech.transcription.results import KeptSegment, Recording, Text
 from dagsverk.store import Store, open_store
@@ -160,6 +161,8 @@ def test_an_output_below_the_source_is_refused(place, tmp_path):
         ({"max_disagreement": 1.5}, "max_disagreement in"),
         ({"min_clip_s": 5.0, "max_clip_s": 4.0}, "min_clip_s < max_clip_s"),
         ({"max_clip_s": 31.0}, "min_clip_s < max_clip_s"),
+        ({"min_language": 1.5}, "a share in"),
+        ({"min_language": float("nan")}, "a share in"),
     ],
 )
 def test_nonsense_is_refused(tmp_path, wrong, words):
@@ -170,3 +173,62 @@ def test_nonsense_is_refused(tmp_path, wrong, words):
 def test_without_a_source_or_a_second_model_nothing_is_asked_for():
     none = PseudoLabelConfig()
     assert none.written_by(second=False).source == none.written_by(second=True).source == ""
+
+
+def teller(*answers):
+    """A model that is asked once for each half minute, and answers in turn."""
+    waiting, asked_s = iter(answers), []
+
+    def shares(audio):
+        asked_s.append(len(audio) / 16_000)
+        return next(waiting)
+
+    return spoken_language.Teller("published 1", shares), asked_s
+
+
+def test_what_is_spoken_in_another_language_becomes_no_clip_and_is_counted(place):
+    store, asked, (first, second) = place
+    write_texts(store, (first, second), disagree="Vi ses i morgon då")
+    tell, asked_s = teller({"en": 0.9, "sv": 0.1}, {"sv": 0.6, "en": 0.4})
+    made = pseudo_labels.select(store, SWEDISH, first, second, asked, tell)
+    assert (made.kept, made.rejected) == (2, {pseudo_labels.ANOTHER: 2})
+    assert (made.told_by, made.spoken) == ("published 1", {"English": 2})
+    assert asked_s == pytest.approx([7.8, 7.8])  # both segments of a recording together, with pauses
+    assert summary(made).endswith("; spoken instead: English 2")
+    assert last_report(store, "swedish", pseudo_labels.REPORT, PseudoLabels) == made
+
+
+def test_half_a_minute_of_a_recording_is_heard_at_a_time():
+    parts = [np.zeros(12 * 16_000, np.float32)] * 5
+    tell, asked_s = teller({"sv": 0.9}, {"en": 0.9}, {"sv": 0.9})
+    heard = [next(iter(shares)) for _, shares in spoken_language.spoken(iter(parts), tell)]
+    assert heard == ["sv", "sv", "en", "en", "sv"] and asked_s == pytest.approx([24.8, 24.8, 12.4])
+    assert [len(shares) for _, shares in spoken_language.spoken(parts, None)] == [0] * 5
+
+
+@pytest.mark.parametrize(
+    "shares, instead",
+    [
+        ({}, ""),  # nothing is said: other rules see to that
+        ({"sv": 0.5}, ""),
+        ({"sv": 0.49, "no": 0.48}, "unclear"),
+        ({"de": 0.6, "sv": 0.4}, "German"),
+        ({"zz": 1.0}, "zz"),
+    ],
+)
+def test_a_language_is_believed_from_a_share_on(shares, instead):
+    assert spoken_language.other(shares, SWEDISH, 0.5) == instead
+
+
+def test_norwegian_of_either_kind_is_norwegian():
+    assert spoken_language.other({"nn": 0.4, "no": 0.3, "sv": 0.3}, language("no"), 0.5) == ""
+
+
+def test_where_no_model_tells_languages_the_report_says_so(place):
+    store, asked, (first, second) = place
+    write_texts(store, (first, second))
+    assert spoken_language.teller(store, SWEDISH, replace(asked, second="")) is None
+    assert spoken_language.teller(store, SWEDISH, replace(asked, min_language=0.0)) is None
+    assert "nobody told whether" in summary(pseudo_labels.select(store, SWEDISH, first, second, asked))
+    silent = pseudo_labels.select(store, SWEDISH, first, second, replace(asked, min_language=0.0))
+    assert "nobody told" not in summary(silent)

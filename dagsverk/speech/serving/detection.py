@@ -71,7 +71,7 @@ def detected(store: Store, load: Load, samples: SamplesFile, check: Check, turn:
     if not shares:
         return _nothing_said(champions[0].language)
     tokens = {one.owner.token for one in champions}
-    language = max(champions, key=lambda one: _share(shares, one.owner.token, tokens)).language
+    language = max(champions, key=lambda one: share_of(shares, one.owner.token, tokens)).language
     if _is_another(language, shares, audio):
         language = LANGUAGES[next(iter(shares))]
     return _taken(language, shares)
@@ -91,8 +91,8 @@ def told_by(model: Transcriber, samples: SamplesFile, check: Check) -> Detected:
     return _taken(LANGUAGES[next(iter(shares))], shares)
 
 
-def _share(shares: Mapping[str, float], token: str, tokens: Collection[str]) -> float:
-    """How likely a language is, or one that is written alike and has no model."""
+def share_of(shares: Mapping[str, float], token: str, tokens: Collection[str] = ()) -> float:
+    """How likely a language is, or one that is written alike and has no model (`tokens` have one)."""
     near = next((group for group in NEAR if token in group), ())
     return shares.get(token, 0.0) + sum(shares.get(code, 0.0) for code in near if code not in tokens)
 
@@ -100,7 +100,7 @@ def _share(shares: Mapping[str, float], token: str, tokens: Collection[str]) -> 
 def _is_another(language: Language, shares: Mapping[str, float], audio: Audio) -> bool:
     """Whether the likeliest language is surely spoken, and surely not the one that has a model."""
     top, share = next(iter(shares.items()), ("", 0.0))
-    sure = share >= SURE and _share(shares, language.token, {language.token}) < UNLIKELY
+    sure = share >= SURE and share_of(shares, language.token, {language.token}) < UNLIKELY
     return top != language.token and sure and len(audio) >= ENOUGH_S * windows.SAMPLE_RATE_HZ
 
 

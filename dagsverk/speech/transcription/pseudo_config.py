@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -38,6 +38,8 @@ class PseudoLabelConfig:
     max_clip_s: Annotated[float, Field(gt=0, le=30)] = WINDOW_S
     max_letters_per_s: Annotated[float, Field(gt=0)] = 30.0  # nobody speaks faster
     min_letters_per_s: Annotated[float, Field(ge=0)] = 2.0  # less was heard than was said
+    # how likely the language asked for is, by a model as published, if there is one; 0: nobody asks
+    min_language: Annotated[float, Field(ge=0, le=1)] = 0.5
     portion: Count = 50  # recordings of one task of the run
 
     def __post_init__(self) -> None:
@@ -57,6 +59,8 @@ class PseudoLabelConfig:
         for name in ("min_log_probability", "max_no_speech", "max_disagreement", "max_letters_per_s"):
             if not math.isfinite(getattr(self, name)):
                 raise ValueError(f"{name} must be a number, got {getattr(self, name)!r}")
+        if not 0 <= self.min_language <= 1:  # nor NaN
+            raise ValueError(f"min_language is a share in [0, 1], got {self.min_language!r}")
         if self.min_log_probability > 0 or not 0 <= self.max_disagreement <= 1:
             raise ValueError("want min_log_probability of 0 or less, and max_disagreement in [0, 1]")
         if not 0 <= self.min_clip_s < self.max_clip_s <= WINDOW_S:
@@ -94,6 +98,8 @@ class PseudoLabels:
     unread: Mapping[str, int]  # reason -> recordings
     asked: Mapping[str, Any]  # the thresholds
     at: str
+    told_by: str = ""  # the model that was asked which language is spoken; "": none was
+    spoken: Mapping[str, int] = field(default_factory=dict)  # another language -> segments
 
 
 def summary(made: PseudoLabels) -> str:
@@ -104,4 +110,13 @@ def summary(made: PseudoLabels) -> str:
         f"{made.kept} of {made.segments} segments of {made.recordings} recordings, "
         f"{made.kept_s / 60:.1f} min, {share:.0%} of what was written"
         + (f"; not kept: {reasons}" if reasons else "")
+        + _languages(made)
     )
+
+
+def _languages(made: PseudoLabels) -> str:
+    if made.spoken:
+        return f"; spoken instead: {', '.join(f'{name} {count}' for name, count in made.spoken.items())}"
+    if not made.told_by and made.asked.get("min_language"):
+        return "; nobody told whether it is the language asked for: adopt a published model, or name one"
+    return ""

@@ -15,7 +15,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,13 @@ from dagsverk.speech.transcription import results
 from dagsverk.speech.transcription.pseudo_config import PseudoLabelConfig, PseudoLabels, summary
 from dagsverk.speech.transcription.results import KeptSegment, Recording, Text
 from dagsverk.speech.transcription.sources import FolderSource, PrefixSource, Unread, open_source
+from dagsverk.speech.transcription.spoken_language import Teller, other, spoken
 from dagsverk.speech.transcription.work import MAX_S, Plan
 from dagsverk.store import NotFound, Store
 
 REPORT = "pseudo-labels"
 TABLE = "metadata.jsonl"
+ANOTHER = "another language is spoken"
 UNWRITTEN = "recording that no model wrote down"
 
 _DECODERS = Sandbox(1, reuse=True, most_waiting=100, patience_s=float("inf"))
@@ -77,16 +79,22 @@ def of_the_same_time(segment: KeptSegment, others: Sequence[KeptSegment]) -> str
 
 
 def select(
-    store: Store, language: Language, plan: Plan, second: Plan | None, config: PseudoLabelConfig
+    store: Store,
+    language: Language,
+    plan: Plan,
+    second: Plan | None,
+    config: PseudoLabelConfig,
+    tell: Teller | None = None,
 ) -> PseudoLabels:
     """Write the clips that are good enough, then their table, and keep the report.
 
+    Args: tell: which language is spoken; None: it is not asked.
     Raises: SpeechError if none is; CorpusUnavailable.
     """
     source, output = open_source(config.source), Path(config.output).expanduser()
     _refuse_inside(source, output)
     (output / "clips").mkdir(parents=True, exist_ok=True)
-    rejected, unread = Counter[str](), Counter[str]()
+    rejected, unread, others = Counter[str](), Counter[str](), Counter[str]()
     rows: list[dict[str, Any]] = []
     segments, segments_s = 0, 0.0
     for recording in plan.recordings:
@@ -99,7 +107,10 @@ def select(
         segments_s += sum(one.end_s - one.start_s for one in text.segments)
         good = list(_good(text, other, language, config, rejected))
         try:
-            rows += _cut(source, recording, good, output, language)
+            cut = _cut(source, recording, good, output, _Asked(language, config.min_language, tell))
+            rows += cut.rows
+            others.update(cut.others)
+            rejected[ANOTHER] += sum(cut.others.values())
         except (AudioError, Unread) as error:
             unread[error.reason] += 1
     made = PseudoLabels(
@@ -112,10 +123,12 @@ def select(
         kept=len(rows),
         kept_s=round(sum(row["duration"] for row in rows), 3),
         segments_s=round(segments_s, 3),
-        rejected=dict(rejected.most_common()),
+        rejected={why: count for why, count in rejected.most_common() if count},
         unread=dict(unread.most_common()),
         asked={name: value for name, value in asdict(config).items() if name[:4] in ("min_", "max_")},
         at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        told_by=tell.name if tell else "",
+        spoken=dict(others.most_common()),
     )
     records.keep_report(store, language.name, REPORT, made)
     if not rows:
@@ -145,27 +158,48 @@ def _good(
             yield segment, disagreement
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """The language that is to be spoken, how likely at least, and who tells."""
+
+    language: Language
+    least: float
+    tell: Teller | None
+
+
+@dataclass
+class _Cut:
+    """The rows of the table for a recording, and segments in which another language is spoken."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+
+
 def _cut(
     source: FolderSource | PrefixSource,
     recording: Recording,
     good: Sequence[tuple[KeptSegment, float | None]],
     output: Path,
-    language: Language,
-) -> list[dict[str, Any]]:
-    """Write the clips of a recording. Returns: the rows of the table. Raises: AudioError; Unread."""
+    asked: _Asked,
+) -> _Cut:
+    """Write the clips of a recording in which the language is spoken. Raises: AudioError; Unread."""
+    made = _Cut()
     if not good:
-        return []
+        return made
     with source.opened(recording) as file:
-        samples = _DECODERS.open(file, max_s=MAX_S, language=language.code)
-    rows = []
+        samples = _DECODERS.open(file, max_s=MAX_S, language=asked.language.code)
     with closing(samples):
-        for number, (segment, disagreement) in enumerate(good):
+        parts = (samples.part(*_samples_of(segment)) for segment, _ in good)
+        for number, (part, likely) in enumerate(spoken(parts, asked.tell)):
+            segment, disagreement = good[number]
+            if instead := other(likely, asked.language, asked.least):
+                made.others[instead] += 1
+                continue
             name = f"clips/{recording.key}-{number:04d}.wav"
-            start, stop = (round(at_s * SAMPLE_RATE_HZ) for at_s in (segment.start_s, segment.end_s))
             temporary = output / f"{name}.{os.getpid()}"
-            temporary.write_bytes(encode_wav(samples.part(start, stop)))
+            temporary.write_bytes(encode_wav(part))
             temporary.replace(output / name)
-            rows.append(
+            made.rows.append(
                 {
                     "file": name,
                     "text": segment.text.strip(),
@@ -177,7 +211,11 @@ def _cut(
                     "disagreement": disagreement,
                 }
             )
-    return rows
+    return made
+
+
+def _samples_of(segment: KeptSegment) -> tuple[int, int]:
+    return round(segment.start_s * SAMPLE_RATE_HZ), round(segment.end_s * SAMPLE_RATE_HZ)
 
 
 def _text(store: Store, language: Language, plan: Plan, recording: Recording) -> Text | None:
