@@ -76,10 +76,11 @@ def _ranked(subject: System | Language, listed: Sequence[Suggestion], *, begun: 
     counts = ", ".join(
         f"{sum(one.about == about for one in listed)} about the {about}" for about in ("model", "data")
     )
+    scale = f"a full scale is {reach:.0%}"
+    bars = f"Bars: the share of today's error that would go, with its 95% interval; {scale}. "
     words = (
-        f"{counts}. Bars: the share of today's error that would go, with its 95% interval; a full scale is "
-        f"{reach:.0%}. What is beyond chance comes first, then what is not shown, then what is only known "
-        "to be at most so much, then what nobody measured."
+        f"{counts}. {bars if any(one.gain for one in listed) else ''}What is beyond chance comes first, then "
+        "what is not shown, then what is only known to be at most so much, then what nobody measured."
     )
     return parts.card("In order", words, Html(f'<ol class="dv-helps">{items}</ol>'))
 

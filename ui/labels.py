@@ -200,7 +200,7 @@ def _row(report: SuspectLabels, one: Suspect) -> list[tuple[object, object]]:
     label = load_system(report.name).label
     values = ", ".join(f"{name} {value or 'not known'}" for name, value in one.about.items())
     return [
-        ("Outcome", f"{label.words(one.label)} ({label.name})"),
+        ("Outcome", label.words(one.label)),
         ("Model", label.words(one.other)),
         ("Row", parts.short(values, 400)),
     ]
@@ -246,7 +246,7 @@ def _pressed(standing: LabelDecision | None, action: str) -> str:
 
 
 def _decided_words(decision: LabelDecision) -> str:
-    who = f" by {decision.by}" if decision.by else ""
+    who = f" by visitor {decision.by}" if decision.by else ""
     words = label_decisions.in_words(decision)
     return f"{words[:1].upper()}{words[1:]}{who}, {_at(decision.at)}."
 
