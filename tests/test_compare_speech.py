@@ -12,6 +12,7 @@ import pytest
 from odd_program import running
 from speech_site import SoundCorpus, spoken_store, tune
 
+from dagsverk.speech import exports
 from dagsverk.speech.audio.waveform import encode_wav, read_samples
 from dagsverk.speech.compared import concluding, material, results, work
 from dagsverk.speech.compared.config import CompareConfig, Contender
@@ -19,8 +20,9 @@ from dagsverk.speech.compared.paired import paired
 from dagsverk.speech.config import CorpusConfig
 from dagsverk.speech.errors import ModelError, SpeechError
 from dagsverk.speech.evaluation.description import score_clips
+from dagsverk.speech.exports import Export, Exported, export_key
 from dagsverk.speech.languages import language
-from dagsverk.store import open_store
+from dagsverk.store import NotFound, open_store
 
 SWEDISH = language("sv")
 CONFIG = CompareConfig(clips="corpus", resamples=200, min_group_clips=5, examples=4)
@@ -142,6 +144,23 @@ def test_refusals_count_from_the_first_clip_on_once_a_program_has_answered(store
         assert sum(server.asked.values()) == asked == written[0].new
     assert report.first.refused == again.first.refused == {"refused, HTTP 422": 2}
     assert report.set_aside == again.set_aside
+
+
+def test_what_is_not_there_ends_a_comparison_before_the_other_one_has_worked(store, corpus, monkeypatch):
+    def chosen(second):
+        return material.choose(store, SWEDISH, (Contender(), second), corpus, CONFIG)
+
+    monkeypatch.setattr("dagsverk.speech.compared.contenders.find_spec", lambda _: None)
+    with pytest.raises(ModelError, match=r"-e '\.\[faster-whisper\]'"):
+        chosen(Contender(kind="published", model="small", runs_on="faster-whisper"))
+    with pytest.raises(NotFound, match="no export in int8; make it"):
+        chosen(Contender(form="int8"))
+    model = store.champion("whisper_swedish")
+    forms = (Exported(form="int8", refused="11 of 40 texts part"),)
+    of = {"model": model.name, "version": model.version, "key": export_key(model)}
+    exports.keep(store, SWEDISH, model, Export(**of, forms=forms, checked_on="", code=""))
+    with pytest.raises(NotFound, match=r"was not kept, .*: 11 of 40 texts part; take its weights"):
+        chosen(Contender(form="int8"))
 
 
 def test_a_work_that_is_cut_off_asks_for_nothing_twice(store, corpus, right):
