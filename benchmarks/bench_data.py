@@ -293,7 +293,13 @@ def listened(
     names, lengths = list(clips.rows["id"]), list(clips.rows["duration_s"])
     config, good = PseudoLabelConfig(), []
     for name, length_s, one, other in zip(names, lengths, made, others, strict=True):
-        segment = KeptSegment(0.0, length_s, one.text, one.mean_log_probability, one.no_speech_probability)
+        segment = KeptSegment(
+            start_s=0.0,
+            end_s=length_s,
+            text=one.text,
+            mean_log_probability=one.mean_log_probability,
+            no_speech_probability=one.no_speech_probability,
+        )
         if not judge(segment, other.text, language, config)[0]:
             good.append(name)
     return dict(zip(names, [one.text for one in made], strict=True)), good

@@ -58,10 +58,10 @@ part() { # NAME SCRIPT OPTION...
 }
 
 train="bench_train.py --device $DEVICE --profile --model-config"
-part small $train "${SIZE:-small}" --steps "${STEPS:-30}" --clips "${CLIPS:-8000}"
-part filled $train "${SIZE:-small}" --steps "${STEPS:-16}" --clips "${CLIPS:-4000}" --batch-s 960
-part medium $train "${SIZE:-medium}" --steps "${STEPS:-20}" --clips "${CLIPS:-6000}"
-part large $train "${SIZE:-large-v3}" --steps "${STEPS:-12}" --clips "${CLIPS:-4000}"
+part small $train "${SIZE:-small}" --steps "${STEPS:-80}" --clips "${CLIPS:-8000}"
+part filled $train "${SIZE:-small}" --steps "${STEPS:-60}" --clips "${CLIPS:-4000}" --batch-s 960
+part medium $train "${SIZE:-medium}" --steps "${STEPS:-40}" --clips "${CLIPS:-6000}"
+part large $train "${SIZE:-large-v3}" --steps "${STEPS:-30}" --clips "${CLIPS:-4000}"
 part evaluate bench_evaluate.py --model-config "${SIZE:-small}" --clips "${CLIPS:-1000}" --batch-s 960 --tuned
 part resume bench_resume.py --model-config "${SIZE:-small}" --batch-s 240 --clips "${CLIPS:-400}" "${few[@]}"
 part prepare bench_prepare.py --clips "${CLIPS:-300}"

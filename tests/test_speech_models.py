@@ -40,6 +40,12 @@ def test_making_a_model_leaves_the_callers_random_numbers_alone():
     assert torch.equal(torch.rand(1), expected)
 
 
+def test_a_process_with_a_model_takes_no_attention_that_is_planned_for_each_shape():
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    load_model("nano")
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
+
+
 def test_a_saved_folder_is_the_same_model_with_language_and_task_fixed(saved):
     loaded = load_model(str(saved), language="sv")
     assert loaded.fingerprint() == small_model().fingerprint()
