@@ -175,34 +175,23 @@ def mended_tables(seeds: int) -> None:
 
 def speech(arguments: argparse.Namespace, language: str, share: float) -> Result:
     """Faulty prompts, a model tuned on them, and what it suspects."""
-    from label_noise import Noisy, texts_of
-    from real_runs import ARMS, Prompts, configured, load_tuned, tune
+    from real_runs import ARMS, load_tuned
 
     from dagsverk.cache import cache_folder
     from dagsverk.label_report import CUT
     from dagsverk.speech.config import PrepareConfig
-    from dagsverk.speech.corpora.folder import FolderCorpus
-    from dagsverk.speech.corpora.places import LocalPlace
     from dagsverk.speech.features import preparation
     from dagsverk.speech.labels.scoring import score
     from dagsverk.speech.languages import language as language_of
     from dagsverk.store import open_store
     from dagsverk.suspicion import precision_at
 
-    store = open_store(str(arguments.out / "store"))
-    foreign = texts_of(arguments.prompts / FOREIGN[language])
-    corpus = Noisy(
-        Prompts(FolderCorpus(LocalPlace(arguments.prompts / language), language), 0), share, foreign
-    )
-    weights = str(arguments.weights)
-    set_id = preparation.plan(
-        store, corpus, language, PrepareConfig(tokenizer=weights), "prompts with faults"
-    )
+    store, corpus = open_store(str(arguments.out / "store")), _faulty(arguments, language, share)
+    config = PrepareConfig(tokenizer=str(arguments.weights))
+    set_id = preparation.plan(store, corpus, language, config, "prompts with faults")
     preparation.prepare_all(store, set_id, corpus, preparation.pending(store, set_id))
     preparation.complete(store, set_id)
-    changes: Result = {"evaluate_every": 60, "checkpoint_every": 60, "keep_checkpoints": 2}
-    config = configured(ARMS["tuned"], weights, steps=arguments.steps, seed=0, precision="bf16", **changes)
-    tuned = tune(store, set_id, language, ARMS["tuned"], config, arguments.out)
+    tuned = _tuned(arguments, store, set_id, language)
     model = load_tuned(store, ARMS["tuned"], tuned.ref)
     made = score(store, language_of(language), model, set_id, cache_folder(), lambda *_: None)
     rows = made.rows.assign(kind=[corpus.planted.get(name, "") for name in made.rows["id"]])
@@ -243,15 +232,10 @@ def mended(arguments: argparse.Namespace, language: str, share: float) -> Result
 
     All are scored on the test clips with their true texts.
     """
-    from label_noise import Noisy, texts_of
-    from real_runs import ARMS, Prompts, configured, load_tuned, paired, score, tune
+    from real_runs import ARMS, load_tuned, paired, score
 
-    from dagsverk import label_decisions
     from dagsverk.cache import cache_folder
-    from dagsverk.label_decisions import LabelDecision
     from dagsverk.label_report import CUT
-    from dagsverk.speech.corpora.folder import FolderCorpus
-    from dagsverk.speech.corpora.places import LocalPlace
     from dagsverk.speech.features.prepared import open_prepared
     from dagsverk.speech.features.shards import manifest
     from dagsverk.speech.labels import mending
@@ -259,11 +243,7 @@ def mended(arguments: argparse.Namespace, language: str, share: float) -> Result
 
     about = json.loads((arguments.out / f"speech-{language}-{share}.json").read_text())
     store, name = open_store(str(arguments.out / "store")), {"it": "italian", "en": "english"}[language]
-    corpus = Noisy(
-        Prompts(FolderCorpus(LocalPlace(arguments.prompts / language), language), 0),
-        share,
-        texts_of(arguments.prompts / FOREIGN[language]),
-    )
+    corpus = _faulty(arguments, language, share)
     corpus.listing()
     rows = pd.read_parquet(arguments.out / f"{language}-{share}.parquet")
     listed = rows[(rows["suspicion"] >= CUT) & (rows["split"] != "test")]
@@ -272,7 +252,8 @@ def mended(arguments: argparse.Namespace, language: str, share: float) -> Result
         for shard in manifest(store, about["set"]).shards
         for clip, key, _ in mending.keys_of(store, shard, cache_folder())
     }
-    weights, results, scored = str(arguments.weights), {}, {}
+    results: Result = {}
+    scored: dict[str, pd.DataFrame] = {}
     test = open_prepared(store, about["set"], ("test",), cache_folder())
     true = [
         corpus.truth.get(clip, text) for clip, text in zip(test.rows["id"], test.rows["text"], strict=True)
@@ -281,24 +262,9 @@ def mended(arguments: argparse.Namespace, language: str, share: float) -> Result
     test.rows["text"] = true
     test = test.only(kept)
     for arm in ("noisy", "mended", "dropped"):
-        for decision in label_decisions.state(store, "speech", name).decisions:
-            _decide(label_decisions, store, name, LabelDecision(key=decision.key, action="undo", was=""))
-        for clip in listed["id"] if arm != "noisy" else ():
-            truth = corpus.truth.get(clip, "")
-            cut = corpus.planted.get(clip) == "truncated audio"
-            if arm == "mended" and truth and not cut:
-                made = LabelDecision(key=keys[clip], action="mend", value=truth, was="")
-            elif arm == "dropped" or cut:
-                made = LabelDecision(key=keys[clip], action="drop", was="")
-            else:
-                continue  # a person hears that it is right
-            _decide(label_decisions, store, name, made)
+        _decide(store, name, corpus, {clip: keys[clip] for clip in listed["id"]}, arm)
         of = mending.mend(store, about["set"])
-        config = configured(
-            ARMS["tuned"], weights, steps=arguments.steps, seed=0, precision="bf16",
-            evaluate_every=60, checkpoint_every=60, keep_checkpoints=2,
-        )  # fmt: skip
-        tuned = tune(store, of.id, language, ARMS["tuned"], config, arguments.out)
+        tuned = _tuned(arguments, store, of.id, language)
         one = score(load_tuned(store, ARMS["tuned"], tuned.ref), test, full=False)
         scored[arm] = one.rows
         results[arm] = {
@@ -313,8 +279,47 @@ def mended(arguments: argparse.Namespace, language: str, share: float) -> Result
     return {"language": language, "share": share, "test_clips": len(test), **results}
 
 
-def _decide(decisions: Any, store: Any, name: str, decision: Any) -> None:
-    decisions.decide(store, "speech", name, decision)
+def _faulty(arguments: argparse.Namespace, language: str, share: float) -> Any:
+    """The language's prompts, a share of them made wrong."""
+    from label_noise import Noisy, texts_of
+    from real_runs import Prompts
+
+    from dagsverk.speech.corpora.folder import FolderCorpus
+    from dagsverk.speech.corpora.places import LocalPlace
+
+    prompts = Prompts(FolderCorpus(LocalPlace(arguments.prompts / language), language), 0)
+    return Noisy(prompts, share, texts_of(arguments.prompts / FOREIGN[language]))
+
+
+def _tuned(arguments: argparse.Namespace, store: Any, set_id: str, language: str) -> Any:
+    """Whisper tuned on a set."""
+    from real_runs import ARMS, configured, tune
+
+    arm, changes = ARMS["tuned"], {"evaluate_every": 60, "checkpoint_every": 60, "keep_checkpoints": 2}
+    config = configured(
+        arm, str(arguments.weights), steps=arguments.steps, seed=0, precision="bf16", **changes
+    )
+    return tune(store, set_id, language, arm, config, arguments.out)
+
+
+def _decide(store: Any, name: str, corpus: Any, listed: dict[str, str], arm: str) -> None:
+    """Decide on listed clips (id -> key) as an arm does, and on nothing else."""
+    from dagsverk import label_decisions
+    from dagsverk.label_decisions import LabelDecision
+
+    for decision in label_decisions.state(store, "speech", name).decisions:
+        undone = LabelDecision(key=decision.key, action="undo", was="")
+        label_decisions.decide(store, "speech", name, undone)
+    for clip, key in listed.items() if arm != "noisy" else ():
+        truth = corpus.truth.get(clip, "")
+        cut = corpus.planted.get(clip) == "truncated audio"
+        if arm == "mended" and truth and not cut:
+            made = LabelDecision(key=key, action="mend", value=truth, was="")
+        elif arm == "dropped" or cut:
+            made = LabelDecision(key=key, action="drop", was="")
+        else:
+            continue  # a person hears that it is right
+        label_decisions.decide(store, "speech", name, made)
 
 
 def main(words: Sequence[str] | None = None) -> None:
