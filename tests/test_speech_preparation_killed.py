@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ import pytest
 import shard_maker
 from tone_corpus import ToneCorpus, clips
 
+from dagsverk.speech.augmented import AugmentConfig
 from dagsverk.speech.config import PrepareConfig
 from dagsverk.speech.features import preparation, shards
 from dagsverk.speech.features.prepared import open_prepared
@@ -76,6 +78,48 @@ def test_a_killed_run_repeats_one_shard_at_most_and_ends_the_same(
     assert len(repeated) <= shard_maker.CONFIG.shard_clips
     assert len({clip.split for clip in corpus.rows if clip.id in repeated}) <= 1
     assert [shard.sha256 for shard in preparation.complete(store, set_id).shards] == undisturbed
+
+
+COPIED = replace(
+    shard_maker.CONFIG, augment=AugmentConfig(copies=3, speeds=(0.9, 1.1), noise_share=0.5, room_share=0.5)
+)
+
+
+def copied(folder: Path) -> tuple[Store, str]:
+    store = open_store(str(folder))
+    return store, preparation.plan(store, shard_maker.corpus(False), "sv", COPIED, "tones")
+
+
+def completed(store: Store, set_id: str) -> dict[str, str]:
+    """SHA-256 of each file of clips and of copies, by path."""
+    corpus = shard_maker.corpus(False)
+    preparation.prepare_all(store, set_id, corpus, preparation.pending(store, set_id))
+    made = preparation.complete(store, set_id)
+    assert made.copies is not None and made.copies.clips == 3 * 23
+    return {one.path: one.sha256 for one in (*made.shards, *made.copies.shards)}
+
+
+@pytest.mark.parametrize("after", [9, 21])
+def test_a_run_that_is_killed_while_it_makes_changed_copies_ends_in_the_same_bytes(
+    tmp_path: Path, after: int
+) -> None:
+    undisturbed = completed(*copied(tmp_path / "undisturbed"))
+    store, set_id = copied(tmp_path / "store")
+    read_until_killed(start(store, set_id, False), after, after * 40_000)
+    for path in Path(store.url, "artefacts").rglob("*.parquet"):
+        pq.read_table(path)  # none is half there
+    assert completed(store, set_id) == undisturbed
+
+
+@pytest.mark.parametrize("lost", ["{}.json", "{}-copies.parquet", "{}.parquet"])
+def test_what_a_kill_leaves_of_a_shard_and_its_copies_is_made_whole(tmp_path: Path, lost: str) -> None:
+    store, set_id = copied(tmp_path / "store")
+    before = completed(store, set_id)
+    folder = next(Path(store.url, "artefacts").rglob("00000.parquet")).parent
+    (folder / "00000.json").unlink()  # the record comes last
+    (folder / lost.format("00000")).unlink(missing_ok=True)
+    assert preparation.pending(store, set_id) == [0]
+    assert completed(store, set_id) == before
 
 
 def test_workers_side_by_side_make_one_set(tmp_path: Path, undisturbed: list[str]) -> None:
