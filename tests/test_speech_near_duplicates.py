@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from dagsverk.speech.audio.waveform import encode_wav, read_samples
 from dagsverk.speech.augmented import AugmentConfig
 from dagsverk.speech.config import PrepareConfig
 from dagsverk.speech.corpora.corpus import Clip, RejectedClip
-from dagsverk.speech.features import likeness, log_mel, preparation, shards
+from dagsverk.speech.features import likeness, log_mel, near_duplicates, preparation, shards
 from dagsverk.speech.features.likeness import Index, Print, fingerprint
 from dagsverk.speech.features.prepared import open_prepared
 from dagsverk.store import Store, open_store
@@ -154,3 +155,22 @@ def test_clips_too_short_to_tell_are_left_as_they_are_and_not_counted_as_looked_
     assert (made.near_duplicates.clips, made.near_duplicates.looked_at) == (10, 8)
     assert made.splits["train"].clips == 6
     assert likeness.LEAST_FRAMES == 170
+
+
+def test_a_set_is_completed_without_its_spectra_and_one_of_before_with_them(store: Store) -> None:
+    sounds: dict[str, Audio | bytes] = {"test-0": speech(1), "train-1": speech(1) * np.float32(0.4)}
+    corpus = Speeches(sounds)
+    set_id = preparation.plan(store, corpus, "sv", PrepareConfig(shard_clips=4, max_bad_share=0.5), "x")
+    made = preparation.prepare_all(store, set_id, corpus, preparation.pending(store, set_id))
+    before = [replace(one, prints="") for one in made]  # as records were, before fingerprints were kept
+    kept, anew = near_duplicates.look(store, 80, made), near_duplicates.look(store, 80, before)
+    assert kept == anew and list(kept.gone) == ["train-1"]
+    for one in made:
+        store.put(one.prints, b"broken", overwrite=True)
+    assert near_duplicates.look(store, 80, made) == anew
+    made = preparation.prepare_all(store, set_id, corpus, range(len(made)))
+    for one in made:
+        near_duplicates.write_prints(Path(store.url, "p"), store.fetch(one.path, Path(store.url)), 80)
+        store.put_file(one.prints, Path(store.url, "p"))
+        store.put(one.path, b"no shard", overwrite=True)
+    assert near_duplicates.look(store, 80, made) == anew

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dagsverk.cache import cache_folder
@@ -16,11 +18,12 @@ from dagsverk.speech.corpora.corpus import RejectedClip, Split
 from dagsverk.speech.features import shards
 from dagsverk.speech.features.likeness import Index, Print, fingerprint
 from dagsverk.speech.features.shards import Example, NearDuplicates, ShardRecord
-from dagsverk.store import Store
+from dagsverk.store import NotFound, Store
 
 REASON = "recording in another split"  # as where its bytes are the same
 MOST_CLIPS = 50_000  # of a split that others are compared with: 4 KB each
 EXAMPLES = 5
+PRINTS = pa.schema([("id", pa.string()), ("duration_s", pa.float64()), ("print", pa.binary())])
 GIVES_WAY: dict[Split, tuple[Split, ...]] = {"dev": ("test",), "train": ("test", "dev")}
 
 
@@ -94,16 +97,40 @@ def _count_inside(own: Sequence[tuple[str, Print | None]], here: _Compared, twin
             twins.examples.append(Example(clip=clip, detail=f"by its sound also {here.clips[same[0]]}"))
 
 
+def write_prints(target: Path, shard: Path, n_mels: int) -> None:
+    """What the recordings of a shard are told by, in a file beside it: all that is read of it when the set is
+    completed. Args: shard: a local file."""
+    rows = [
+        {"id": clip, "duration_s": seconds, "print": one.to_bytes() if one else None}
+        for clip, seconds, one in _of_shard(shard, n_mels)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, schema=PRINTS), target, compression="zstd")
+
+
 def _prints(
     store: Store, n_mels: int, made: Sequence[ShardRecord]
 ) -> Iterator[tuple[str, float, Print | None]]:
-    """Clip, seconds and fingerprint of all clips of some shards, a group of them in memory at a time."""
+    """Clip, seconds and fingerprint of all clips of some shards; from their spectra where none are kept."""
     for record in made:
         if not record.clips:
             continue
-        with pq.ParquetFile(store.fetch(record.path, cache_folder())) as file:
-            for batch in file.iter_batches(shards.GROUP_CLIPS, columns=["id", "duration_s", "mel"]):
-                columns = (batch[name].to_pylist() for name in ("id", "duration_s"))
-                for clip, seconds, packed in zip(*columns, batch["mel"], strict=True):
-                    levels = shards.unpack(packed.as_buffer(), n_mels)
-                    yield clip, seconds, fingerprint(levels)
+        try:
+            kept = pq.read_table(store.fetch(record.prints, cache_folder())) if record.prints else None
+        except (NotFound, pa.ArrowInvalid):  # lost or broken: nothing depends on it
+            kept = None
+        if kept is None:
+            yield from _of_shard(store.fetch(record.path, cache_folder()), n_mels)
+            continue
+        for row in kept.to_pylist():
+            packed = row["print"]
+            yield row["id"], row["duration_s"], Print.from_bytes(packed) if packed else None
+
+
+def _of_shard(shard: Path, n_mels: int) -> Iterator[tuple[str, float, Print | None]]:
+    """From its spectra, a group of them in memory at a time."""
+    with pq.ParquetFile(shard) as file:
+        for batch in file.iter_batches(shards.GROUP_CLIPS, columns=["id", "duration_s", "mel"]):
+            columns = (batch[name].to_pylist() for name in ("id", "duration_s"))
+            for clip, seconds, packed in zip(*columns, batch["mel"], strict=True):
+                levels = shards.unpack(packed.as_buffer(), n_mels)
+                yield clip, seconds, fingerprint(levels)

@@ -243,9 +243,9 @@ def _batches(clips: Iterable[tuple[Clip, Cut]], shard_of: dict[str, int]) -> Ite
 
 
 def _write(store: Store, planned: Plan, number: int, shard: Building) -> None:
-    path = shards.shard_path(planned.id, number)
-    size, digest = _put(store, planned, path, shard.rows())
-    record = shard.record(number, planned.splits[number], path, size, digest)
+    path, prints = shards.shard_path(planned.id, number), shards.prints_path(planned.id, number)
+    size, digest = _put(store, planned, path, shard.rows(), prints)
+    record = replace(shard.record(number, planned.splits[number], path, size, digest), prints=prints)
     if _has_copies(planned, number):
         path = shards.copies_path(planned.id, number)
         size, digest = _put(store, planned, path, shard.copies())
@@ -254,11 +254,16 @@ def _write(store: Store, planned: Plan, number: int, shard: Building) -> None:
     records.write(store, shards.record_path(planned.id, number), record)
 
 
-def _put(store: Store, planned: Plan, path: str, rows: Iterable[Row]) -> tuple[int, str]:
-    """Write rows as a shard. Returns: its bytes, and their SHA-256."""
+def _put(store: Store, planned: Plan, path: str, rows: Iterable[Row], prints: str = "") -> tuple[int, str]:
+    """Write rows as a shard, and their fingerprints, if they have a path. Returns: its bytes, and their
+    SHA-256."""
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "shard.parquet"
-        shards.write_shard(file, rows, set_id=planned.id, n_mels=planned.settings["n_mels"])
+        file, marks = Path(folder) / "shard.parquet", Path(folder) / "prints.parquet"
+        n_mels = planned.settings["n_mels"]
+        shards.write_shard(file, rows, set_id=planned.id, n_mels=n_mels)
+        if prints:
+            near_duplicates.write_prints(marks, file, n_mels)
+            store.put_file(prints, marks)
         return file.stat().st_size, store.put_file(path, file)
 
 

@@ -5,6 +5,7 @@ Layout below `speech/<language name>/`, for a set such as `sv-0123456789abcdef`:
     shards/<set>/plan.parquet       every clip that is to be prepared, and in which shard
     shards/<set>/00000.parquet      a shard: clips of one split
     shards/<set>/00000-copies.parquet  changed copies of its clips, if these are asked for
+    shards/<set>/00000-prints.parquet  what its recordings are told by
     shards/<set>/00000.json         its record, written after it: counts, SHA-256, rejected clips
     shards/<set>/mended.json        of a set made by hand of another: what was decided of its clips
     shards/<set>/manifest.json      written last: from here on the set is complete, and stays as it is
@@ -103,6 +104,7 @@ class ShardRecord:
     rejected: Annotated[tuple[RejectedClip, ...], IN_JSON]
     suspicious: Mapping[str, Rejections] | None = None  # by kind, see `suspicions`; None: not looked at
     copies: CopiesRecord | None = None  # None: none were asked for
+    prints: str = ""  # the artefact of its recordings' fingerprints; "": there is none, they are made anew
 
     def shard(self) -> Shard:
         return Shard(
@@ -303,6 +305,11 @@ def shard_path(set_id: str, number: int) -> str:
 def copies_path(set_id: str, number: int) -> str:
     """The artefact of the changed copies of a shard's clips."""
     return f"{folder(set_id)}/{number:05d}-copies.parquet"
+
+
+def prints_path(set_id: str, number: int) -> str:
+    """The artefact of the fingerprints of a shard's recordings, see `near_duplicates`."""
+    return f"{folder(set_id)}/{number:05d}-prints.parquet"
 
 
 def record_path(set_id: str, number: int) -> str:
