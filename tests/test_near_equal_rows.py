@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from fitted_models import system_and_rows
 
-from dagsverk.records import parse, plain
+from dagsverk.records import keep_report, parse, plain
+from dagsverk.store import open_store
+from dagsverk.suggesting.tabular import rows_twice
 from dagsverk.tabular.config import EvaluationConfig, TrainingConfig
 from dagsverk.tabular.evaluation import cross_validate, holdout
 from dagsverk.tabular.near_equal import twice, twins
 from dagsverk.tabular.recipes import recipe
-from dagsverk.tabular.reports import RowsTwice
+from dagsverk.tabular.reports import RowsTwice, Trained
 from dagsverk.tabular.scores import Scores
 from dagsverk.tabular.system import Column, System
 from dagsverk.tabular.training import training_key
@@ -128,3 +131,16 @@ def test_an_outcome_that_only_one_thing_has_is_scored_as_before() -> None:
     both = again(table.head(1), state="broken")
     few = pd.concat([table, both.assign(row_id=["y1", "y2"], state="broken")], ignore_index=True)
     assert cross_validate(system(), _typed(few), recipe("lda"), CONFIG).folds == 2
+
+
+def test_a_training_that_saw_rows_twice_suggests_a_look_at_the_source(tmp_path: Path) -> None:
+    store, made = open_store(str(tmp_path)), system()
+    trained = Trained(
+        version=1, new=True, promoted=True, reason="", decision="", rule="", warnings=(), champion=1,
+        compared=(), twice=RowsTwice(equal=4, rows=4, things=2, examples=(("a", "b"),)),
+    )  # fmt: skip
+    keep_report(store, made.name, "training", replace(trained, twice=RowsTwice(equal=4)))
+    assert list(rows_twice(store, made)) == []
+    keep_report(store, made.name, "training", trained)
+    (one,) = rows_twice(store, made)
+    assert one.about == "data" and one.gain is None and "(such as a and b)" in one.why

@@ -16,6 +16,7 @@ from dagsverk.tabular.learning_curve import STEP as CURVE
 from dagsverk.tabular.learning_curve import TabularCurve
 from dagsverk.tabular.learning_curve_words import curve_sentence
 from dagsverk.tabular.measures import error, error_words
+from dagsverk.tabular.reports import Trained
 from dagsverk.tabular.scores import ClassScores
 from dagsverk.tabular.searching import STEP as SEARCH
 from dagsverk.tabular.searching import Searched
@@ -110,12 +111,29 @@ def missed_classes(store: Store, system: System) -> Iterator[Suggestion]:
 
 
 # Every function that turns a report into suggestions. One that has nothing to say yields none.
+def rows_twice(store: Store, system: System) -> Iterator[Suggestion]:
+    """Rows that are one thing written down several times, as the last training saw them."""
+    report = last_report(store, system.name, "training", Trained)
+    if report is None or report.twice is None or not report.twice.rows:
+        return
+    yield Suggestion(
+        about="data",
+        action="See why the source has rows twice, and mend it.",
+        why=report.twice.words,
+        gain=None,
+        cost="a look at the source",
+        source=report_path(system.name, "training"),
+        made_at=made_at(store, system.name, "training"),
+    )
+
+
 SOURCES: tuple[Callable[[Store, System], Iterator[Suggestion]], ...] = (
     searched,
     more_rows,
     missed_classes,
     better_tables,
     suspect_outcomes,
+    rows_twice,
 )
 
 # Every flow whose report becomes suggestions.
