@@ -95,6 +95,18 @@ def test_a_decision_is_kept_with_what_the_source_said_and_shown(visitor, store, 
     assert standing(store) == []
 
 
+def test_what_stands_above_the_list_counts_a_decision_without_the_page_read_anew(visitor, folder):
+    where = WHERE.replace("decisions", "summary")
+    assert "0 kept, 0 mended, 0 dropped" in visitor.get(where).text
+    assert decide(visitor).status_code == 200
+    counted = visitor.get(where).text
+    assert "0 kept, 0 mended, 1 dropped" in counted
+    assert "Decisions wait" in counted
+    assert counted in page(folder)
+    assert visitor.get("/api/labels/speech/iris/summary").status_code == 404
+    assert visitor.get("/api/labels/tabular/titanic/summary").status_code == 404
+
+
 def test_a_second_visitor_is_told_what_the_first_decided(app, visitor, store):
     other = TestClient(app, base_url="http://127.0.0.1")
     other.get("/labels")

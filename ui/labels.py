@@ -82,7 +82,7 @@ def look(speech: SpeechDesk, systems: Sequence[System], chosen: str) -> str:
         decided = label_decisions.latest(speech.store, report.family, name)
     except (StoreError, OSError) as error:
         return parts.page(sections.trouble(error, False))
-    return parts.page(_summary(report, decided), _items(report, decided))
+    return parts.page(summary(report, decided), _items(report, decided))
 
 
 def _unsearched(store: Store, family: str, name: str) -> Html:
@@ -96,7 +96,8 @@ def _unsearched(store: Store, family: str, name: str) -> Html:
     return parts.empty(f"No {kind} were looked at yet", words, command)
 
 
-def _summary(report: SuspectLabels, decided: dict[str, LabelDecision]) -> Html:
+def summary(report: SuspectLabels, decided: dict[str, LabelDecision]) -> Html:
+    """Counts of what was found and decided; the page's script replaces it after each decision."""
     what = "texts" if report.family == "speech" else "outcomes"
     standing = [one for one in decided.values() if one.action != "undo"]
     counts = label_decisions.counts(standing)
@@ -112,7 +113,7 @@ def _summary(report: SuspectLabels, decided: dict[str, LabelDecision]) -> Html:
         Tile(label="Decided", figure=str(wrong + right),
              note=f"{right} kept, {counts['mend']} mended, {counts['drop']} dropped"),
     ])  # fmt: skip
-    return parts.join(tiles, _told(report, decided))
+    return Html(f'<div class="dv-labels-summary">{tiles}{_told(report, decided)}</div>')
 
 
 def _limits(report: SuspectLabels) -> str:

@@ -10,17 +10,18 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Request
 from fastapi import Path as InPath
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, Field
 
 from dagsverk import label_decisions
 from dagsverk.label_decisions import MOST_CHARACTERS, Action, Family, LabelDecision, Overtaken, TooMany
-from dagsverk.label_report import Suspect, suspect_labels
+from dagsverk.label_report import Suspect, SuspectLabels, suspect_labels
 from dagsverk.speech.corpora.text import clean_text
 from dagsverk.speech.features.scripts import is_other
 from dagsverk.speech.languages import language as language_of
 from dagsverk.store import NotFound, Store
 from dagsverk.tabular.system import UnknownSystem, load_system
+from ui.labels import summary
 from ui.speech.desk import SpeechDesk, UnknownLanguage, named_language
 from ui.speech.ranges import UnknownClip, ranged
 from ui.visitors import visitor_of
@@ -61,6 +62,13 @@ def add_label_routes(app: FastAPI, speech: SpeechDesk) -> None:
             return _refused(507, str(error))
         except ValueError as error:
             return _refused(422, str(error))
+
+    @app.get("/api/labels/{family}/{name}/summary", response_class=HTMLResponse, include_in_schema=False)
+    def about(family: Family, name: Annotated[str, InPath(pattern=NAME)]) -> Response:
+        try:
+            return HTMLResponse(_summary(speech.store, family, name))
+        except LookupError as error:
+            return _refused(404, str(error))
 
     @app.get(
         "/api/labels/speech/{language}/sounds/{key}.wav", response_class=Response, include_in_schema=False
@@ -103,11 +111,24 @@ def _check_name(family: Family, name: str) -> None:
 
 
 def _suspect(store: Store, family: Family, name: str, key: str) -> Suspect:
-    report = suspect_labels(store, name)
-    listed = {one.key: one for one in report.suspects} if report and report.family == family else {}
+    listed = {one.key: one for one in _report(store, family, name).suspects}
     if key not in listed:
         raise LookupError(GONE)
     return listed[key]
+
+
+def _report(store: Store, family: Family, name: str) -> SuspectLabels:
+    """The last search. Raises: LookupError if there is none."""
+    report = suspect_labels(store, name)
+    if report is None or report.family != family:
+        raise LookupError(GONE)
+    return report
+
+
+def _summary(store: Store, family: Family, name: str) -> str:
+    """What the page says above its list. Raises: LookupError."""
+    _check_name(family, name)
+    return summary(_report(store, family, name), label_decisions.latest(store, family, name))
 
 
 def _value(family: Family, name: str, sent: Sent, suspect: Suspect) -> str:

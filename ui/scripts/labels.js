@@ -23,6 +23,20 @@ const closeForm = (form, back) => {
   if (back) itemOf(form).querySelector('[data-action="mend"]').focus();
 };
 
+// What stands above the list counts decisions: it is asked for once, after the last of several.
+let counting;
+const countAgain = ({ family, name }) => {
+  clearTimeout(counting);
+  counting = setTimeout(async () => {
+    const answer = await fetch(`api/labels/${family}/${name}/summary`).catch(() => null);
+    const summary = document.querySelector(".dv-labels-summary");
+    const list = document.querySelector(".dv-labels");
+    if (answer?.ok && summary && list?.dataset.family === family && list.dataset.name === name) {
+      summary.outerHTML = await answer.text(); // escaped by the server, as the page itself is
+    }
+  }, 300);
+};
+
 const decide = async (item, action, value) => {
   if (item.dataset.busy) return;
   item.dataset.busy = "true";
@@ -37,6 +51,7 @@ const decide = async (item, action, value) => {
     const told = await answer.json();
     if (answer.ok) {
       show(item, told);
+      countAgain(of);
       closeForm(item.querySelector("form.dv-mend"), action === "mend");
     } else {
       if (told.latest) show(item, { ...told.latest, warning: "" });
