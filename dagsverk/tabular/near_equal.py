@@ -28,6 +28,9 @@ Places = NDArray[np.int64]
 BY_CHANCE = 0.01  # pairs like it that chance may make in the table, at most
 NEIGHBOURS = 3  # rows that one is compared with, beside those it equals
 MOST_DIMENSIONS = 8  # columns that neighbours are looked for in
+APART = (
+    1e-9  # rows that lie on one point are parted by, at most: a tree cannot, and would look at all of them
+)
 FARTHEST = 0.1  # of all ranks, together: what is rounded has its like nearer
 LEAST_DECIMALS, MOST_DECIMALS = -3, 6  # a number with more is not taken for a rounded one
 MOST_ROWS = 5_000  # that chance is reckoned from, given another column
@@ -151,8 +154,8 @@ def _candidates(table: Matrix, decimals: Matrix) -> tuple[int, _Pairs]:
     first, second = order[:-1][same], order[1:][same]
     numeric = np.isfinite(decimals).any(axis=0)
     if numeric.any():
-        near = _neighbours(table[:, numeric])
-        near = near[exact[near[:, 0]] != exact[near[:, 1]]]
+        own = np.unique(exact, return_index=True)[1]  # one of each that are equal: those are paired already
+        near = own[_neighbours(table[np.ix_(own, numeric)])]
         first, second = np.r_[first, near[:, 0]], np.r_[second, near[:, 1]]
     return equal, _agreeing(table, decimals, first, second)
 
@@ -162,6 +165,7 @@ def _neighbours(numbers: Matrix) -> Places:
     ranks = pd.DataFrame(numbers).rank().to_numpy() / len(numbers)
     values = np.array([len(np.unique(column)) for column in numbers.T])
     points = ranks[:, np.argsort(-values, kind="stable")[:MOST_DIMENSIONS]]
+    points = points + np.random.default_rng(0).uniform(0, APART, points.shape)
     count = min(NEIGHBOURS + 1, len(points))
     near = KDTree(points).query(points, k=count, distance_upper_bound=FARTHEST)[1].reshape(len(points), -1)
     own = np.repeat(np.arange(len(points)), near.shape[1])
