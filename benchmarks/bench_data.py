@@ -32,11 +32,13 @@ from dagsverk.speech.config import FinetuneConfig, PrepareConfig
 from dagsverk.speech.corpora.corpus import Clip, Listing, RejectedClip
 from dagsverk.speech.corpora.folder import FolderCorpus
 from dagsverk.speech.corpora.places import LocalPlace
+from dagsverk.speech.evaluation.scoring import NORMALISED, count_errors, total
 from dagsverk.speech.features import log_mel, preparation
 from dagsverk.speech.features.prepared import PreparedClips
 from dagsverk.speech.languages import language as language_of
 from dagsverk.speech.learning_curve import SpeechCurveConfig
 from dagsverk.speech.learning_curve_words import curve_sentences
+from dagsverk.speech.model.decoded import Decoded
 from dagsverk.speech.model.decoding import decode
 from dagsverk.speech.model.models import SpeechModel, load_model
 from dagsverk.speech.runs import CheckpointRef
@@ -131,15 +133,19 @@ def degraded_test(arguments: argparse.Namespace, clips: PreparedClips) -> dict[s
     return {name: [mels[clip] for clip in clips.rows["id"]] for name, mels in made.items()}
 
 
-def scored(model: SpeechModel, clips: PreparedClips, mels: list[log_mel.Mel]) -> runs.pd.DataFrame:
-    decoded = decode(
+def heard(model: SpeechModel, mels: Sequence[log_mel.Mel], language: str) -> list[Decoded]:
+    return decode(
         model,
         mels,
         [log_mel.floor(float(mel.max())) for mel in mels],
-        language=clips.language,
+        language=language,
         full_windows=model.full_windows,
         batch_s=240.0,
     )
+
+
+def scored(model: SpeechModel, clips: PreparedClips, mels: list[log_mel.Mel]) -> runs.pd.DataFrame:
+    decoded = heard(model, mels, clips.language)
     table = clips.rows[["text", "speaker", "duration_s"]].assign(
         clip_id=clips.rows["id"],
         hypothesis=[one.text for one in decoded],
@@ -155,15 +161,8 @@ def augment(arguments: argparse.Namespace) -> None:
     mels = degraded_test(arguments, clips)
     for name in arguments.arms or COPIES:
         set_id, cpu_s = prepared(store, arguments, COPIES[name])
-        config = runs.configured(
-            runs.Arm(),
-            str(arguments.weights),
-            steps=arguments.steps,
-            seed=arguments.seed,
-            precision=arguments.precision,
-        )
-        tuned = runs.tune(store, set_id, arguments.language, runs.Arm(), config, arguments.out)
-        model = runs.load_tuned(store, runs.Arm(), tuned.ref)
+        made = tuned(store, arguments, set_id, arguments.seed)
+        model = load(store, made.ref)
         tables = {test: scored(model, clips, of_test) for test, of_test in mels.items()}
         for test, rows in tables.items():
             rows.to_parquet(arguments.out / f"{name}-{test}-{arguments.seed}.parquet")
@@ -182,10 +181,10 @@ def augment(arguments: argparse.Namespace) -> None:
                 "high": about.high,
                 "against_plain": None if against is None else asdict(against),
                 "preparation_cpu_s": cpu_s,
-                "step_cpu_s": tuned.step_cpu_s,
+                "step_cpu_s": made.step_cpu_s,
             }
             keep(arguments, result)
-        runs.forget(store, tuned.ref)
+        runs.forget(store, made.ref)
 
 
 def keep(arguments: argparse.Namespace, result: Mapping[str, Any]) -> None:
@@ -211,8 +210,7 @@ def curve(arguments: argparse.Namespace) -> None:
         cache = Path(os.environ["DAGSVERK_CACHE"])
         points: list[Any] = []
         for part in (*plan.whole, *plan.parts):
-            whole = points[0] if points else None
-            before = whole if part.share < 1 else None
+            before = points[0] if part.share < 1 else None
             made = learning_curve_points.measure(store, of, set_id, config, part, cache, before)
             points.append(made)
             rate = sum(made.errors) / sum(made.words)
@@ -232,7 +230,9 @@ def students(arguments: argparse.Namespace) -> None:
     true = dict(zip(train.rows["id"], train.rows["text"], strict=True))
     order = np.random.default_rng(arguments.split_seed).permutation(sorted(true))
     own = {name: true[name] for name in order[: len(order) * LABELLED_PERCENT // 100]}
-    teacher = tuned(store, arguments, prepared(store, arguments, corpus=retold(arguments, own, "own"))[0], 0)
+    teacher = tuned(
+        store, arguments, prepared(store, arguments, corpus=retold(arguments, own, "own"))[0], 0
+    ).ref
     written, good = listened(
         load(store, teacher), train, set(true) - set(own), load_model(str(arguments.weights))
     )
@@ -247,7 +247,7 @@ def students(arguments: argparse.Namespace) -> None:
     test, tables = runs.clips_of(store, whole), {}
     for arm, texts in arms.items():
         set_id, _ = prepared(store, arguments, corpus=retold(arguments, texts, arm))
-        refs = [tuned(store, arguments, set_id, seed) for seed in range(arguments.seeds)]
+        refs = [tuned(store, arguments, set_id, seed).ref for seed in range(arguments.seeds)]
         mels = [test.mel(i) for i in range(len(test))]
         tables[arm] = [scored(load(store, ref), test, mels) for ref in refs]
         rates = [runs.describe(rows, runs.RESAMPLES).scores.normalised.wer.value for rows in tables[arm]]
@@ -259,11 +259,11 @@ def retold(arguments: argparse.Namespace, texts: Mapping[str, str], about: str) 
     return Retold(prompts(arguments), texts, about)
 
 
-def tuned(store: Store, arguments: argparse.Namespace, set_id: str, seed: int) -> CheckpointRef:
+def tuned(store: Store, arguments: argparse.Namespace, set_id: str, seed: int) -> runs.Tuned:
     config = runs.configured(
         runs.Arm(), str(arguments.weights), steps=arguments.steps, seed=seed, precision=arguments.precision
     )
-    return runs.tune(store, set_id, arguments.language, runs.Arm(), config, arguments.out).ref
+    return runs.tune(store, set_id, arguments.language, runs.Arm(), config, arguments.out)
 
 
 def load(store: Store, ref: CheckpointRef) -> SpeechModel:
@@ -279,17 +279,8 @@ def listened(
     """What the teacher writes of clips, and those whose text the product's filter keeps."""
     places = [i for i, name in enumerate(train.rows["id"]) if name in wanted]
     clips, language = train.only(places), train.language
-    made, others = (
-        decode(
-            model,
-            [clips.mel(i) for i in range(len(clips))],
-            [clips.floor(i) for i in range(len(clips))],
-            language=language,
-            full_windows=model.full_windows,
-            batch_s=240.0,
-        )
-        for model in (teacher, second)
-    )
+    mels = [clips.mel(i) for i in range(len(clips))]
+    made, others = (heard(model, mels, language) for model in (teacher, second))
     names, lengths = list(clips.rows["id"]), list(clips.rows["duration_s"])
     config, good = PseudoLabelConfig(), []
     for name, length_s, one, other in zip(names, lengths, made, others, strict=True):
@@ -307,14 +298,8 @@ def listened(
 
 def wrong(true: Mapping[str, str], written: Mapping[str, str], language: str) -> float:
     """WER of what was written."""
-    table = runs.pd.DataFrame(
-        {
-            "clip_id": list(written),
-            "text": [true[name] for name in written],
-            "hypothesis": list(written.values()),
-        }
-    ).assign(speaker="", duration_s=1.0, finished=True)
-    return runs.describe(runs.scored_rows(table, language), runs.RESAMPLES).scores.normalised.wer.value
+    counts = count_errors([true[name] for name in written], list(written.values()), language, (NORMALISED,))
+    return total(counts, NORMALISED).wer
 
 
 WHATS = {"augment": augment, "curve": curve, "students": students}

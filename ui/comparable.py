@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 from dagsverk import comparisons
@@ -83,18 +84,24 @@ class Spoken:
 
     def entrants(self) -> list[Entrant]:
         """Of comparisons, newest first; then of evaluations, newest first."""
-        reports = results.reports(self.store, self.language)
-        of_runs = [_of_side(report, side) for report in reports for side in (report.first, report.second)]
+        of_runs = [
+            _of_side(report, side) for report in self._kept[0] for side in (report.first, report.second)
+        ]
         unique = list({one.id: one for one in reversed(of_runs)}.values())[::-1]
         return [*unique, *self._scored()][:MOST]
 
     def damaged(self) -> list[str]:
         """A sentence for each comparison that cannot be read."""
-        return comparisons.read_all(self.store, results.folder(self.language), CompareReport)[1]
+        return self._kept[1]
+
+    @cached_property
+    def _kept(self) -> tuple[list[CompareReport], list[str]]:
+        """Read once: a page makes its subjects anew whenever it looks."""
+        return comparisons.read_all(self.store, results.folder(self.language), CompareReport)
 
     def comparison(self, one: Entrant, two: Entrant) -> CompareReport | None:
         """The one that a run has made of the two, as they stand."""
-        for report in results.reports(self.store, self.language):
+        for report in self._kept[0]:
             if (report.first.rows, report.second.rows) == (one.rows, two.rows):
                 return report
         return None
@@ -137,11 +144,16 @@ class Tabled:
 
     def damaged(self) -> list[str]:
         """A sentence for each comparison that cannot be read."""
-        return comparisons.read_all(self.store, tables.folder(self.system.name), TableReport)[1]
+        return self._kept[1]
+
+    @cached_property
+    def _kept(self) -> tuple[list[TableReport], list[str]]:
+        """Read once: a page makes its subjects anew whenever it looks."""
+        return comparisons.read_all(self.store, tables.folder(self.system.name), TableReport)
 
     def entrants(self) -> list[Entrant]:
         """Both sides of each comparison, newest first."""
-        listed = tables.reports(self.store, self.system.name)[: MOST // 2]
+        listed = self._kept[0][: MOST // 2]
         return [
             _of_table(report, side, place)
             for report in listed

@@ -28,9 +28,7 @@ Places = NDArray[np.int64]
 BY_CHANCE = 0.01  # pairs like it that chance may make in the table, at most
 NEIGHBOURS = 3  # rows that one is compared with, beside those it equals
 MOST_DIMENSIONS = 8  # columns that neighbours are looked for in
-APART = (
-    1e-9  # rows that lie on one point are parted by, at most: a tree cannot, and would look at all of them
-)
+APART = 1e-9  # between rows that lie on one point, at most: a tree cannot part those, and looks at all
 FARTHEST = 0.1  # of all ranks, together: what is rounded has its like nearer
 LEAST_DECIMALS, MOST_DECIMALS = -3, 6  # a number with more is not taken for a rounded one
 MOST_ROWS = 5_000  # that chance is reckoned from, given another column

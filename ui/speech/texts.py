@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from dagsverk.speech.features.shards import Example, Suspicion
 from dagsverk.speech.steps import Prepared
 from ui import parts
@@ -14,29 +16,44 @@ OPEN = 2  # examples of a kind that are shown at once
 
 def suspicious(view: SpeechView) -> Html:
     """The kinds of suspicious texts of the set that was prepared last, with clips to listen to."""
-    step, title = view.steps.preparation, "Suspicious texts"
-    if step is None:
-        return parts.card(title, "", parts.empty("Nothing prepared yet", "They are counted here."))
-    note = sentences.suspicious(step)
-    if not step.suspicious:
-        return parts.card(title, "", parts.empty("None" if step.suspicious == {} else "Not known", note))
-    return parts.card(title, note, kinds(step, view.language.code))
+    return _card(
+        view, "Suspicious texts", lambda step: step.suspicious, sentences.suspicious,
+        lambda step: kinds(step, view.language.code),
+    )  # fmt: skip
 
 
 def alike(view: SpeechView) -> Html:
     """Texts of the set that was prepared last that are nearly the same, in two splits or in train."""
-    step, title = view.steps.preparation, "Texts that are nearly the same"
+    return _card(
+        view, "Texts that are nearly the same", lambda step: step.near_texts, sentences.alike,
+        lambda step: _near(step, view.language.code),
+    )  # fmt: skip
+
+
+def _card(
+    view: SpeechView,
+    title: str,
+    of: Callable[[Prepared], Mapping[str, object] | None],
+    note: Callable[[Prepared], str],
+    table: Callable[[Prepared], Html],
+) -> Html:
+    """What was counted when the newest set was prepared: a table; or that it is nothing, or not known."""
+    step = view.steps.preparation
     if step is None:
         return parts.card(title, "", parts.empty("Nothing prepared yet", "They are counted here."))
-    note = sentences.alike(step)
-    if not step.near_texts:
-        return parts.card(title, "", parts.empty("None" if step.near_texts == {} else "Not known", note))
+    counted = of(step)
+    if not counted:
+        return parts.card(title, "", parts.empty("None" if counted == {} else "Not known", note(step)))
+    return parts.card(title, note(step), table(step))
+
+
+def _near(step: Prepared, code: str) -> Html:
     heads = [Head(title="Text"), Head(title="Clips", numeric=True), Head(title="Such as", wide=True)]
     rows = [
-        (kind, f"{one.clips:,}", _folded([_example(each, view.language.code) for each in one.examples]))
-        for kind, one in step.near_texts.items()
+        (kind, f"{one.clips:,}", _folded([_example(each, code) for each in one.examples]))
+        for kind, one in (step.near_texts or {}).items()
     ]
-    return parts.card(title, note, parts.table("By kind", heads, rows))
+    return parts.table("By kind", heads, rows)
 
 
 def kinds(step: Prepared, code: str) -> Html:
